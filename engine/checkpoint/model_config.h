@@ -1,0 +1,83 @@
+/* config.json of a model folder, parsed and checked key by key (schema velocityd.model/1).
+ *
+ * This is what the file says, before any weights are read. Unknown keys are errors that name the
+ * key's JSON pointer. What the contract lists and this release does not serve is refused by name with
+ * FM_EUNSUPPORTED. */
+#ifndef FM_MODEL_CONFIG_H
+#define FM_MODEL_CONFIG_H
+
+#include "engine/flow/path.h"
+#include "engine/fm.h"
+#include "engine/math/activation.h"
+
+typedef enum fm_architecture {
+    FM_ARCHITECTURE_MLP,
+    FM_ARCHITECTURE_GAUSSIAN_MIXTURE,
+    FM_ARCHITECTURE_DATASET,
+} fm_architecture;
+
+typedef enum fm_mlp_label { FM_MLP_LABEL_NONE, FM_MLP_LABEL_CONCAT } fm_mlp_label;
+
+typedef struct fm_mlp_config {
+    fm_activation activation;
+    bool time_first;        /* concat_first: [t, label, x]; else [x, t, label] */
+    fm_mlp_label label;
+    size_t fourier_count;   /* 0: none; n: the input z enters as [sin z … sin nz, cos z … cos nz] */
+    char **layers;          /* [n_layers] tensor-name stems in order, or NULL: find them */
+    size_t n_layers;
+} fm_mlp_config;
+
+/* Sum over k of weights[k] N(means[k], stds[k]^2 I); weights are normalised to sum 1. */
+typedef struct fm_mixture_config {
+    size_t n_components;
+    double *weights; /* [n_components] */
+    double *means;   /* [n_components][dimension] */
+    double *stds;    /* [n_components] */
+} fm_mixture_config;
+
+typedef struct fm_gaussian_mixture_config {
+    fm_mixture_config mixture;  /* the null class, or the only one */
+    fm_mixture_config *classes; /* [n_classes], one a label */
+    size_t n_classes;
+} fm_gaussian_mixture_config;
+
+typedef struct fm_dataset_config {
+    char *file; /* inside the folder */
+} fm_dataset_config;
+
+typedef struct fm_model_config {
+    char *name;   /* the folder's base name */
+    char *folder; /* its path */
+    char *description, *license;
+    fm_architecture architecture;
+    fm_mlp_config mlp;
+    fm_gaussian_mixture_config gaussian_mixture;
+    fm_dataset_config dataset;
+    char *weights_file, *weights_prefix; /* "model.safetensors", "" by default */
+    size_t rank, shape[FM_MAX_RANK], dimension;
+    double source_std;
+    fm_path path;
+    bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */
+    double time_scale;
+    double time_range[2], sample_range[2];
+    bool has_labels, has_null_label;
+    int32_t label_count, null_label;
+    char **label_names;
+    size_t n_label_names;
+    char *output_kind;
+    char *defaults_json;
+} fm_model_config;
+
+/* Reads folder/config.json.
+ *   ret  caller storage; released by fm_model_config_done() after success only
+ * Errors: FM_ENOTFOUND, FM_EIO, FM_ENOMEM; FM_EFORMAT not JSON or a rule is broken, FM_EUNSUPPORTED:
+ *         both start with the JSON pointer. Thread: any. */
+FM_MUST_USE fm_status fm_model_config_read(const char *folder, fm_model_config *ret, fm_error *err);
+/* The same from memory, for the fuzzer and tests; folder only names the model. */
+FM_MUST_USE fm_status fm_model_config_parse(const char *folder, const char *json, size_t length,
+                                            fm_model_config *ret, fm_error *err);
+void fm_model_config_done(fm_model_config *config);
+
+const char *fm_architecture_name(fm_architecture architecture);
+
+#endif

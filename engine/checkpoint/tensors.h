@@ -1,0 +1,48 @@
+/* Named read-only tensors of a checkpoint on disk: safetensors files, single or sharded.
+ *
+ * The file is mapped, not read; every field of the header is checked before any tensor is listed
+ * (lengths, offsets, overlaps, holes, sizes against dtype and shape, duplicate names, at most 100 MB
+ * of header). Tensors point into the mapping and live until fm_tensors_close(). */
+#ifndef FM_TENSORS_H
+#define FM_TENSORS_H
+
+#include "engine/fm.h"
+
+typedef enum fm_dtype {
+#define FM_DTYPE(id, name, size_bytes) FM_DTYPE_##id,
+#include "engine/checkpoint/dtype.def"
+#undef FM_DTYPE
+} fm_dtype;
+
+const char *fm_dtype_name(fm_dtype dtype);        /* "F32" */
+size_t fm_dtype_size_bytes(fm_dtype dtype);       /* 4 */
+
+typedef struct fm_tensor {
+    const char *name;
+    fm_dtype dtype;
+    size_t rank, shape[FM_MAX_RANK];
+    size_t count;      /* product of shape */
+    const void *data;  /* row-major, little-endian, possibly unaligned */
+    size_t size_bytes;
+} fm_tensor;
+
+typedef struct fm_tensors fm_tensors;
+
+/* Opens a .safetensors file or a .safetensors.index.json.
+ * Errors: FM_ENOTFOUND, FM_EIO, FM_ENOMEM; FM_EFORMAT names the tensor, what was expected and found.
+ * Thread: any. */
+FM_MUST_USE fm_status fm_tensors_open(const char *path, fm_tensors **ret, fm_error *err);
+/* A safetensors image in memory, borrowed until close; for the fuzzer and tests. */
+FM_MUST_USE fm_status fm_tensors_parse(const void *data, size_t length, fm_tensors **ret,
+                                       fm_error *err);
+void fm_tensors_close(fm_tensors *tensors); /* takes NULL */
+
+size_t fm_tensors_count(const fm_tensors *tensors);
+const fm_tensor *fm_tensors_at(const fm_tensors *tensors, size_t index); /* in name order */
+const fm_tensor *fm_tensors_find(const fm_tensors *tensors, const char *name);
+
+/* Converts any floating-point dtype: ret is [tensor->count]. FM_EFORMAT for integers. */
+FM_MUST_USE fm_status fm_tensor_to_float32(const fm_tensor *tensor, float *ret, fm_error *err);
+FM_MUST_USE fm_status fm_tensor_to_float64(const fm_tensor *tensor, double *ret, fm_error *err);
+
+#endif

@@ -1,0 +1,262 @@
+/* THE public engine header: everything that proto, server, tools and tests outside the engine may use.
+ *
+ * The engine turns a model directory and a checked job into samples. It owns the worker threads; it
+ * knows nothing of JSON requests, sockets or the environment, never logs and never exits.
+ *
+ * Conventions (defined once, in ARCHITECTURE.md): t = 0 is the source (noise), t = 1 is data, the
+ * velocity is dx/dt. States, times and steps are float64; networks are float32 unless closed forms. */
+#ifndef FM_FM_H
+#define FM_FM_H
+
+#include "engine/annotate.h"
+#include "engine/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FM_MAX_RANK 8
+
+/* ---- Build and machine -------------------------------------------------------------------- */
+
+typedef struct fm_build_info {
+    const char *dense_provider; /* "onednn" or "openblas" */
+    const char *dense_version;  /* the library's own version */
+    const char *kernels;        /* SIMD kernels picked at run time: "avx512", "avx2", "generic" */
+    const char *cpu;            /* CPU type that the bits belong to, e.g. "x86_64-family26-model2" */
+} fm_build_info;
+
+/* Static data. Thread: any. */
+const fm_build_info *fm_build(void);
+
+/* CPUs this process may use: the smaller of its affinity mask and its cgroup's quota (v1 or v2),
+ * rounded up; at least 1. Thread: any. */
+size_t fm_cpu_count(void);
+
+/* ---- Methods: rows of engine/solve/method.def ------------------------------------------------ */
+
+typedef struct fm_method fm_method;
+
+typedef struct fm_method_info {
+    const char *name;             /* "dopri5" */
+    const char *title;            /* "Dormand and Prince 5(4)" */
+    unsigned order;               /* declared order of convergence */
+    double evaluations_per_step;  /* of an accepted step, first-same-as-last counted once */
+    bool adaptive, stochastic;
+    const char *spaces;           /* "euclidean" */
+} fm_method_info;
+
+size_t fm_method_count(void);
+const fm_method *fm_method_at(size_t index);
+const fm_method *fm_method_find(const char *name); /* NULL when there is none */
+const fm_method_info *fm_method_describe(const fm_method *method);
+
+/* ---- Models -------------------------------------------------------------------------------- */
+
+typedef struct fm_model fm_model; /* read-only after opening, reference-counted */
+
+/* What a model is; strings and arrays live as long as the model. */
+typedef struct fm_model_info {
+    const char *name;         /* the folder's name */
+    const char *description;  /* "" when absent */
+    const char *license;      /* "" when absent */
+    const char *version;      /* "sha256:…" over config.json and the weights */
+    const char *architecture; /* "mlp" */
+    const char *space;        /* "euclidean" */
+    const char *scheduler;    /* "condot" */
+    const char *prediction;   /* "velocity" */
+    const char *output_kind;  /* "points" */
+    const char *compute;      /* "float32", "bfloat16", or "float64" for closed forms */
+    size_t rank, shape[FM_MAX_RANK]; /* of one sample */
+    size_t dimension;                /* product of shape */
+    double source_std;
+    double time_range[2];
+    double sample_range[2]; /* span of the default grid */
+    bool has_labels, has_null_label;
+    int32_t label_count, null_label;
+    const char *const *label_names; /* [n_label_names] */
+    size_t n_label_names;
+    bool has_log_density; /* closed forms: FM_FIELD_LOG_DENSITY is served */
+    size_t parameter_count;
+    size_t memory_bytes; /* packed weights and the plan's arenas, all workers */
+    size_t tile_rows;    /* rows a full network call holds */
+    double evaluation_seconds; /* one row of a full tile on one worker, measured at load */
+    bool bits_promised;  /* the start-up check found every row's bits independent of its tile */
+    const char *defaults_json; /* config.json's "defaults" as JSON text; "{}" when absent */
+} fm_model_info;
+
+typedef struct fm_model_options {
+    size_t workers;          /* how many threads will evaluate it at once, >= 1 */
+    const char *cache_folder; /* where bit checks are remembered per build and CPU type; NULL: nowhere */
+} fm_model_options;
+
+/* Reads folder/config.json and the weights, builds and checks the plan.
+ *   ret  one reference, released by fm_model_unref()
+ * Errors: FM_ENOTFOUND no config.json; FM_EFORMAT it or a checkpoint is malformed (names the JSON
+ *         pointer or tensor, the expected and the found); FM_EUNSUPPORTED a later release's feature;
+ *         FM_EIO, FM_ENOMEM. Thread: any. */
+FM_MUST_USE fm_status fm_model_open(const char *folder, const fm_model_options *options,
+                                    fm_model **ret, fm_error *err);
+fm_model *fm_model_ref(fm_model *model);
+void fm_model_unref(fm_model *model); /* takes NULL */
+const fm_model_info *fm_model_describe(const fm_model *model);
+
+/* A text report of a model folder: what was found tensor by tensor, the parameter count, what is
+ * unused, missing or misshapen. Made also for folders that fm_model_open() would refuse.
+ *   write  called with consecutive pieces of text
+ *   ret_usable  whether fm_model_open() would accept it */
+typedef void (*fm_write_cb)(void *context, const char *text, size_t length);
+FM_MUST_USE fm_status fm_model_inspect(const char *folder, fm_write_cb write, void *context,
+                                       bool *ret_usable, fm_error *err);
+
+/* ---- Solver settings ------------------------------------------------------------------------- */
+
+typedef struct fm_solver {
+    const fm_method *method;
+    /* [n_grid] strictly monotone, >= 2. Fixed-step methods: the ends of every step; adaptive
+     * methods: the first and the last are the interval, the rest is ignored. */
+    const double *grid;
+    size_t n_grid;
+    double rtol, atol;         /* adaptive: >= 0, not both 0 */
+    double first_step;         /* adaptive: 0 chooses one after Hairer, Norsett and Wanner */
+    uint64_t max_evaluations;  /* >= 1; reaching it ends a trajectory with FM_ROW_MAX_EVALUATIONS */
+} fm_solver;
+
+/* The usual grids; both write n_steps + 1 points whose last is exactly `last`.
+ * step_size grids shorten the last step; a step count follows from fm_grid_steps(). */
+size_t fm_grid_steps(double first, double last, double step_size);
+void fm_grid_uniform(double first, double last, size_t n_steps, double *ret_grid);
+void fm_grid_step_size(double first, double last, double step_size, double *ret_grid);
+
+/* ---- Jobs: the unit of submission -------------------------------------------------------------- */
+
+typedef struct fm_engine fm_engine;
+typedef struct fm_job fm_job;
+
+typedef enum fm_task {
+    FM_TASK_SAMPLE,   /* integrate n rows along the solver's grid */
+    FM_TASK_VELOCITY, /* evaluate fields at n given points and times */
+} fm_task;
+
+typedef enum fm_field_mask {
+    FM_FIELD_VELOCITY = 1,
+    FM_FIELD_LOG_DENSITY = 2, /* needs fm_model_info.has_log_density */
+} fm_field_mask;
+
+typedef enum fm_row_status {
+    FM_ROW_OK,
+    FM_ROW_MAX_EVALUATIONS,
+    FM_ROW_NON_FINITE,
+    FM_ROW_UNFINISHED, /* the job was cancelled first */
+} fm_row_status;
+
+const char *fm_row_status_name(fm_row_status status); /* "ok", "max_evaluations", "non_finite" */
+
+typedef struct fm_job_spec {
+    fm_task task;
+    fm_model *model;     /* the job takes a reference of its own */
+    size_t n_rows;       /* >= 1 */
+    uint64_t seed;       /* of drawn noise: row i depends on (seed, i) alone */
+    const int32_t *labels;       /* [n_rows], or NULL: the null label where there is one */
+    double guidance_scale;       /* v_null + scale (v_label - v_null); 1: one evaluation */
+    const double *x;             /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
+    const double *t;             /* [n_rows] FM_TASK_VELOCITY: the times */
+    unsigned fields;             /* FM_TASK_VELOCITY: fm_field_mask bits */
+    fm_solver solver;            /* FM_TASK_SAMPLE */
+    const double *output_times;  /* [n_output_times] along the grid's direction, or NULL */
+    size_t n_output_times;
+    bool output_every_step;      /* the first state and the end of every accepted step */
+    /* Called once on the worker that finished the last row (or on the thread that cancelled a job
+     * with none in flight), before the job is handed to fm_engine_collect(). May be NULL. Must not
+     * call the engine. */
+    void (*finished)(void *context, const fm_job *job);
+    void *context;
+} fm_job_spec;
+/* The pointers in a spec are borrowed: they stay valid and unchanged until the job is freed. */
+
+/* One row's result; arrays live as long as the job. */
+typedef struct fm_row_result {
+    fm_row_status status;
+    double t;                 /* time reached */
+    uint64_t evaluations, accepted, rejected;
+    const float *x;           /* [dimension] last finite state; NULL for FM_TASK_VELOCITY */
+    const float *trajectory;  /* [n_trajectory][dimension] */
+    const double *trajectory_times; /* [n_trajectory] with output_every_step, else NULL */
+    size_t n_trajectory;      /* = n_output_times, unless every step or unfinished */
+    const float *velocity;    /* [dimension] FM_TASK_VELOCITY with FM_FIELD_VELOCITY */
+    double log_density;       /* FM_TASK_VELOCITY with FM_FIELD_LOG_DENSITY */
+} fm_row_result;
+
+typedef struct fm_job_stats {
+    double queue_seconds;   /* from submission to the first evaluation */
+    double compute_seconds; /* from there to the end */
+    uint64_t evaluations;   /* all rows together */
+} fm_job_stats;
+
+typedef struct fm_engine_options {
+    size_t workers; /* threads, >= 1 */
+    /* Called from any thread when fm_engine_collect() has something; must be async-safe for its
+     * receiver (uv_async_send is). May be NULL. */
+    void (*wake)(void *context);
+    void *wake_context;
+} fm_engine_options;
+
+FM_MUST_USE fm_status fm_engine_new(const fm_engine_options *options, fm_engine **ret,
+                                    fm_error *err);
+/* Cancels what is left, joins the workers, frees the engine. Jobs must have been freed. */
+void fm_engine_free(fm_engine *engine);
+
+/* Bytes that fm_engine_submit() would allocate for this job; SIZE_MAX when that overflows. */
+size_t fm_job_size_bytes(const fm_job_spec *spec);
+
+/* Queues a job; its rows join network calls from the next evaluation on.
+ * Errors: FM_EINVAL a rule of fm_job_spec is broken; FM_ENOMEM. Thread: any. */
+FM_MUST_USE fm_status fm_engine_submit(fm_engine *engine, const fm_job_spec *spec, fm_job **ret,
+                                       fm_error *err);
+
+/* Takes the job's rows out: waiting ones at once, those in a network call when it returns. The job
+ * is then finished and comes out of fm_engine_collect() as any other. Idempotent. Thread: any. */
+void fm_engine_cancel(fm_engine *engine, fm_job *job);
+
+/* The next finished job, or NULL. Thread: any, one at a time. */
+fm_job *fm_engine_collect(fm_engine *engine);
+/* Waits until a job is finished and returns it; for callers without a loop. */
+fm_job *fm_engine_wait(fm_engine *engine);
+
+void *fm_job_context(const fm_job *job);
+bool fm_job_cancelled(const fm_job *job);
+size_t fm_job_n_rows(const fm_job *job);
+void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret); /* of a finished job */
+fm_job_stats fm_job_statistics(const fm_job *job);
+/* Evaluations done so far, for progress; approximate while running. Thread: any. */
+uint64_t fm_job_evaluations_done(const fm_job *job);
+void fm_job_free(fm_job *job); /* a collected job; takes NULL */
+
+/* Counters since start. Thread: any. */
+typedef struct fm_engine_stats {
+    uint64_t tiles;           /* network calls */
+    uint64_t tile_rows;       /* network rows evaluated */
+    uint64_t tile_capacity;   /* network rows those calls had room for */
+    uint64_t evaluations;     /* velocity evaluations handed to solvers */
+    uint64_t rows_in_flight;  /* trajectories started and not finished, now */
+    uint64_t rows_waiting;    /* trajectories not started, now */
+    uint64_t rows_finished, rows_non_finite, rows_cancelled;
+    double network_seconds;   /* inside network calls, all workers */
+    double busy_seconds;      /* workers not waiting for work */
+} fm_engine_stats;
+
+void fm_engine_statistics(fm_engine *engine, fm_engine_stats *ret);
+
+/* The same for one model, and its measured cost. Thread: any. */
+typedef struct fm_model_stats {
+    uint64_t tiles, tile_rows, tile_capacity, evaluations;
+    double network_seconds;
+} fm_model_stats;
+
+void fm_model_statistics(const fm_model *model, fm_model_stats *ret);
+
+/* Velocity evaluations that one row of this job will need: exact for fixed grids, a guess for
+ * adaptive methods. Guided rows count once, as everywhere. */
+double fm_job_expected_evaluations(const fm_job_spec *spec);
+
+#endif

@@ -1,0 +1,16 @@
+/* Activations by name, with PyTorch's default parameters: leaky_relu 0.01, softplus beta 1, elu 1. */
+#ifndef FM_ACTIVATION_H
+#define FM_ACTIVATION_H
+
+typedef enum fm_activation {
+    FM_ACTIVATION_NONE,
+#define FM_ACTIVATION(id, name) FM_ACTIVATION_##id,
+#include "engine/math/activation.def"
+#undef FM_ACTIVATION
+} fm_activation;
+
+/* FM_ACTIVATION_NONE when there is none of that name. */
+fm_activation fm_activation_find(const char *name);
+const char *fm_activation_name(fm_activation activation);
+
+#endif

@@ -1,0 +1,117 @@
+/* The allocator and the arenas. */
+#include "engine/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+static fm_memory_hook memory_hook;
+static void *memory_hook_context;
+
+void fm_memory_set_hook(fm_memory_hook hook, void *context)
+{
+    memory_hook = hook;
+    memory_hook_context = context;
+}
+
+static bool allowed(size_t size_bytes)
+{
+    return memory_hook == NULL || memory_hook(memory_hook_context, size_bytes);
+}
+
+void *fm_alloc(size_t size_bytes)
+{
+    if (size_bytes > SIZE_MAX - FM_ALIGNMENT || !allowed(size_bytes)) {
+        return NULL;
+    }
+    size_t rounded = fm_arena_round(size_bytes == 0 ? 1 : size_bytes);
+    void *memory = aligned_alloc(FM_ALIGNMENT, rounded);
+    if (memory != NULL) {
+        memset(memory, 0, rounded);
+    }
+    return memory;
+}
+
+void *fm_alloc_array(size_t count, size_t size_bytes)
+{
+    size_t total = 0;
+    return fm_multiply(count, size_bytes, &total) ? fm_alloc(total) : NULL;
+}
+
+void *fm_grow(void *old, size_t old_bytes, size_t new_bytes)
+{
+    assert(new_bytes >= old_bytes);
+    void *grown = fm_alloc(new_bytes);
+    if (grown != NULL && old != NULL) {
+        memcpy(grown, old, old_bytes);
+        fm_free(old);
+    }
+    return grown;
+}
+
+char *fm_string_copy(const char *text)
+{
+    size_t size_bytes = strlen(text) + 1;
+    char *copy = fm_alloc(size_bytes);
+    if (copy != NULL) {
+        memcpy(copy, text, size_bytes);
+    }
+    return copy;
+}
+
+void fm_free(void *memory)
+{
+    free(memory);
+}
+
+bool fm_multiply(size_t a, size_t b, size_t *ret)
+{
+    return !__builtin_mul_overflow(a, b, ret);
+}
+
+size_t fm_arena_round(size_t size_bytes)
+{
+    return (size_bytes + FM_ALIGNMENT - 1) / FM_ALIGNMENT * FM_ALIGNMENT;
+}
+
+fm_status fm_arena_init(fm_arena *arena, size_t size_bytes, fm_error *err)
+{
+    size_t rounded = fm_arena_round(size_bytes == 0 ? 1 : size_bytes);
+    void *base = MAP_FAILED;
+    if (rounded >= size_bytes && allowed(rounded)) {
+        base = mmap(NULL, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    if (base == MAP_FAILED) {
+        return fm_fail(err, FM_ENOMEM, "cannot map %zu bytes", size_bytes);
+    }
+    if (rounded >= HUGE_PAGE_BYTES) {
+        (void)madvise(base, rounded, MADV_HUGEPAGE); /* advice: refusing it costs only time */
+    }
+    *arena = (fm_arena){.base = base, .size_bytes = rounded, .used_bytes = 0};
+    return FM_OK;
+}
+
+void *fm_arena_take(fm_arena *arena, size_t size_bytes)
+{
+    size_t rounded = fm_arena_round(size_bytes);
+    assert(rounded <= arena->size_bytes - arena->used_bytes);
+    void *piece = arena->base + arena->used_bytes;
+    arena->used_bytes += rounded;
+    return piece;
+}
+
+void fm_arena_reset(fm_arena *arena)
+{
+    arena->used_bytes = 0;
+}
+
+void fm_arena_done(fm_arena *arena)
+{
+    if (arena->base != NULL) {
+        (void)munmap(arena->base, arena->size_bytes);
+    }
+    *arena = (fm_arena){0};
+}

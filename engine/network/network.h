@@ -1,0 +1,75 @@
+/* A network: what a plan or a closed form offers to the batch. Read-only once built, shared by all
+ * workers; each worker brings its own scratch.
+ *
+ * The seam is a tile: rows of any mix of trajectories, each with its own state, time and label. States
+ * enter and outputs leave as float64 through row pointers, so gathering and converting are the
+ * network's first and last pass over data it touches anyway. Inside, a plan computes in float32 (or
+ * bfloat16), a closed form in float64.
+ *
+ * Bits: a row's output is a function of (network, x, t, label) alone, whatever the other rows, its
+ * position and their number. fm_network_check_bits() proves it at start-up. */
+#ifndef FM_NETWORK_H
+#define FM_NETWORK_H
+
+#include "engine/checkpoint/model_config.h"
+#include "engine/checkpoint/weights.h"
+#include "engine/flow/path.h"
+#include "engine/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct fm_network fm_network;
+
+typedef struct fm_tile_row {
+    const double *x;     /* [dimension] in */
+    double t;            /* in: what the network itself is fed, after direction and scale */
+    int32_t label;       /* in: 0 for networks without labels */
+    double *out;         /* [out_dimension] out */
+    double *log_density; /* out, optional (NULL: not wanted); closed forms only */
+} fm_tile_row;
+
+typedef struct fm_network_info {
+    size_t dimension, out_dimension;
+    size_t parameter_count;
+    size_t weight_bytes;  /* packed */
+    size_t scratch_bytes; /* of one worker, for fm_network_max_rows rows */
+    size_t max_rows;      /* capacity of the largest tile */
+    bool has_log_density;
+} fm_network_info;
+
+/* The vtable of a kind of network. An architecture file builds an fm_network and fills this. */
+typedef struct fm_network_ops {
+    /* Evaluates 1 <= n_rows <= max_rows rows. Must not allocate, lock or fail.
+     *   scratch  info.scratch_bytes, aligned to FM_ALIGNMENT, contents undefined before and after
+     * Thread: any, one call per scratch at a time. */
+    void (*eval)(const fm_network *network, const fm_tile_row *rows, size_t n_rows, void *scratch);
+    void (*free)(fm_network *network);
+} fm_network_ops;
+
+/* First member of every kind of network. */
+struct fm_network {
+    const fm_network_ops *ops;
+    fm_network_info info;
+};
+
+/* One row of the architecture table (architecture.def): "mlp", "gaussian_mixture", "dataset".
+ *   weights  the checkpoint's tensors with use recorded, or NULL where the row needs no weights file
+ *   path     the model's path, for closed forms; outlives the network
+ * Errors: FM_EFORMAT names tensor, expected and found; FM_EUNSUPPORTED; FM_ENOMEM. */
+FM_MUST_USE fm_status fm_network_new(const fm_model_config *config, fm_weights *weights,
+                                     const fm_path *path, fm_network **ret, fm_error *err);
+void fm_network_free(fm_network *network); /* takes NULL */
+
+static inline void fm_network_eval(const fm_network *network, const fm_tile_row *rows,
+                                   size_t n_rows, void *scratch)
+{
+    network->ops->eval(network, rows, n_rows, scratch);
+}
+
+/* Evaluates random rows alone, at every size class and in different positions of full tiles, and compares bytes.
+ * Errors: FM_ENOMEM. *ret_independent tells the outcome. */
+FM_MUST_USE fm_status fm_network_check_bits(const fm_network *network, int32_t max_label,
+                                            bool *ret_independent, fm_error *err);
+
+#endif

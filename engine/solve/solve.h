@@ -1,0 +1,84 @@
+/* Solvers as reverse communication: a solver never calls a network, so it never blocks.
+ *
+ *     fm_solve_init(solve, …);
+ *     while (fm_solve_next(solve, &want)) {   // where is a velocity wanted?
+ *         … write the velocity at (want.t, want.x) to want.v …
+ *         fm_solve_give(solve);               // advance, or find out that a step is rejected
+ *     }
+ *
+ * One fm_solve is one trajectory: its own time, step, error control, outputs and status. Everything is
+ * float64. The memory is the caller's, of fm_solve_size_bytes(), and nothing is allocated after
+ * fm_solve_init(). A method is a row of method.def; the Runge-Kutta methods are tableaux there, run by
+ * fixed.c or adaptive.c.
+ *
+ * Outputs. States at asked times come from the method's dense output (adaptive) or, for fixed grids,
+ * from the exact grid points and cubic Hermite interpolation between them. They leave through the
+ * fm_solve_output callback, in order.
+ *
+ * Ends. The last time is reached exactly and never passed: the step before it is shortened (clipped).
+ * Backward grids (first > last) are integrated with negative steps. */
+#ifndef FM_SOLVE_H
+#define FM_SOLVE_H
+
+#include "engine/fm.h"
+
+typedef struct fm_solve fm_solve;
+
+/* One output state.
+ *   index  which output time, or the count so far with every_step
+ *   x      [dimension] float64, valid during the call only */
+typedef void (*fm_solve_output)(void *context, size_t index, double t, const double *x);
+
+/* Everything that the trajectories of one job share; read-only, outlives them. */
+typedef struct fm_solve_plan {
+    fm_solver solver;           /* as given; grid and method are borrowed */
+    size_t dimension;
+    const double *output_times; /* [n_output_times] along the grid, within its span */
+    size_t n_output_times;
+    bool output_every_step;
+    fm_solve_output output;     /* called when either of the above asks for it */
+} fm_solve_plan;
+
+/* What the solver wants next. x and v stay valid until fm_solve_give(). */
+typedef struct fm_solve_want {
+    double t;
+    const double *x; /* [dimension] where */
+    double *v;       /* [dimension] the caller writes dx/dt here */
+} fm_solve_want;
+
+/* Checks the rules of fm_solver (finite, monotone grid, tolerances, counts).
+ * Errors: FM_EINVAL, the text names the field. Thread: any. */
+FM_MUST_USE fm_status fm_solve_check(const fm_solve_plan *plan, fm_error *err);
+
+/* Memory of one trajectory; SIZE_MAX when it overflows. */
+size_t fm_solve_size_bytes(const fm_solve_plan *plan);
+
+/* Starts a trajectory.
+ *   memory  fm_solve_size_bytes(), aligned to FM_ALIGNMENT, caller-owned, reusable afterwards
+ *   x0      [dimension] the state at grid[0]; copied
+ *   output_context  passed to plan->output
+ * Thread: one at a time per fm_solve. */
+fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, const double *x0,
+                        void *output_context);
+
+/* True: *ret says what is wanted. False: the trajectory has ended. Idempotent until give. */
+bool fm_solve_next(fm_solve *solve, fm_solve_want *ret);
+
+/* The velocity wanted has been written to want.v; a non-finite one ends the trajectory with
+ * FM_ROW_NON_FINITE at the last finite state. */
+void fm_solve_give(fm_solve *solve);
+
+/* The state, time and counts reached so far, or at the end. */
+typedef struct fm_solve_report {
+    fm_row_status status;
+    double t;
+    const double *x; /* [dimension] last finite accepted state */
+    uint64_t evaluations, accepted, rejected;
+} fm_solve_report;
+
+void fm_solve_describe(const fm_solve *solve, fm_solve_report *ret);
+
+/* Evaluations a whole trajectory will take: exact for fixed grids, a guess for adaptive methods. */
+double fm_solve_expected_evaluations(const fm_solve_plan *plan);
+
+#endif
