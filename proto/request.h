@@ -1,0 +1,56 @@
+/* Requests: bytes of a body to a checked, typed value, or a problem that lists every broken rule.
+ *
+ * Fields are rows of api.def; unknown fields are refused, and fields that the contract has but this
+ * release does not serve are refused by name. A model's defaults fill what the body leaves out.
+ * Pure: no clock, no randomness, so the caller brings a seed for requests without one. */
+#ifndef FMP_REQUEST_H
+#define FMP_REQUEST_H
+
+#include "engine/fm.h"
+#include "proto/problem.h"
+
+/* Bounds from the configuration (config/options.def, section [limits]). */
+typedef struct fmp_limits {
+    size_t max_samples;            /* num_samples */
+    size_t max_steps;              /* solver.steps and every other grid */
+    uint64_t max_evaluations;      /* solver.max_evaluations */
+    size_t max_trajectory_points;  /* times, points */
+    size_t max_answer_bytes;       /* estimate of the encoded answer */
+    uint64_t default_timeout_ms, max_timeout_ms;
+} fmp_limits;
+
+typedef enum fmp_encoding { FMP_ENCODING_JSON, FMP_ENCODING_BASE64, FMP_ENCODING_NPY } fmp_encoding;
+
+/* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
+typedef struct fmp_request {
+    fm_job_spec spec;       /* ready for fm_engine_submit() but for model, finished and context */
+    fmp_encoding encoding;  /* of the body's field; the server may turn it to NPY by Accept */
+    bool seed_is_string;    /* echo as sent */
+    uint64_t timeout_ms;
+    bool grid_from_steps;   /* echo solver.steps */
+    size_t n_steps;
+    bool has_trajectory;
+    /* owned */
+    double *grid, *output_times, *x, *t;
+    int32_t *labels;
+} fmp_request;
+
+/* POST …/sample. false: *problem is filled and *ret needs no release. */
+FM_MUST_USE bool fmp_request_parse_sample(const char *body, size_t length,
+                                          const fm_model_info *model, const fmp_limits *limits,
+                                          uint64_t drawn_seed, fmp_request *ret,
+                                          fmp_problem *problem);
+/* POST …/velocity. */
+FM_MUST_USE bool fmp_request_parse_velocity(const char *body, size_t length,
+                                            const fm_model_info *model, const fmp_limits *limits,
+                                            fmp_request *ret, fmp_problem *problem);
+void fmp_request_done(fmp_request *request);
+
+/* Checks a model's own defaults as if they were a request's, when the model is loaded. */
+FM_MUST_USE bool fmp_request_check_defaults(const fm_model_info *model, const fmp_limits *limits,
+                                            fmp_problem *problem);
+
+/* Estimated bytes of the encoded answer. */
+size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info *model);
+
+#endif
