@@ -37,9 +37,18 @@ FM_MUST_USE fm_status fm_tensors_parse(const void *data, size_t length, fm_tenso
                                        fm_error *err);
 void fm_tensors_close(fm_tensors *tensors); /* takes NULL */
 
+/* The files behind it, as names inside its folder: an index first, then its shards in name order. None
+ * for fm_tensors_parse(). */
+size_t fm_tensors_file_count(const fm_tensors *tensors);
+const char *fm_tensors_file_at(const fm_tensors *tensors, size_t index);
+
 size_t fm_tensors_count(const fm_tensors *tensors);
 const fm_tensor *fm_tensors_at(const fm_tensors *tensors, size_t index); /* in name order */
 const fm_tensor *fm_tensors_find(const fm_tensors *tensors, const char *name);
+
+#define FM_SHAPE_TEXT_BYTES 192 /* rank 8 with 20 digits each */
+/* "[128, 4]"; "[]" for a scalar. */
+void fm_shape_text(size_t rank, const size_t *shape, char ret[FM_SHAPE_TEXT_BYTES]);
 
 /* Converts any floating-point dtype: ret is [tensor->count]. FM_EFORMAT for integers. */
 FM_MUST_USE fm_status fm_tensor_to_float32(const fm_tensor *tensor, float *ret, fm_error *err);

@@ -1,0 +1,50 @@
+/* jansson's parser with this engine's rules and errors. */
+#include "engine/checkpoint/json_text.h"
+
+fm_status fm_json_text_parse(const char *text, size_t length, size_t *ret_used, json_t **ret,
+                             fm_error *err)
+{
+    size_t flags = JSON_REJECT_DUPLICATES;
+    if (ret_used != NULL) {
+        flags |= JSON_DISABLE_EOF_CHECK;
+    }
+    json_error_t error = {0};
+    json_t *tree = json_loadb(text, length, flags, &error);
+    if (tree == NULL) {
+        if (json_error_code(&error) == json_error_out_of_memory) {
+            return fm_fail(err, FM_ENOMEM, "no memory for %zu bytes of JSON", length);
+        }
+        return fm_fail(err, FM_EFORMAT, "line %d, column %d: %s", error.line, error.column,
+                       error.text);
+    }
+    if (ret_used != NULL) {
+        *ret_used = (size_t)error.position;
+    }
+    *ret = tree;
+    return FM_OK;
+}
+
+const char *fm_json_kind(const json_t *value)
+{
+    if (value == NULL) {
+        return "nothing";
+    }
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+    case JSON_NULL:
+        return "null";
+    }
+    return "an unknown value";
+}
