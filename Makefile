@@ -1,7 +1,8 @@
 # velocityd: `make run` serves the shipped models, `make check` tests everything, `make help` lists all.
 #
-# Objects live under build/<mode>[-openblas]/, so modes never mix and nothing needs `clean`.
-#   MODE=release|debug|asan|tsan   MATH=onednn|openblas   CC=gcc|clang-19   STRICT=1   V=1
+# Objects live under build/<mode>[-openblas][-clang][-strict]/ and know their command line, so modes never mix,
+# a changed flag rebuilds what it changes, and nothing needs `clean`.
+#   MODE=release|debug|asan|tsan|fuzz   MATH=onednn|openblas   CC=gcc|clang-19   STRICT=1   V=1
 
 MODE ?= release
 MATH ?= onednn
@@ -9,8 +10,18 @@ CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := $(shell cat VERSION)
+HOST := $(shell uname -m)
+MACHINE ?= $(HOST)
 
-B := build/$(MODE)$(if $(filter-out onednn,$(MATH)),-$(MATH))$(if $(findstring clang,$(CC)),-clang)
+ifeq ($(filter $(MODE),release debug asan tsan fuzz),)
+$(error MODE is release, debug, asan, tsan or fuzz, not "$(MODE)")
+endif
+ifeq ($(filter $(MATH),onednn openblas),)
+$(error MATH is onednn or openblas, not "$(MATH)")
+endif
+
+B := build/$(MODE)$(if $(filter-out onednn,$(MATH)),-$(MATH))$(if $(findstring clang,$(CC)),-clang)$(if $(STRICT),-strict)$(if \
+    $(filter-out $(HOST),$(MACHINE)),-$(MACHINE))
 ifeq ($(B),build/release)
 BIN := build/velocityd
 else
@@ -26,12 +37,14 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -W
     -Wundef -Wformat=2 -Wswitch-enum -fno-common -Wno-sign-conversion \
     $(if $(findstring clang,$(CC)),-Wthread-safety) $(if $(STRICT),-Werror)
 CFLAGS_release := -O2 -g
+CPPFLAGS_release := -D_FORTIFY_SOURCE=2
 CFLAGS_debug := -O0 -g3
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 # x86-64-v2 is the floor; faster kernels are picked at run time. No contraction: the bits of float64 code must not depend on it.
-ARCH := $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v2)
-CPPFLAGS := -I. -D_GNU_SOURCE -DFM_VERSION='"$(VERSION)"' -DFM_MATH_$(MATH)=1
+ARCH := $(if $(filter x86_64,$(MACHINE)),-march=x86-64-v2)
+CPPFLAGS := -I. -D_GNU_SOURCE $(CPPFLAGS_$(MODE)) -DFM_VERSION='"$(VERSION)"' -DFM_MATH_$(MATH)=1
 CFLAGS := -std=c17 $(ARCH) -ffp-contract=off -fstack-protector-strong -fPIE $(CFLAGS_$(MODE)) \
     $(WARNINGS) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LDFLAGS := -pie -Wl,-z,relro,-z,now $(CFLAGS_$(MODE))
@@ -54,41 +67,61 @@ ALL_LIBS := $(LIBFMD) $(LIBFMP) $(LIBFMC) $(LIBFM)
 
 Q := $(if $(V),,@)
 .DEFAULT_GOAL := all
-.PHONY: all
-all: $(BIN)  ## build the daemon
+.PHONY: all objects unit FORCE
+all: $(BIN)  ## build the daemon, build/velocityd
 
-$(BIN): $(B)/server/main.o $(ALL_LIBS)
+$(BIN): $(B)/server/main.o $(ALL_LIBS) $(B)/.link
 	@echo "  LD    $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out %/.link,$^) $(LIBS)
 
-$(B)/%.o: %.c
+# The command lines of compiling and linking, each in a file that is written only when it changes.
+# (Single quotes are dropped: it is compared, never run.)
+define remember
+	@mkdir -p $(@D)
+	@echo '$(subst ',,$(1))' | cmp -s - $@ || echo '$(subst ',,$(1))' >$@
+endef
+$(B)/.compile: FORCE
+	@pkg-config --exists $(PACKAGES) || { echo "Libraries are missing: 'make deps' installs them." >&2; exit 1; }
+	$(call remember,$(CC) $(CPPFLAGS) $(CFLAGS))
+$(B)/.link: FORCE
+	$(call remember,$(CC) $(LDFLAGS) $(LIBS) $(ENGINE) $(PROTO) $(CONFIG) $(SERVER) $(SUPPORT) $(UNIT))
+
+$(B)/%.o: %.c $(B)/.compile
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
 
 # Kernels compiled for wider machines; chosen at run time.
+ifeq ($(MACHINE),x86_64)
 CFLAGS_engine_math_kernels_avx2 := -march=x86-64-v3
 CFLAGS_engine_math_kernels_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+endif
 
 define archive
 	@echo "  AR    $@"
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) qcs $@ $(filter %.o,$^)
 endef
+$(ALL_LIBS): $(B)/.link
 $(LIBFM): $(call OBJ,$(ENGINE)); $(archive)
 $(LIBFMP): $(call OBJ,$(PROTO)); $(archive)
 $(LIBFMC): $(call OBJ,$(CONFIG)); $(archive)
 $(LIBFMD): $(call OBJ,$(filter-out server/main.c,$(SERVER))); $(archive)
 
-$(B)/unit: $(call OBJ,$(UNIT) $(SUPPORT)) $(ALL_LIBS)
+$(B)/unit: $(call OBJ,$(UNIT) $(SUPPORT)) $(ALL_LIBS) $(B)/.link
 	@echo "  LD    $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcheck -lsubunit -lrt
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out %/.link,$^) $(LIBS) -lcheck -lsubunit -lrt
 
-$(call OBJ,$(UNIT) $(SUPPORT)): CFLAGS += -Wno-double-promotion -Wno-float-conversion
+$(call OBJ,$(UNIT) $(SUPPORT)): private CFLAGS += -Wno-double-promotion -Wno-float-conversion
 
-.PHONY: unit
-unit: $(B)/unit  ## run the unit tests (SUITE=name for one suite)
-	$(Q)CK_VERBOSITY=normal $(if $(SUITE),CK_RUN_SUITE='$(SUITE)') $(if $(filter asan tsan,$(MODE)),CK_FORK=no) $(B)/unit
+objects: $(call OBJ,$(ENGINE) $(PROTO) $(CONFIG) $(SERVER))
 
--include $(shell find build -name '*.d' 2>/dev/null)
+# Sanitizers want one process; libcheck's time limits want one a test.
+UNIT_ENVIRONMENT := CK_VERBOSITY=normal $(if $(filter asan tsan,$(MODE)),CK_FORK=no) \
+    ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    TSAN_OPTIONS=suppressions=tests/tsan.supp:second_deadlock_stack=1
+unit: $(B)/unit  ## run the unit tests (SUITE=layer/module for one suite)
+	$(Q)$(UNIT_ENVIRONMENT) $(if $(SUITE),CK_RUN_SUITE='$(SUITE)') $(B)/unit
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
 include scripts/targets.mk
