@@ -1,0 +1,3 @@
+#include "server/roles.h"
+
+fmd_role fmd_on_loop;
