@@ -4,7 +4,7 @@
 
 #if defined(__GNUC__)
 #define FM_MUST_USE __attribute__((warn_unused_result))
-#define FM_PRINTF(format_index, first_index) \
+#define FM_PRINTF(format_index, first_index)                                                       \
     __attribute__((format(printf, format_index, first_index)))
 #define FM_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #else
@@ -17,11 +17,11 @@
  * exact spelling FM_GUARDED_BY(&mutex) with the mutex declared before the field. */
 #if defined(__clang__)
 #define FM_CAPABILITY(name) __attribute__((capability(name)))
-#define FM_REQUIRES(...) __attribute__((requires_capability(__VA_ARGS__)))
-#define FM_EXCLUDES(...) __attribute__((locks_excluded(__VA_ARGS__)))
-#define FM_ACQUIRES(...) __attribute__((acquire_capability(__VA_ARGS__)))
-#define FM_RELEASES(...) __attribute__((release_capability(__VA_ARGS__)))
-#define FM_ASSERTS(...) __attribute__((assert_capability(__VA_ARGS__)))
+#define FM_REQUIRES(...)    __attribute__((requires_capability(__VA_ARGS__)))
+#define FM_EXCLUDES(...)    __attribute__((locks_excluded(__VA_ARGS__)))
+#define FM_ACQUIRES(...)    __attribute__((acquire_capability(__VA_ARGS__)))
+#define FM_RELEASES(...)    __attribute__((release_capability(__VA_ARGS__)))
+#define FM_ASSERTS(...)     __attribute__((assert_capability(__VA_ARGS__)))
 #define FM_NO_THREAD_SAFETY __attribute__((no_thread_safety_analysis))
 #else
 #define FM_CAPABILITY(name)

@@ -23,7 +23,7 @@ typedef struct fm_build_info {
     const char *dense_provider; /* "onednn" or "openblas" */
     const char *dense_version;  /* the library's own version */
     const char *kernels;        /* SIMD kernels picked at run time: "avx512", "avx2", "generic" */
-    const char *cpu;            /* CPU type that the bits belong to, e.g. "x86_64-family26-model2" */
+    const char *cpu; /* CPU type that the bits belong to, e.g. "x86_64-family26-model2" */
 } fm_build_info;
 
 /* Static data. Thread: any. */
@@ -38,12 +38,12 @@ size_t fm_cpu_count(void);
 typedef struct fm_method fm_method;
 
 typedef struct fm_method_info {
-    const char *name;             /* "dopri5" */
-    const char *title;            /* "Dormand and Prince 5(4)" */
-    unsigned order;               /* declared order of convergence */
-    double evaluations_per_step;  /* of an accepted step, first-same-as-last counted once */
+    const char *name;            /* "dopri5" */
+    const char *title;           /* "Dormand and Prince 5(4)" */
+    unsigned order;              /* declared order of convergence */
+    double evaluations_per_step; /* of an accepted step, first-same-as-last counted once */
     bool adaptive, stochastic;
-    const char *spaces;           /* "euclidean" */
+    const char *spaces; /* "euclidean" */
 } fm_method_info;
 
 size_t fm_method_count(void);
@@ -57,16 +57,16 @@ typedef struct fm_model fm_model; /* read-only after opening, reference-counted 
 
 /* What a model is; strings and arrays live as long as the model. */
 typedef struct fm_model_info {
-    const char *name;         /* the folder's name */
-    const char *description;  /* "" when absent */
-    const char *license;      /* "" when absent */
-    const char *version;      /* "sha256:…" over config.json and the weights */
-    const char *architecture; /* "mlp" */
-    const char *space;        /* "euclidean" */
-    const char *scheduler;    /* "condot" */
-    const char *prediction;   /* "velocity" */
-    const char *output_kind;  /* "points" */
-    const char *compute;      /* "float32", "bfloat16", or "float64" for closed forms */
+    const char *name;                /* the folder's name */
+    const char *description;         /* "" when absent */
+    const char *license;             /* "" when absent */
+    const char *version;             /* "sha256:…" over config.json and the weights */
+    const char *architecture;        /* "mlp" */
+    const char *space;               /* "euclidean" */
+    const char *scheduler;           /* "condot" */
+    const char *prediction;          /* "velocity" */
+    const char *output_kind;         /* "points" */
+    const char *compute;             /* "float32", "bfloat16", or "float64" for closed forms */
     size_t rank, shape[FM_MAX_RANK]; /* of one sample */
     size_t dimension;                /* product of shape */
     double source_std;
@@ -78,16 +78,18 @@ typedef struct fm_model_info {
     size_t n_label_names;
     bool has_log_density; /* closed forms: FM_FIELD_LOG_DENSITY is served */
     size_t parameter_count;
-    size_t memory_bytes; /* packed weights and the plan's arenas, all workers */
-    size_t tile_rows;    /* rows a full network call holds */
+    size_t memory_bytes;       /* packed weights and the plan's arenas, all workers */
+    size_t tile_rows;          /* rows a full network call holds */
     double evaluation_seconds; /* one row of a full tile on one worker, measured at load */
-    bool bits_promised;  /* the start-up check found every row's bits independent of its tile */
+    bool bits_promised; /* the start-up check found every row's bits independent of its tile */
     const char *defaults_json; /* config.json's "defaults" as JSON text; "{}" when absent */
 } fm_model_info;
 
+/* A model belongs to at most one engine, whose workers its scratch memory is made for. */
 typedef struct fm_model_options {
-    size_t workers;          /* how many threads will evaluate it at once, >= 1 */
-    const char *cache_folder; /* where bit checks are remembered per build and CPU type; NULL: nowhere */
+    size_t workers; /* of that engine, >= 1 */
+    const char
+        *cache_folder; /* where bit checks are remembered per build and CPU type; NULL: nowhere */
 } fm_model_options;
 
 /* Reads folder/config.json and the weights, builds and checks the plan.
@@ -117,9 +119,9 @@ typedef struct fm_solver {
      * methods: the first and the last are the interval, the rest is ignored. */
     const double *grid;
     size_t n_grid;
-    double rtol, atol;         /* adaptive: >= 0, not both 0 */
-    double first_step;         /* adaptive: 0 chooses one after Hairer, Norsett and Wanner */
-    uint64_t max_evaluations;  /* >= 1; reaching it ends a trajectory with FM_ROW_MAX_EVALUATIONS */
+    double rtol, atol;        /* adaptive: >= 0, not both 0 */
+    double first_step;        /* adaptive: 0 chooses one after Hairer, Norsett and Wanner */
+    uint64_t max_evaluations; /* >= 1; reaching it ends a trajectory with FM_ROW_MAX_EVALUATIONS */
 } fm_solver;
 
 /* The usual grids; both write n_steps + 1 points whose last is exactly `last`.
@@ -147,25 +149,25 @@ typedef enum fm_row_status {
     FM_ROW_OK,
     FM_ROW_MAX_EVALUATIONS,
     FM_ROW_NON_FINITE,
-    FM_ROW_UNFINISHED, /* the job was cancelled first */
+    FM_ROW_UNFINISHED, /* the job ended first, see fm_job_status() */
 } fm_row_status;
 
 const char *fm_row_status_name(fm_row_status status); /* "ok", "max_evaluations", "non_finite" */
 
 typedef struct fm_job_spec {
     fm_task task;
-    fm_model *model;     /* the job takes a reference of its own */
-    size_t n_rows;       /* >= 1 */
-    uint64_t seed;       /* of drawn noise: row i depends on (seed, i) alone */
-    const int32_t *labels;       /* [n_rows], or NULL: the null label where there is one */
-    double guidance_scale;       /* v_null + scale (v_label - v_null); 1: one evaluation */
-    const double *x;             /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
-    const double *t;             /* [n_rows] FM_TASK_VELOCITY: the times */
-    unsigned fields;             /* FM_TASK_VELOCITY: fm_field_mask bits */
-    fm_solver solver;            /* FM_TASK_SAMPLE */
-    const double *output_times;  /* [n_output_times] along the grid's direction, or NULL */
+    fm_model *model;       /* the job takes a reference of its own */
+    size_t n_rows;         /* >= 1 */
+    uint64_t seed;         /* of drawn noise: row i depends on (seed, i) alone */
+    const int32_t *labels; /* [n_rows], or NULL: the null label where there is one */
+    double guidance_scale; /* v_null + scale (v_label - v_null); 1: one evaluation */
+    const double *x;  /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
+    const double *t;  /* [n_rows] FM_TASK_VELOCITY: the times */
+    unsigned fields;  /* FM_TASK_VELOCITY: fm_field_mask bits */
+    fm_solver solver; /* FM_TASK_SAMPLE */
+    const double *output_times; /* [n_output_times] along the grid's direction, or NULL */
     size_t n_output_times;
-    bool output_every_step;      /* the first state and the end of every accepted step */
+    bool output_every_step; /* the first state and the end of every accepted step */
     /* Called once on the worker that finished the last row (or on the thread that cancelled a job
      * with none in flight), before the job is handed to fm_engine_collect(). May be NULL. Must not
      * call the engine. */
@@ -177,14 +179,14 @@ typedef struct fm_job_spec {
 /* One row's result; arrays live as long as the job. */
 typedef struct fm_row_result {
     fm_row_status status;
-    double t;                 /* time reached */
+    double t; /* time reached */
     uint64_t evaluations, accepted, rejected;
-    const float *x;           /* [dimension] last finite state; NULL for FM_TASK_VELOCITY */
-    const float *trajectory;  /* [n_trajectory][dimension] */
+    const float *x;                 /* [dimension] last finite state; NULL for FM_TASK_VELOCITY */
+    const float *trajectory;        /* [n_trajectory][dimension] */
     const double *trajectory_times; /* [n_trajectory] with output_every_step, else NULL */
-    size_t n_trajectory;      /* = n_output_times, unless every step or unfinished */
-    const float *velocity;    /* [dimension] FM_TASK_VELOCITY with FM_FIELD_VELOCITY */
-    double log_density;       /* FM_TASK_VELOCITY with FM_FIELD_LOG_DENSITY */
+    size_t n_trajectory;            /* = n_output_times, unless every step or unfinished */
+    const float *velocity;          /* [dimension] FM_TASK_VELOCITY with FM_FIELD_VELOCITY */
+    double log_density;             /* FM_TASK_VELOCITY with FM_FIELD_LOG_DENSITY */
 } fm_row_result;
 
 typedef struct fm_job_stats {
@@ -224,7 +226,8 @@ fm_job *fm_engine_collect(fm_engine *engine);
 fm_job *fm_engine_wait(fm_engine *engine);
 
 void *fm_job_context(const fm_job *job);
-bool fm_job_cancelled(const fm_job *job);
+/* FM_OK; FM_ECANCELED; FM_ENOMEM when recording every step ran out of memory. */
+fm_status fm_job_status(const fm_job *job);
 size_t fm_job_n_rows(const fm_job *job);
 void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret); /* of a finished job */
 fm_job_stats fm_job_statistics(const fm_job *job);
@@ -234,15 +237,15 @@ void fm_job_free(fm_job *job); /* a collected job; takes NULL */
 
 /* Counters since start. Thread: any. */
 typedef struct fm_engine_stats {
-    uint64_t tiles;           /* network calls */
-    uint64_t tile_rows;       /* network rows evaluated */
-    uint64_t tile_capacity;   /* network rows those calls had room for */
-    uint64_t evaluations;     /* velocity evaluations handed to solvers */
-    uint64_t rows_in_flight;  /* trajectories started and not finished, now */
-    uint64_t rows_waiting;    /* trajectories not started, now */
+    uint64_t tiles;          /* network calls */
+    uint64_t tile_rows;      /* network rows evaluated */
+    uint64_t tile_capacity;  /* network rows those calls had room for */
+    uint64_t evaluations;    /* velocity evaluations handed to solvers */
+    uint64_t rows_in_flight; /* trajectories started and not finished, now */
+    uint64_t rows_waiting;   /* trajectories not started, now */
     uint64_t rows_finished, rows_non_finite, rows_cancelled;
-    double network_seconds;   /* inside network calls, all workers */
-    double busy_seconds;      /* workers not waiting for work */
+    double network_seconds; /* inside network calls, all workers */
+    double busy_seconds;    /* workers not waiting for work */
 } fm_engine_stats;
 
 void fm_engine_statistics(fm_engine *engine, fm_engine_stats *ret);

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef fm_fail /* what the analyzer is told instead; see status.h */
+#undef fm_fail_prefix
+
 fm_status fm_fail(fm_error *err, fm_status status, const char *format, ...)
 {
     if (err != NULL) {
@@ -27,8 +30,8 @@ fm_status fm_fail_prefix(fm_error *err, fm_status status, const char *format, ..
         va_end(arguments);
         size_t used = length < 0 ? 0 : (size_t)length;
         if (used < sizeof text) {
-            (void)snprintf(text + used, sizeof text - used, ": %.*s",
-                           (int)(sizeof text - used), err->text);
+            (void)snprintf(text + used, sizeof text - used, ": %.*s", (int)(sizeof text - used),
+                           err->text);
         }
         memcpy(err->text, text, sizeof text);
         err->status = status;
@@ -39,8 +42,8 @@ fm_status fm_fail_prefix(fm_error *err, fm_status status, const char *format, ..
 const char *fm_status_name(fm_status status)
 {
     switch (status) {
-#define FM_STATUS(name, code, http, text) \
-    case FM_##name:                       \
+#define FM_STATUS(name, code, http, text)                                                          \
+    case FM_##name:                                                                                \
         return #name;
 #include "engine/status.def"
 #undef FM_STATUS
@@ -51,8 +54,8 @@ const char *fm_status_name(fm_status status)
 const char *fm_status_text(fm_status status)
 {
     switch (status) {
-#define FM_STATUS(name, code, http, text) \
-    case FM_##name:                       \
+#define FM_STATUS(name, code, http, text)                                                          \
+    case FM_##name:                                                                                \
         return text;
 #include "engine/status.def"
 #undef FM_STATUS
@@ -63,8 +66,8 @@ const char *fm_status_text(fm_status status)
 int fm_status_http(fm_status status)
 {
     switch (status) {
-#define FM_STATUS(name, code, http, text) \
-    case FM_##name:                       \
+#define FM_STATUS(name, code, http, text)                                                          \
+    case FM_##name:                                                                                \
         return http;
 #include "engine/status.def"
 #undef FM_STATUS

@@ -1,0 +1,208 @@
+/* The engine: workers, submission, cancellation and the list of finished jobs. */
+#include "engine/batch/engine.h"
+
+#include "engine/clock.h"
+#include "engine/memory.h"
+#include "engine/model.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+
+fm_role fm_on_worker;
+
+const char *fm_row_status_name(fm_row_status status)
+{
+    switch (status) {
+    case FM_ROW_OK:
+        return "ok";
+    case FM_ROW_MAX_EVALUATIONS:
+        return "max_evaluations";
+    case FM_ROW_NON_FINITE:
+        return "non_finite";
+    case FM_ROW_UNFINISHED:
+        return "unfinished";
+    }
+    return "unknown";
+}
+
+/* Signals belong to the caller's threads: a worker's would interrupt nothing useful. */
+static int start_thread(fm_worker *worker)
+{
+    sigset_t all, old;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = pthread_create(&worker->thread, NULL, fm_worker_run, worker);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return failed;
+}
+
+static void stop_workers(fm_engine *engine)
+{
+    fm_mutex_lock(&engine->mutex);
+    engine->stopping = true;
+    (void)pthread_cond_broadcast(&engine->work);
+    fm_mutex_unlock(&engine->mutex);
+    for (size_t i = 0; i < engine->n_started; i++) {
+        (void)pthread_join(engine->workers[i].thread, NULL);
+    }
+}
+
+static void destroy(fm_engine *engine)
+{
+    (void)pthread_cond_destroy(&engine->work);
+    (void)pthread_cond_destroy(&engine->finished);
+    fm_mutex_done(&engine->mutex);
+    fm_free(engine->workers);
+    fm_free(engine);
+}
+
+fm_status fm_engine_new(const fm_engine_options *options, fm_engine **ret, fm_error *err)
+{
+    assert(options->workers >= 1);
+    fm_engine *engine = fm_alloc(sizeof *engine);
+    fm_worker *workers = fm_alloc_array(options->workers, sizeof *workers);
+    if (engine == NULL || workers == NULL) {
+        fm_free(engine);
+        fm_free(workers);
+        return fm_fail(err, FM_ENOMEM, "no memory for %zu workers", options->workers);
+    }
+    engine->options = *options;
+    engine->workers = workers;
+    fm_mutex_init(&engine->mutex);
+    (void)pthread_cond_init(&engine->work, NULL);
+    (void)pthread_cond_init(&engine->finished, NULL);
+    for (size_t i = 0; i < options->workers; i++) {
+        workers[i] = (fm_worker){.engine = engine, .index = i};
+        int failed = start_thread(&workers[i]);
+        if (failed != 0) {
+            stop_workers(engine);
+            destroy(engine);
+            return fm_fail(err, FM_ENOMEM, "cannot start worker %zu: %s", i, strerror(failed));
+        }
+        engine->n_started++;
+    }
+    *ret = engine;
+    return FM_OK;
+}
+
+void fm_engine_free(fm_engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    stop_workers(engine);
+    fm_mutex_lock(&engine->mutex);
+    assert(engine->n_jobs == 0); /* the caller has collected every job */
+    fm_mutex_unlock(&engine->mutex);
+    destroy(engine);
+}
+
+fm_status fm_engine_submit(fm_engine *engine, const fm_job_spec *spec, fm_job **ret, fm_error *err)
+{
+    assert(spec->model->workers >= engine->options.workers);
+    fm_job *job = NULL;
+    fm_status status = fm_job_new(spec, &job, err);
+    if (status != FM_OK) {
+        return status;
+    }
+    job->submitted_seconds = fm_clock_seconds();
+    *ret = job; /* before the first row can end */
+    fm_mutex_lock(&engine->mutex);
+    engine->n_jobs++;
+    engine->stats.rows_in_flight += job->n_slots;
+    engine->stats.rows_waiting += spec->n_rows - job->n_slots;
+    fm_lane_offer(&engine->lanes, job, job->n_slots);
+    (void)pthread_cond_signal(&engine->work); /* whoever picks wakes the next if rows are left */
+    fm_mutex_unlock(&engine->mutex);
+    return FM_OK;
+}
+
+void fm_engine_drop(fm_engine *engine, fm_job *job, fm_status status)
+{
+    size_t unstarted = job->spec.n_rows - job->next_row;
+    job->status = status;
+    engine->stats.rows_waiting -= unstarted;
+    engine->stats.rows_in_flight -= job->n_waiting;
+    engine->stats.rows_cancelled += unstarted + job->n_waiting;
+    job->next_row = job->spec.n_rows;
+    fm_lane_withdraw(&engine->lanes, job);
+}
+
+void fm_engine_cancel(fm_engine *engine, fm_job *job)
+{
+    bool ended = false;
+    fm_mutex_lock(&engine->mutex);
+    bool running = job->status == FM_OK && job->n_ended < job->spec.n_rows;
+    if (running) {
+        fm_engine_drop(engine, job, FM_ECANCELED);
+        ended = job->n_in_call == 0;
+        job->ended_seconds = ended ? fm_clock_seconds() : 0;
+    }
+    fm_mutex_unlock(&engine->mutex);
+    if (ended) {
+        fm_engine_finish(engine, job);
+    }
+}
+
+void fm_engine_finish(fm_engine *engine, fm_job *job)
+{
+    if (job->spec.finished != NULL) {
+        job->spec.finished(job->spec.context, job);
+    }
+    fm_mutex_lock(&engine->mutex);
+    job->finished = true;
+    job->next_finished = NULL;
+    if (engine->last_finished != NULL) {
+        engine->last_finished->next_finished = job;
+    } else {
+        engine->first_finished = job;
+    }
+    engine->last_finished = job;
+    (void)pthread_cond_signal(&engine->finished);
+    fm_mutex_unlock(&engine->mutex);
+    if (engine->options.wake != NULL) {
+        engine->options.wake(engine->options.wake_context);
+    }
+}
+
+static fm_job *pop_finished(fm_engine *engine) FM_REQUIRES(&engine->mutex)
+{
+    fm_job *job = engine->first_finished;
+    if (job != NULL) {
+        engine->first_finished = job->next_finished;
+        if (engine->first_finished == NULL) {
+            engine->last_finished = NULL;
+        }
+        job->next_finished = NULL;
+        engine->n_jobs--;
+    }
+    return job;
+}
+
+fm_job *fm_engine_collect(fm_engine *engine)
+{
+    fm_mutex_lock(&engine->mutex);
+    fm_job *job = pop_finished(engine);
+    fm_mutex_unlock(&engine->mutex);
+    return job;
+}
+
+fm_job *fm_engine_wait(fm_engine *engine)
+{
+    fm_mutex_lock(&engine->mutex);
+    assert(engine->n_jobs > 0); /* else this would wait for ever */
+    while (engine->first_finished == NULL) {
+        fm_condition_wait(&engine->finished, &engine->mutex);
+    }
+    fm_job *job = pop_finished(engine);
+    fm_mutex_unlock(&engine->mutex);
+    return job;
+}
+
+void fm_engine_statistics(fm_engine *engine, fm_engine_stats *ret)
+{
+    fm_mutex_lock(&engine->mutex);
+    *ret = engine->stats;
+    fm_mutex_unlock(&engine->mutex);
+}

@@ -1,0 +1,44 @@
+/* The in-flight batch as its workers see it. */
+#ifndef FM_ENGINE_H
+#define FM_ENGINE_H
+
+#include "engine/batch/job.h"
+#include "engine/thread.h"
+
+#include <pthread.h>
+
+typedef struct fm_worker {
+    fm_engine *engine;
+    size_t index;
+    pthread_t thread;
+} fm_worker;
+
+/* Lock order: there is one lock. It is never held while a row advances, a network is evaluated or a
+ * callback runs. */
+struct fm_engine {
+    fm_engine_options options;
+    fm_mutex mutex;
+    pthread_cond_t work;     /* rows were offered, or stopping */
+    pthread_cond_t finished; /* a job was finished */
+    fm_lane_list lanes FM_GUARDED_BY(&mutex);
+    fm_job *first_finished FM_GUARDED_BY(&mutex);
+    fm_job *last_finished FM_GUARDED_BY(&mutex);
+    size_t n_jobs FM_GUARDED_BY(&mutex); /* submitted and not collected */
+    size_t n_idle FM_GUARDED_BY(&mutex);
+    bool stopping FM_GUARDED_BY(&mutex);
+    fm_engine_stats stats FM_GUARDED_BY(&mutex);
+    fm_worker *workers; /* [options.workers] */
+    size_t n_started;
+};
+
+/* A worker thread's life. */
+void *fm_worker_run(void *worker);
+
+/* Takes what the job offers out of the batch and counts it as cancelled; rows in a call follow when
+ * they return. */
+void fm_engine_drop(fm_engine *engine, fm_job *job, fm_status status) FM_REQUIRES(&engine->mutex);
+
+/* The job has ended: its callback runs, then it can be collected. Call unlocked, once per job. */
+void fm_engine_finish(fm_engine *engine, fm_job *job) FM_EXCLUDES(&engine->mutex);
+
+#endif

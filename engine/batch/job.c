@@ -1,0 +1,288 @@
+/* Jobs: one block of memory each, and what callers may read of a finished one. */
+#include "engine/batch/job.h"
+
+#include "engine/memory.h"
+#include "engine/model.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* Trajectories of one job in flight at once, in full tiles per worker: two, so that a worker finds a
+ * full tile while another call holds as many. */
+#define TILES_IN_FLIGHT 2
+
+/* Sizes of the pieces of a job's block, in the order that they are taken. */
+typedef struct fm_job_layout {
+    size_t n_slots;
+    size_t solver_bytes; /* of one slot, with [dimension] float64 beside it */
+    size_t total_bytes;
+    bool overflow;
+} fm_job_layout;
+
+static void add(fm_job_layout *layout, size_t count, size_t size_bytes)
+{
+    size_t bytes = 0;
+    if (!fm_multiply(count, size_bytes, &bytes) || bytes > SIZE_MAX / 2 ||
+        layout->total_bytes > SIZE_MAX / 2) {
+        layout->overflow = true;
+        return;
+    }
+    layout->total_bytes += fm_arena_round(bytes);
+}
+
+static void add_matrix(fm_job_layout *layout, size_t rows, size_t columns, size_t size_bytes)
+{
+    size_t count = 0;
+    if (!fm_multiply(rows, columns, &count)) {
+        layout->overflow = true;
+        return;
+    }
+    add(layout, count, size_bytes);
+}
+
+static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
+{
+    return (fm_solve_plan){.solver = spec->solver,
+                           .dimension = spec->model->config.dimension,
+                           .output_times = spec->output_times,
+                           .n_output_times = spec->n_output_times,
+                           .output_every_step = spec->output_every_step};
+}
+
+static fm_job_layout layout_of(const fm_job_spec *spec)
+{
+    const fm_model *model = spec->model;
+    size_t dimension = model->config.dimension;
+    size_t in_flight = model->tile_rows * model->workers * TILES_IN_FLIGHT;
+    fm_job_layout layout = {.n_slots = spec->n_rows < in_flight ? spec->n_rows : in_flight};
+    add(&layout, 1, sizeof(fm_job));
+    add(&layout, spec->n_rows, sizeof(fm_row_record));
+    add(&layout, layout.n_slots, sizeof(fm_row));
+    add(&layout, layout.n_slots, sizeof(fm_row *));
+    size_t solve_bytes = 0;
+    if (spec->task == FM_TASK_SAMPLE) {
+        fm_solve_plan plan = solve_plan_of(spec);
+        solve_bytes = fm_solve_size_bytes(&plan);
+        add_matrix(&layout, spec->n_rows, dimension, sizeof(float));
+        if (spec->n_output_times > 0 && !spec->output_every_step) {
+            size_t states = 0;
+            layout.overflow |= !fm_multiply(spec->n_rows, spec->n_output_times, &states);
+            add_matrix(&layout, states, dimension, sizeof(float));
+        }
+        if (spec->output_every_step) {
+            add(&layout, spec->n_rows, sizeof(fm_recording));
+        }
+    } else {
+        add_matrix(&layout, spec->n_rows, dimension, sizeof(float));
+        add(&layout, spec->n_rows, sizeof(double));
+    }
+    if (solve_bytes > SIZE_MAX / 4 || dimension > SIZE_MAX / 64) {
+        layout.overflow = true;
+        return layout;
+    }
+    layout.solver_bytes = fm_arena_round(solve_bytes) + fm_arena_round(dimension * sizeof(double));
+    add(&layout, layout.n_slots, layout.solver_bytes);
+    return layout;
+}
+
+size_t fm_job_size_bytes(const fm_job_spec *spec)
+{
+    fm_job_layout layout = layout_of(spec);
+    return layout.overflow ? SIZE_MAX : layout.total_bytes;
+}
+
+static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
+{
+    const fm_model_config *config = &spec->model->config;
+    if (spec->n_rows == 0) {
+        return fm_fail(err, FM_EINVAL, "a job needs at least one row");
+    }
+    if (spec->labels != NULL && !config->has_labels) {
+        return fm_fail(err, FM_EINVAL, "model %s has no labels", config->name);
+    }
+    if (spec->labels == NULL && config->has_labels && !config->has_null_label) {
+        return fm_fail(err, FM_EINVAL, "model %s needs labels", config->name);
+    }
+    for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
+        int32_t label = spec->labels[i];
+        bool is_null = config->has_null_label && label == config->null_label;
+        if (!is_null && (label < 0 || label >= config->label_count)) {
+            return fm_fail(err, FM_EINVAL, "label %d of row %zu is not one of model %s", label, i,
+                           config->name);
+        }
+    }
+    if (!isfinite(spec->guidance_scale)) {
+        return fm_fail(err, FM_EINVAL, "guidance_scale must be finite");
+    }
+    if (spec->task == FM_TASK_VELOCITY) {
+        bool density = (spec->fields & FM_FIELD_LOG_DENSITY) != 0;
+        if (spec->x == NULL || spec->t == NULL || (density && !spec->model->info.has_log_density)) {
+            return fm_fail(err, FM_EINVAL, "velocity needs x, t and fields that the model has");
+        }
+        return FM_OK;
+    }
+    fm_solve_plan plan = solve_plan_of(spec);
+    return fm_solve_check(&plan, err);
+}
+
+static void *take(fm_arena *arena, size_t count, size_t size_bytes)
+{
+    return fm_arena_take(arena, count * size_bytes); /* layout_of() has checked the product */
+}
+
+static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
+{
+    size_t vector_bytes = fm_arena_round(job->dimension * sizeof(double));
+    unsigned char *memory = take(arena, layout->n_slots, layout->solver_bytes);
+    job->n_slots = layout->n_slots;
+    for (size_t i = 0; i < layout->n_slots; i++) {
+        fm_row *row = &job->slots[i];
+        row->job = job;
+        row->vector = (double *)(void *)memory;
+        row->memory = memory + vector_bytes;
+        memory += layout->solver_bytes;
+        row->index = i;
+        job->waiting[layout->n_slots - 1 - i] = row; /* a stack: row 0 leaves first */
+    }
+    job->n_waiting = layout->n_slots;
+    job->next_row = layout->n_slots;
+}
+
+static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
+{
+    const fm_job_spec *spec = &job->spec;
+    job->records = take(arena, spec->n_rows, sizeof *job->records);
+    job->slots = take(arena, layout->n_slots, sizeof *job->slots);
+    job->waiting = take(arena, layout->n_slots, sizeof(fm_row *));
+    if (spec->task == FM_TASK_SAMPLE) {
+        job->x = take(arena, spec->n_rows * job->dimension, sizeof(float));
+        if (spec->n_output_times > 0 && !spec->output_every_step) {
+            job->trajectory =
+                take(arena, spec->n_rows * spec->n_output_times * job->dimension, sizeof(float));
+        }
+        if (spec->output_every_step) {
+            job->recordings = take(arena, spec->n_rows, sizeof *job->recordings);
+        }
+    } else {
+        job->velocity = take(arena, spec->n_rows * job->dimension, sizeof(float));
+        job->log_density = take(arena, spec->n_rows, sizeof(double));
+    }
+    place_slots(job, arena, layout);
+    for (size_t i = 0; i < spec->n_rows; i++) {
+        job->records[i].status = FM_ROW_UNFINISHED;
+    }
+}
+
+fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
+{
+    fm_status status = check_spec(spec, err);
+    if (status != FM_OK) {
+        return status;
+    }
+    fm_job_layout layout = layout_of(spec);
+    void *block = layout.overflow ? NULL : fm_alloc(layout.total_bytes);
+    if (block == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for a job of %zu rows", spec->n_rows);
+    }
+    fm_arena arena = {.base = block, .size_bytes = layout.total_bytes};
+    fm_job *job = take(&arena, 1, sizeof *job);
+    job->block = block;
+    job->spec = *spec;
+    job->plan = solve_plan_of(spec);
+    job->dimension = spec->model->config.dimension;
+    fm_condition guided = {.label = 0, .guidance_scale = spec->guidance_scale};
+    job->guided = spec->labels != NULL && fm_field_n_rows(&spec->model->field, &guided) > 1;
+    job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
+    place(job, &arena, &layout);
+    fm_row_plan_outputs(job);
+    (void)fm_model_ref(spec->model);
+    *ret = job;
+    return FM_OK;
+}
+
+void fm_job_free(fm_job *job)
+{
+    if (job == NULL) {
+        return;
+    }
+    assert(job->finished && job->n_in_call == 0);
+    for (size_t i = 0; job->recordings != NULL && i < job->spec.n_rows; i++) {
+        fm_free(job->recordings[i].x);
+        fm_free(job->recordings[i].times);
+    }
+    fm_model *model = job->spec.model;
+    fm_free(job->block);
+    fm_model_unref(model);
+}
+
+double fm_job_expected_evaluations(const fm_job_spec *spec)
+{
+    if (spec->task == FM_TASK_VELOCITY) {
+        return 1;
+    }
+    fm_solve_plan plan = solve_plan_of(spec);
+    return fm_solve_expected_evaluations(&plan);
+}
+
+void *fm_job_context(const fm_job *job)
+{
+    return job->spec.context;
+}
+
+fm_status fm_job_status(const fm_job *job)
+{
+    return job->status;
+}
+
+size_t fm_job_n_rows(const fm_job *job)
+{
+    return job->spec.n_rows;
+}
+
+uint64_t fm_job_evaluations_done(const fm_job *job)
+{
+    return atomic_load_explicit(&job->evaluations, memory_order_relaxed);
+}
+
+static void describe_trajectory(const fm_job *job, size_t row, fm_row_result *ret)
+{
+    if (job->recordings != NULL) {
+        const fm_recording *recording = &job->recordings[row];
+        ret->trajectory = recording->x;
+        ret->trajectory_times = recording->times;
+        ret->n_trajectory = recording->count;
+    } else if (job->trajectory != NULL) {
+        size_t n = job->spec.n_output_times;
+        ret->trajectory = job->trajectory + row * n * job->dimension;
+        ret->n_trajectory = n;
+    }
+}
+
+void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret)
+{
+    assert(row < job->spec.n_rows);
+    const fm_row_record *record = &job->records[row];
+    *ret = (fm_row_result){.status = record->status,
+                           .t = record->t,
+                           .evaluations = record->evaluations,
+                           .accepted = record->accepted,
+                           .rejected = record->rejected};
+    if (job->spec.task == FM_TASK_SAMPLE) {
+        ret->x = job->x + row * job->dimension;
+        describe_trajectory(job, row, ret);
+        return;
+    }
+    ret->log_density = job->log_density[row];
+    if ((job->spec.fields & FM_FIELD_VELOCITY) != 0) {
+        ret->velocity = job->velocity + row * job->dimension;
+    }
+}
+
+fm_job_stats fm_job_statistics(const fm_job *job)
+{
+    double first = job->first_call_seconds > 0 ? job->first_call_seconds : job->ended_seconds;
+    return (fm_job_stats){.queue_seconds = first - job->submitted_seconds,
+                          .compute_seconds = job->ended_seconds - first,
+                          .evaluations = fm_job_evaluations_done(job)};
+}

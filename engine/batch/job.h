@@ -1,0 +1,94 @@
+/* Jobs and their rows, as the batch sees them.
+ *
+ * A job of many rows keeps only some in flight: each of its slots holds one trajectory's solver state
+ * and takes the next row when that trajectory ends. So memory and cache footprint follow the tile, not
+ * the request.
+ *
+ *           submit            pick                 return, not ended
+ *   spec ----------> offered ------> in a call ------------------------> offered
+ *                       ^                |   return, ended
+ *                       '--- next row ---+-------> slot free; all rows ended: finished
+ * Cancelled jobs withdraw what they offer; rows in a call are dropped when they return. */
+#ifndef FM_JOB_H
+#define FM_JOB_H
+
+#include "engine/batch/lane.h"
+#include "engine/flow/field.h"
+#include "engine/solve/solve.h"
+
+#include <stdatomic.h>
+
+/* A slot: one trajectory in flight. Owned by the job while offered, by one worker while in a call. */
+struct fm_row {
+    fm_job *job;
+    size_t index; /* which sample */
+    bool started, ended;
+    fm_condition condition;
+    fm_solve *solve; /* FM_TASK_SAMPLE */
+    void *memory;    /* of the solver */
+    double *vector;  /* [dimension] x0 while starting, or the velocity of FM_TASK_VELOCITY */
+    fm_solve_want want;
+    size_t n_recorded; /* output times passed */
+    bool overflowed;   /* a finite state beyond float32 was clamped on its way to the results */
+};
+
+/* Grows while a row records every accepted step. */
+typedef struct fm_recording {
+    float *x;      /* [capacity][dimension] */
+    double *times; /* [capacity] */
+    size_t count, capacity;
+} fm_recording;
+
+/* What is kept of an ended row. */
+typedef struct fm_row_record {
+    fm_row_status status;
+    double t;
+    uint64_t evaluations, accepted, rejected;
+} fm_row_record;
+
+struct fm_job {
+    fm_job_spec spec;
+    fm_solve_plan plan;
+    size_t dimension;
+    unsigned size_class;
+    bool guided; /* a velocity takes two network rows */
+
+    /* results, each row's written by the one worker that has it */
+    fm_row_record *records;   /* [n_rows] */
+    float *x;                 /* [n_rows][dimension], FM_TASK_SAMPLE */
+    float *trajectory;        /* [n_rows][n_output_times][dimension] */
+    fm_recording *recordings; /* [n_rows], every step */
+    float *velocity;          /* [n_rows][dimension], FM_TASK_VELOCITY */
+    double *log_density;      /* [n_rows], FM_TASK_VELOCITY */
+
+    /* guarded by the engine's mutex */
+    fm_row *slots;    /* [n_slots] */
+    fm_row **waiting; /* [n_slots] stack of slots on offer */
+    size_t n_slots, n_waiting;
+    size_t next_row; /* first row without a slot */
+    size_t n_ended, n_in_call;
+    bool finished;
+    fm_status status;
+    fm_job *previous, *next; /* in its class while it offers rows */
+    fm_job *next_finished;
+    double submitted_seconds, first_call_seconds, ended_seconds;
+
+    atomic_ullong evaluations;
+    atomic_bool out_of_memory; /* while recording every step */
+    void *block;               /* one allocation behind all arrays */
+};
+
+/* Allocates a job and its arrays, takes a reference to the model.
+ * Errors: FM_EINVAL a rule is broken; FM_ENOMEM. */
+FM_MUST_USE fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err);
+
+/* ---- one row; the caller owns it for the moment. Thread: the worker that has it. ---- */
+
+/* Where a job's output states go; part of fm_job_new(). */
+void fm_row_plan_outputs(fm_job *job);
+/* Draws or copies the start and asks for the first velocity. */
+void fm_row_start(fm_row *row);
+/* The velocity has been written to want.v: advance. Sets `ended`, or the next want. */
+void fm_row_give(fm_row *row);
+
+#endif

@@ -1,0 +1,180 @@
+/* One trajectory on its way: start, advance, record. */
+#include "engine/batch/job.h"
+#include "engine/math/rng.h"
+#include "engine/memory.h"
+#include "engine/model.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* Answers hold no infinity: what is beyond float32 is clamped, and true is returned. */
+static bool to_float(const double *from, float *to, size_t n)
+{
+    bool clamped = false;
+    for (size_t i = 0; i < n; i++) {
+        float value = (float)from[i];
+        if (!isfinite(value)) {
+            value = from[i] > 0 ? FLT_MAX : -FLT_MAX;
+            clamped = true;
+        }
+        to[i] = value;
+    }
+    return clamped;
+}
+
+/* Errors: false when memory ran out; the recording keeps what it has. */
+static bool recording_reserve(fm_recording *recording, size_t dimension)
+{
+    if (recording->count < recording->capacity) {
+        return true;
+    }
+    size_t capacity = recording->capacity == 0 ? 32 : recording->capacity * 2;
+    size_t old_row_bytes = recording->capacity * sizeof(float);
+    size_t new_row_bytes = capacity * sizeof(float);
+    float *x = fm_grow(recording->x, old_row_bytes * dimension, new_row_bytes * dimension);
+    if (x == NULL) {
+        return false;
+    }
+    recording->x = x;
+    double *times =
+        fm_grow(recording->times, recording->capacity * sizeof(double), capacity * sizeof(double));
+    if (times == NULL) {
+        return false;
+    }
+    recording->times = times;
+    recording->capacity = capacity;
+    return true;
+}
+
+/* fm_solve_output: a state at an asked time, or of an accepted step. */
+static void record_output(void *context, size_t index, double t, const double *x)
+{
+    fm_row *row = context;
+    fm_job *job = row->job;
+    if (!job->spec.output_every_step) {
+        assert(index < job->spec.n_output_times);
+        size_t offset = (row->index * job->spec.n_output_times + index) * job->dimension;
+        row->overflowed |= to_float(x, job->trajectory + offset, job->dimension);
+        row->n_recorded = index + 1;
+        return;
+    }
+    fm_recording *recording = &job->recordings[row->index];
+    if (!recording_reserve(recording, job->dimension)) {
+        atomic_store_explicit(&job->out_of_memory, true, memory_order_relaxed);
+        return;
+    }
+    float *to = recording->x + recording->count * job->dimension;
+    row->overflowed |= to_float(x, to, job->dimension);
+    recording->times[recording->count] = t;
+    recording->count++;
+}
+
+void fm_row_plan_outputs(fm_job *job)
+{
+    job->plan.output = record_output;
+}
+
+/* Times that a row did not reach carry its last finite state, as its sample does. */
+static void fill_unreached(fm_row *row, const float *x)
+{
+    fm_job *job = row->job;
+    size_t n = job->trajectory == NULL ? 0 : job->spec.n_output_times;
+    for (size_t i = row->n_recorded; i < n; i++) {
+        memcpy(job->trajectory + (row->index * n + i) * job->dimension, x,
+               job->dimension * sizeof *x);
+    }
+}
+
+static void end_sample(fm_row *row)
+{
+    fm_job *job = row->job;
+    fm_solve_report report;
+    fm_solve_describe(row->solve, &report);
+    float *x = job->x + row->index * job->dimension;
+    row->overflowed |= to_float(report.x, x, job->dimension);
+    fill_unreached(row, x);
+    job->records[row->index] =
+        (fm_row_record){.status = row->overflowed ? FM_ROW_NON_FINITE : report.status,
+                        .t = report.t,
+                        .evaluations = report.evaluations,
+                        .accepted = report.accepted,
+                        .rejected = report.rejected};
+    row->ended = true;
+}
+
+static void advance_sample(fm_row *row)
+{
+    if (!fm_solve_next(row->solve, &row->want)) {
+        end_sample(row);
+    }
+}
+
+static void start_sample(fm_row *row)
+{
+    fm_job *job = row->job;
+    const fm_job_spec *spec = &job->spec;
+    double *x0 = row->vector;
+    if (spec->x != NULL) {
+        memcpy(x0, spec->x + row->index * job->dimension, job->dimension * sizeof *x0);
+    } else {
+        const fm_model_config *config = &spec->model->config;
+        double sigma = fm_path_at(&config->path, spec->solver.grid[0]).sigma;
+        double scale = sigma * config->source_std;
+        fm_rng_normal(spec->seed, row->index, FM_RNG_SOURCE_NOISE, 0, job->dimension, x0);
+        for (size_t i = 0; i < job->dimension; i++) {
+            x0[i] *= scale;
+        }
+    }
+    row->solve = fm_solve_init(row->memory, &job->plan, x0, row);
+    advance_sample(row);
+}
+
+static void end_velocity(fm_row *row)
+{
+    fm_job *job = row->job;
+    bool finite = true;
+    for (size_t i = 0; i < job->dimension; i++) {
+        finite &= isfinite(row->vector[i]) != 0;
+    }
+    if (finite) { /* else it stays zero, and the status says so */
+        float *velocity = job->velocity + row->index * job->dimension;
+        finite = !to_float(row->vector, velocity, job->dimension);
+    }
+    job->records[row->index] = (fm_row_record){
+        .status = finite ? FM_ROW_OK : FM_ROW_NON_FINITE, .t = row->want.t, .evaluations = 1};
+    row->ended = true;
+}
+
+void fm_row_start(fm_row *row)
+{
+    const fm_job_spec *spec = &row->job->spec;
+    const fm_model_config *config = &spec->model->config;
+    row->started = true;
+    row->ended = false;
+    row->overflowed = false;
+    row->n_recorded = 0;
+    int32_t unconditional = config->has_null_label ? config->null_label : 0;
+    row->condition = (fm_condition){
+        .label = spec->labels != NULL ? spec->labels[row->index] : unconditional,
+        .guidance_scale = spec->guidance_scale,
+    };
+    if (spec->task == FM_TASK_SAMPLE) {
+        start_sample(row);
+    } else {
+        row->want.t = spec->t[row->index];
+        row->want.x = spec->x + row->index * row->job->dimension;
+        row->want.v = row->vector;
+    }
+}
+
+void fm_row_give(fm_row *row)
+{
+    if (row->job->spec.task == FM_TASK_SAMPLE) {
+        fm_solve_give(row->solve);
+        advance_sample(row);
+    } else {
+        end_velocity(row);
+    }
+}

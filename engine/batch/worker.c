@@ -1,0 +1,232 @@
+/* A worker: picks rows, evaluates the network once, lets every row's solver move, puts them back.
+ *
+ * Nothing of ours allocates between two picks: the rows' state belongs to their jobs, the network's
+ * scratch to the model, the arrays below to the worker's stack. */
+#include "engine/batch/engine.h"
+#include "engine/clock.h"
+#include "engine/math/dense.h"
+#include "engine/model.h"
+
+#include <assert.h>
+
+#define MAX_TILE_ROWS 1024 /* no plan offers larger tiles; model.c checks */
+/* The smallest part of a tile worth giving to an idle worker. */
+#define SPLIT_PART 16
+
+/* One network call and the rows that share it. */
+typedef struct fm_call {
+    fm_lane *lane;
+    fm_row *rows[MAX_TILE_ROWS];
+    size_t n_rows;
+    fm_tile_row tile[MAX_TILE_ROWS];
+    size_t n_tile_rows;
+    double picked_seconds; /* when */
+    double seconds;        /* inside the network */
+} fm_call;
+
+/* How many rows to take when others are idle: few enough to leave them some. */
+static size_t fair_part(const fm_engine *engine, const fm_lane *lane) FM_REQUIRES(&engine->mutex)
+{
+    size_t tile = lane->model->tile_rows;
+    size_t takers = engine->n_idle + 1;
+    size_t part = (lane->n_offered + takers - 1) / takers;
+    size_t least = tile < SPLIT_PART ? 1 : tile / SPLIT_PART;
+    part = part < least ? least : part;
+    return part < tile ? part : tile;
+}
+
+/* Waits for rows; false when the engine stops. */
+static bool pick(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->mutex)
+{
+    while (engine->lanes.n_offered == 0) {
+        if (engine->stopping) {
+            return false;
+        }
+        engine->n_idle++;
+        fm_condition_wait(&engine->work, &engine->mutex);
+        engine->n_idle--;
+    }
+    call->lane = fm_lane_next(&engine->lanes);
+    size_t part = fair_part(engine, call->lane);
+    call->n_rows = fm_lane_pick(&engine->lanes, call->lane, part, call->rows);
+    call->picked_seconds = fm_clock_seconds();
+    if (engine->lanes.n_offered > 0 && engine->n_idle > 0) {
+        (void)pthread_cond_signal(&engine->work);
+    }
+    return true;
+}
+
+/* The second network output of every guided row goes to the end of the scratch. */
+static double *guidance_buffer(const fm_model *model, void *scratch)
+{
+    return (double *)(void *)((unsigned char *)scratch +
+                              fm_arena_round(model->network->info.scratch_bytes));
+}
+
+static void gather_row(fm_call *call, fm_row *row, double **other)
+{
+    const fm_job *job = row->job;
+    const fm_model *model = job->spec.model;
+    if (!row->started) {
+        fm_row_start(row);
+    }
+    fm_field_ask asks[FM_FIELD_MAX_ROWS];
+    size_t n = fm_field_asks(&model->field, &row->condition, row->want.t, asks);
+    for (size_t i = 0; i < n; i++) {
+        fm_tile_row *tile_row = &call->tile[call->n_tile_rows++];
+        *tile_row = (fm_tile_row){.x = row->want.x, .t = asks[i].t, .label = asks[i].label};
+        tile_row->out = i == 0 ? row->want.v : *other;
+        if (i > 0) {
+            *other += job->dimension;
+        }
+    }
+    bool density = job->log_density != NULL && (job->spec.fields & FM_FIELD_LOG_DENSITY) != 0;
+    if (density) {
+        call->tile[call->n_tile_rows - n].log_density = &job->log_density[row->index];
+    }
+}
+
+static void evaluate(fm_call *call, size_t worker)
+{
+    const fm_model *model = call->lane->model;
+    void *scratch = fm_model_scratch(model, worker);
+    double *others = guidance_buffer(model, scratch);
+    double *other = others;
+    call->n_tile_rows = 0;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        gather_row(call, call->rows[i], &other);
+    }
+    double start = fm_clock_seconds();
+    fm_network_eval(model->network, call->tile, call->n_tile_rows, scratch);
+    call->seconds = fm_clock_seconds() - start;
+    other = others;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        fm_row *row = call->rows[i];
+        bool pair = fm_field_n_rows(&model->field, &row->condition) > 1;
+        fm_field_answer(&model->field, &row->condition, row->job->dimension, row->want.v, other);
+        other += pair ? row->job->dimension : 0;
+        fm_row_give(row);
+    }
+}
+
+/* The slot takes the job's next row, if there is one and the job goes on. */
+static bool reuse_slot(fm_row *row)
+{
+    fm_job *job = row->job;
+    if (job->next_row == job->spec.n_rows) {
+        return false;
+    }
+    row->index = job->next_row++;
+    row->started = false;
+    return true;
+}
+
+static void count_end(fm_engine *engine, fm_row *row) FM_REQUIRES(&engine->mutex)
+{
+    fm_job *job = row->job;
+    job->n_ended++;
+    engine->stats.rows_in_flight--;
+    engine->stats.rows_finished++;
+    engine->stats.rows_non_finite += job->records[row->index].status == FM_ROW_NON_FINITE;
+}
+
+/* Puts a row back. True when its job has just ended. */
+static bool return_row(fm_engine *engine, fm_row *row) FM_REQUIRES(&engine->mutex)
+{
+    fm_job *job = row->job;
+    job->n_in_call--;
+    if (row->ended) {
+        count_end(engine, row);
+    }
+    if (atomic_load_explicit(&job->out_of_memory, memory_order_relaxed) && job->status == FM_OK) {
+        fm_engine_drop(engine, job, FM_ENOMEM);
+    }
+    if (job->status != FM_OK) {
+        engine->stats.rows_in_flight -= !row->ended;
+        engine->stats.rows_cancelled += !row->ended;
+        return job->n_in_call == 0;
+    }
+    bool goes_on = !row->ended;
+    if (row->ended && reuse_slot(row)) {
+        engine->stats.rows_waiting--;
+        engine->stats.rows_in_flight++;
+        goes_on = true;
+    }
+    if (goes_on) {
+        job->waiting[job->n_waiting++] = row;
+        fm_lane_offer(&engine->lanes, job, 1);
+    }
+    return job->n_ended == job->spec.n_rows;
+}
+
+/* Puts all rows back; jobs that ended are chained through next_finished. */
+static fm_job *give_back(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->mutex)
+{
+    const fm_model *model = call->lane->model;
+    engine->stats.tiles++;
+    engine->stats.tile_rows += call->n_tile_rows;
+    engine->stats.tile_capacity += model->tile_rows;
+    engine->stats.evaluations += call->n_rows;
+    engine->stats.network_seconds += call->seconds;
+    fm_lane_charge(call->lane, call->rows, call->n_rows, call->seconds);
+    double now = fm_clock_seconds();
+    engine->stats.busy_seconds += now - call->picked_seconds;
+    fm_job *ended = NULL;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        fm_job *job = call->rows[i]->job;
+        if (job->first_call_seconds == 0) {
+            job->first_call_seconds = now - call->seconds;
+        }
+        (void)atomic_fetch_add_explicit(&job->evaluations, 1, memory_order_relaxed);
+        if (return_row(engine, call->rows[i])) {
+            job->ended_seconds = now;
+            job->next_finished = ended;
+            ended = job;
+        }
+    }
+    return ended;
+}
+
+static void count_model(fm_call *call)
+{
+    fm_model *model = call->lane->model;
+    (void)atomic_fetch_add_explicit(&model->tiles, 1, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&model->rows, call->n_tile_rows, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&model->capacity, model->tile_rows, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&model->evaluations, call->n_rows, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&model->network_ns, (unsigned long long)(call->seconds * 1e9),
+                                    memory_order_relaxed);
+}
+
+static void finish_all(fm_engine *engine, fm_job *ended) FM_EXCLUDES(&engine->mutex)
+{
+    while (ended != NULL) {
+        fm_job *next = ended->next_finished;
+        fm_engine_finish(engine, ended);
+        ended = next;
+    }
+}
+
+void *fm_worker_run(void *context)
+{
+    fm_worker *worker = context;
+    fm_engine *engine = worker->engine;
+    fm_role_enter(&fm_on_worker);
+    fm_dense_thread_init();
+    fm_call call; /* about 90 KiB */
+    fm_mutex_lock(&engine->mutex);
+    while (pick(engine, &call)) {
+        fm_mutex_unlock(&engine->mutex);
+        evaluate(&call, worker->index);
+        count_model(&call);
+        fm_mutex_lock(&engine->mutex);
+        fm_job *ended = give_back(engine, &call);
+        if (ended != NULL) {
+            fm_mutex_unlock(&engine->mutex);
+            finish_all(engine, ended);
+            fm_mutex_lock(&engine->mutex);
+        }
+    }
+    fm_mutex_unlock(&engine->mutex);
+    return NULL;
+}

@@ -1,0 +1,135 @@
+/* What machine this is: CPUs that may be used, and the facts that a result's bits belong to. */
+#include "engine/fm.h"
+#include "engine/math/dense.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+/* ---- CPU count ---- */
+
+static size_t affinity_count(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return 1;
+    }
+    return (size_t)CPU_COUNT(&set);
+}
+
+static bool read_line(const char *path, char *ret, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return false;
+    }
+    bool found = fgets(ret, (int)size, file) != NULL;
+    (void)fclose(file);
+    return found;
+}
+
+/* Quota in CPUs of "quota period" microseconds; 0: none. */
+static double quota_of(const char *quota, const char *period)
+{
+    char *end = NULL;
+    double microseconds = strtod(quota, &end); /* "max" and "-1" mean none */
+    double each = strtod(period, NULL);
+    return end == quota || microseconds <= 0 || each <= 0 ? 0 : microseconds / each;
+}
+
+/* The tightest cgroup v2 quota of this process's group and its parents. */
+static double quota_v2(void)
+{
+    char line[512];
+    if (!read_line("/proc/self/cgroup", line, sizeof line) || strncmp(line, "0::/", 4) != 0) {
+        return 0;
+    }
+    line[strcspn(line, "\n")] = '\0';
+    char group[512];
+    (void)snprintf(group, sizeof group, "%s", line + 3);
+    double tightest = 0;
+    for (;;) {
+        char path[640], value[128];
+        (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+        if (read_line(path, value, sizeof value)) {
+            char *space = strchr(value, ' ');
+            double quota = space == NULL ? 0 : quota_of(value, space + 1);
+            tightest = quota > 0 && (tightest == 0 || quota < tightest) ? quota : tightest;
+        }
+        char *slash = strrchr(group, '/');
+        if (slash == NULL || group[0] == '\0') {
+            return tightest;
+        }
+        *slash = '\0';
+    }
+}
+
+static double quota_v1(void)
+{
+    char quota[64], period[64];
+    if (!read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof quota) ||
+        !read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof period)) {
+        return 0;
+    }
+    return quota_of(quota, period);
+}
+
+size_t fm_cpu_count(void)
+{
+    size_t count = affinity_count();
+    double quota = quota_v2();
+    quota = quota > 0 ? quota : quota_v1();
+    if (quota > 0 && quota < (double)count) {
+        size_t whole = (size_t)quota;
+        count = (double)whole < quota ? whole + 1 : whole;
+    }
+    return count == 0 ? 1 : count;
+}
+
+/* ---- Build facts ---- */
+
+static char cpu_name[64];
+static fm_build_info build_info;
+static pthread_once_t build_once = PTHREAD_ONCE_INIT;
+
+static void name_cpu(void)
+{
+#if defined(__x86_64__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid(1, &a, &b, &c, &d) != 0) {
+        unsigned family = (a >> 8) & 0xf;
+        unsigned model = (a >> 4) & 0xf;
+        model |= family == 6 || family == 15 ? (a >> 12) & 0xf0 : 0;
+        family += family == 15 ? (a >> 20) & 0xff : 0;
+        (void)snprintf(cpu_name, sizeof cpu_name, "x86_64-family%u-model%u", family, model);
+        return;
+    }
+#endif
+#if defined(__aarch64__)
+    (void)snprintf(cpu_name, sizeof cpu_name, "aarch64");
+#else
+    (void)snprintf(cpu_name, sizeof cpu_name, "unknown");
+#endif
+}
+
+static void fill_build_info(void)
+{
+    name_cpu();
+    build_info = (fm_build_info){.dense_provider = fm_dense_provider(),
+                                 .dense_version = fm_dense_version(),
+                                 .kernels = fm_dense_kernels(),
+                                 .cpu = cpu_name};
+}
+
+const fm_build_info *fm_build(void)
+{
+    (void)pthread_once(&build_once, fill_build_info);
+    return &build_info;
+}

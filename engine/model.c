@@ -1,0 +1,222 @@
+/* Opening a model folder: configuration, tensors, network, field, checks and measures. */
+#include "engine/model.h"
+
+#include "engine/math/dense.h"
+#include "engine/model_bits.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_WORKERS 1024
+
+static void model_free(fm_model *model)
+{
+    fm_arena_done(&model->scratch);
+    fm_network_free(model->network);
+    fm_weights_free(model->weights);
+    fm_tensors_close(model->tensors);
+    fm_model_config_done(&model->config);
+    fm_free(model);
+}
+
+/* "folder/file" on the heap, or NULL. */
+static char *join(const char *folder, const char *file)
+{
+    size_t size = strlen(folder) + strlen(file) + 2;
+    char *path = fm_alloc(size);
+    if (path != NULL) {
+        (void)snprintf(path, size, "%s/%s", folder, file);
+    }
+    return path;
+}
+
+static bool needs_weights(const fm_model_config *config)
+{
+    return config->architecture == FM_ARCHITECTURE_MLP;
+}
+
+static fm_status open_weights(fm_model *model, fm_error *err)
+{
+    const fm_model_config *config = &model->config;
+    char *path = join(config->folder, config->weights_file);
+    if (path == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory to open %s", config->weights_file);
+    }
+    fm_status status = fm_tensors_open(path, &model->tensors, err);
+    fm_free(path);
+    if (status != FM_OK) {
+        return fm_fail_prefix(err, status, "%s", config->weights_file);
+    }
+    return fm_weights_new(model->tensors, config->weights_prefix, &model->weights, err);
+}
+
+static fm_status compute_version(fm_model *model, fm_error *err)
+{
+    const fm_model_config *config = &model->config;
+    const char *files[2] = {"config.json", NULL};
+    size_t n_files = 1;
+    if (needs_weights(config)) {
+        files[n_files++] = config->weights_file;
+    } else if (config->architecture == FM_ARCHITECTURE_DATASET) {
+        files[n_files++] = config->dataset.file;
+    }
+    return fm_digest_files(config->folder, files, n_files, model->version, err);
+}
+
+static fm_status build_network(fm_model *model, fm_error *err)
+{
+    fm_status status =
+        fm_network_new(&model->config, model->weights, &model->config.path, &model->network, err);
+    if (status == FM_OK && model->weights != NULL) {
+        status = fm_weights_finish(model->weights, err);
+    }
+    if (status != FM_OK) {
+        return status;
+    }
+    /* Packed copies serve from here on; the mapping and its record are not needed any more. */
+    fm_weights_free(model->weights);
+    fm_tensors_close(model->tensors);
+    model->weights = NULL;
+    model->tensors = NULL;
+    fm_field_init(&model->field, &model->config);
+    return FM_OK;
+}
+
+/* One network scratch a worker, and behind it the outputs of guided rows' second halves. */
+static fm_status map_scratch(fm_model *model, fm_error *err)
+{
+    const fm_network_info *info = &model->network->info;
+    size_t guidance_bytes = 0, total = 0;
+    bool fits =
+        fm_multiply(model->tile_rows * sizeof(double), info->out_dimension, &guidance_bytes);
+    model->scratch_stride = fm_arena_round(info->scratch_bytes) + fm_arena_round(guidance_bytes);
+    fits = fits && fm_multiply(model->scratch_stride, model->workers, &total);
+    if (!fits) {
+        return fm_fail(err, FM_ENOMEM, "scratch of %zu workers overflows", model->workers);
+    }
+    return fm_arena_init(&model->scratch, total, err);
+}
+
+static void fill_names(fm_model *model)
+{
+    const fm_model_config *config = &model->config;
+    fm_model_info *info = &model->info;
+    info->name = config->name;
+    info->description = config->description;
+    info->license = config->license;
+    info->version = model->version;
+    info->architecture = fm_architecture_name(config->architecture);
+    info->space = "euclidean";
+    info->scheduler = fm_path_type_name(config->path.type);
+    info->prediction = "velocity";
+    info->output_kind = config->output_kind;
+    info->compute = needs_weights(config) ? "float32" : "float64";
+    info->defaults_json = config->defaults_json;
+    info->label_names = (const char *const *)config->label_names;
+    info->n_label_names = config->n_label_names;
+}
+
+static void fill_info(fm_model *model)
+{
+    const fm_model_config *config = &model->config;
+    const fm_network_info *network = &model->network->info;
+    fm_model_info *info = &model->info;
+    fill_names(model);
+    info->rank = config->rank;
+    memcpy(info->shape, config->shape, sizeof info->shape);
+    info->dimension = config->dimension;
+    info->source_std = config->source_std;
+    memcpy(info->time_range, config->time_range, sizeof info->time_range);
+    memcpy(info->sample_range, config->sample_range, sizeof info->sample_range);
+    info->has_labels = config->has_labels;
+    info->has_null_label = config->has_null_label;
+    info->label_count = config->label_count;
+    info->null_label = config->null_label;
+    info->has_log_density = network->has_log_density;
+    info->parameter_count = network->parameter_count;
+    info->memory_bytes = network->weight_bytes + model->scratch.size_bytes;
+    info->tile_rows = model->tile_rows;
+}
+
+static fm_status open_stages(fm_model *model, const fm_model_options *options, fm_error *err)
+{
+    fm_status status = FM_OK;
+    if (needs_weights(&model->config)) {
+        status = open_weights(model, err);
+    }
+    if (status == FM_OK) {
+        status = build_network(model, err);
+    }
+    if (status == FM_OK) {
+        status = compute_version(model, err);
+    }
+    if (status == FM_OK) {
+        status = fm_model_check_bits(model, options->cache_folder, &model->info.bits_promised, err);
+    }
+    if (status == FM_OK) {
+        status = fm_model_measure(model, err);
+    }
+    if (status == FM_OK) {
+        status = map_scratch(model, err);
+    }
+    return status;
+}
+
+fm_status fm_model_open(const char *folder, const fm_model_options *options, fm_model **ret,
+                        fm_error *err)
+{
+    assert(options->workers >= 1 && options->workers <= MAX_WORKERS);
+    fm_model *model = fm_alloc(sizeof *model);
+    if (model == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for a model");
+    }
+    fm_status status = fm_model_config_read(folder, &model->config, err);
+    if (status != FM_OK) {
+        fm_free(model);
+        return status;
+    }
+    model->workers = options->workers;
+    atomic_init(&model->references, 1);
+    fm_dense_thread_init(); /* the checks run networks on this thread */
+    status = open_stages(model, options, err);
+    if (status != FM_OK) {
+        model_free(model);
+        return status;
+    }
+    fill_info(model);
+    *ret = model;
+    return FM_OK;
+}
+
+fm_model *fm_model_ref(fm_model *model)
+{
+    (void)atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+    return model;
+}
+
+void fm_model_unref(fm_model *model)
+{
+    /* acq_rel: the last owner must see what the others did with the model. */
+    if (model != NULL &&
+        atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1) {
+        model_free(model);
+    }
+}
+
+const fm_model_info *fm_model_describe(const fm_model *model)
+{
+    return &model->info;
+}
+
+void fm_model_statistics(const fm_model *model, fm_model_stats *ret)
+{
+    *ret = (fm_model_stats){
+        .tiles = atomic_load_explicit(&model->tiles, memory_order_relaxed),
+        .tile_rows = atomic_load_explicit(&model->rows, memory_order_relaxed),
+        .tile_capacity = atomic_load_explicit(&model->capacity, memory_order_relaxed),
+        .evaluations = atomic_load_explicit(&model->evaluations, memory_order_relaxed),
+        .network_seconds =
+            1e-9 * (double)atomic_load_explicit(&model->network_ns, memory_order_relaxed),
+    };
+}

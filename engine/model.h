@@ -1,0 +1,43 @@
+/* What a model is inside the engine: network, path and field, with what the batch needs of it. */
+#ifndef FM_MODEL_H
+#define FM_MODEL_H
+
+#include "engine/batch/lane.h"
+#include "engine/checkpoint/digest.h"
+#include "engine/checkpoint/model_config.h"
+#include "engine/flow/field.h"
+#include "engine/fm.h"
+#include "engine/memory.h"
+#include "engine/network/network.h"
+
+#include <stdatomic.h>
+
+/* Everything but the counters and the lane is written while opening and read-only afterwards. */
+struct fm_model {
+    fm_model_config config;
+    fm_tensors *tensors; /* NULL for closed forms */
+    fm_weights *weights; /* idem */
+    fm_network *network;
+    fm_field field;
+    char version[FM_DIGEST_TEXT_BYTES];
+    fm_model_info info;
+    size_t tile_rows; /* network rows of a full call */
+    size_t workers;
+    fm_arena scratch; /* [workers][scratch_stride] */
+    size_t scratch_stride;
+    atomic_size_t references;
+    atomic_ullong tiles, rows, capacity, evaluations, network_ns;
+    fm_lane lane; /* guarded by the engine's mutex */
+};
+
+/* Scratch of one worker for fm_network_eval(). */
+static inline void *fm_model_scratch(const fm_model *model, size_t worker)
+{
+    return model->scratch.base + worker * model->scratch_stride;
+}
+
+/* Chooses tile_rows by timing (bit-neutral, so it may be timed) and measures a row's seconds.
+ * Errors: FM_ENOMEM. */
+FM_MUST_USE fm_status fm_model_measure(fm_model *model, fm_error *err);
+
+#endif

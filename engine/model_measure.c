@@ -1,0 +1,94 @@
+/* How many rows a network call should have, and what a row costs: measured when a model is loaded.
+ *
+ * The tile is the smallest of the doubled sizes whose time a row is within TOLERANCE of the best. More
+ * rows gain nothing and make everybody wait longer for the next turn. */
+#include "engine/clock.h"
+#include "engine/math/rng.h"
+#include "engine/model.h"
+
+#define FIRST_TILE        8
+#define TOLERANCE         1.04
+#define REPEATS           3
+#define LONG_CALL_SECONDS 4e-3 /* no larger tiles once a call takes this long */
+
+typedef struct fm_measurement {
+    const fm_model *model;
+    fm_tile_row *rows;
+    double *x, *out;
+    void *scratch;
+} fm_measurement;
+
+static double time_call(const fm_measurement *bench, size_t n_rows)
+{
+    double best = 0;
+    for (int repeat = 0; repeat < REPEATS; repeat++) {
+        double start = fm_clock_seconds();
+        fm_network_eval(bench->model->network, bench->rows, n_rows, bench->scratch);
+        double seconds = fm_clock_seconds() - start;
+        best = repeat == 0 || seconds < best ? seconds : best;
+        if (seconds > LONG_CALL_SECONDS) {
+            break;
+        }
+    }
+    return best;
+}
+
+/* Row seconds of the doubled sizes up to the capacity; returns the tile chosen. */
+static size_t choose_tile(const fm_measurement *bench, size_t capacity, double *ret_row_seconds)
+{
+    size_t sizes[16];
+    double row_seconds[16];
+    size_t count = 0;
+    double best = 0;
+    size_t size = capacity < FIRST_TILE ? capacity : FIRST_TILE;
+    for (; size <= capacity && count < 16; size *= 2) {
+        double seconds = time_call(bench, size);
+        sizes[count] = size;
+        row_seconds[count] = seconds / (double)size;
+        best = count == 0 || row_seconds[count] < best ? row_seconds[count] : best;
+        count++;
+        if (seconds > LONG_CALL_SECONDS) {
+            break;
+        }
+    }
+    size_t chosen = 0;
+    while (row_seconds[chosen] > best * TOLERANCE) {
+        chosen++;
+    }
+    *ret_row_seconds = row_seconds[chosen];
+    return sizes[chosen];
+}
+
+static void fill(fm_measurement *bench, size_t capacity)
+{
+    size_t dimension = bench->model->network->info.dimension;
+    fm_rng_normal(0, 0, FM_RNG_PROBE, 0, capacity * dimension, bench->x);
+    for (size_t i = 0; i < capacity; i++) {
+        double t = (double)i / (double)capacity;
+        bench->rows[i] = (fm_tile_row){.x = bench->x + i * dimension,
+                                       .t = t * bench->model->config.time_scale,
+                                       .out = bench->out};
+    }
+}
+
+fm_status fm_model_measure(fm_model *model, fm_error *err)
+{
+    const fm_network_info *info = &model->network->info;
+    fm_measurement bench = {.model = model,
+                            .rows = fm_alloc_array(info->max_rows, sizeof *bench.rows),
+                            .x = fm_alloc_array(info->max_rows * info->dimension, sizeof *bench.x),
+                            .out = fm_alloc_array(info->out_dimension, sizeof *bench.out),
+                            .scratch = fm_alloc(info->scratch_bytes)};
+    fm_status status = FM_OK;
+    if (bench.rows == NULL || bench.x == NULL || bench.out == NULL || bench.scratch == NULL) {
+        status = fm_fail(err, FM_ENOMEM, "no memory to measure model %s", model->config.name);
+    } else {
+        fill(&bench, info->max_rows);
+        model->tile_rows = choose_tile(&bench, info->max_rows, &model->info.evaluation_seconds);
+    }
+    fm_free(bench.rows);
+    fm_free(bench.x);
+    fm_free(bench.out);
+    fm_free(bench.scratch);
+    return status;
+}
