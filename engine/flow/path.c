@@ -110,8 +110,11 @@ static fm_path_point vp_at(const fm_path *path, double t)
     } else {
         d_sigma = -sqrt(path->parameters[1] / 2.0); /* sigma falls like u sqrt(beta_max / 2) */
     }
-    return (fm_path_point){
-        .alpha = clock.alpha, .sigma = sigma, .d_alpha = clock.d_alpha, .d_sigma = d_sigma};
+    return (fm_path_point){.alpha = clock.alpha,
+                           .sigma = sigma,
+                           .d_alpha = clock.d_alpha,
+                           .d_sigma = d_sigma,
+                           .sigma_d_sigma = clock.rate * clock.decay / 2.0};
 }
 
 static fm_path_point sub_vp_at(const fm_path *path, double t)
@@ -131,7 +134,8 @@ static fm_path_point linear_vp_at(const fm_path *path, double t)
     (void)path;
     double sigma = sqrt((1.0 - t) * (1.0 + t));
     double d_sigma = t == 1.0 ? -HUGE_VAL : -t / sigma;
-    return (fm_path_point){.alpha = t, .sigma = sigma, .d_alpha = 1.0, .d_sigma = d_sigma};
+    return (fm_path_point){
+        .alpha = t, .sigma = sigma, .d_alpha = 1.0, .d_sigma = d_sigma, .sigma_d_sigma = -t};
 }
 
 #define cosine_rule no_rule
@@ -244,5 +248,9 @@ fm_status fm_path_init(fm_path *ret, const fm_path_type *type,
 fm_path_point fm_path_at(const fm_path *path, double t)
 {
     assert(path->type != NULL);
-    return path->type->at(path, t);
+    fm_path_point point = path->type->at(path, t);
+    if (isfinite(point.d_sigma)) { /* else the type has set it */
+        point.sigma_d_sigma = point.sigma * point.d_sigma;
+    }
+    return point;
 }

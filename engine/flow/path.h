@@ -24,6 +24,7 @@ typedef struct fm_path {
 /* alpha, sigma and their derivatives at one time. */
 typedef struct fm_path_point {
     double alpha, sigma, d_alpha, d_sigma;
+    double sigma_d_sigma; /* sigma d_sigma: half the derivative of sigma^2, finite where d_sigma is not */
 } fm_path_point;
 
 const fm_path_type *fm_path_type_find(const char *name); /* NULL when there is none */
@@ -34,8 +35,8 @@ bool fm_path_type_parameter(const fm_path_type *type, size_t index, const char *
 /* Errors: FM_EINVAL a parameter is out of its range; the text names it. */
 FM_MUST_USE fm_status fm_path_init(fm_path *ret, const fm_path_type *type,
                                    const double parameters[FM_PATH_MAX_PARAMETERS], fm_error *err);
-/* For t in [0, 1]. Everything is finite but a derivative that has no finite limit, which is the
- * infinity it tends to: d_sigma = -inf at t = 1 for linear_vp and (with beta_min > 0) vp, d_alpha = inf
+/* For t in [0, 1]. Everything is finite but a derivative without a finite limit, which is the
+ * infinity that it tends to: d_sigma = -inf at t = 1 for linear_vp and (with beta_min > 0) vp, d_alpha = inf
  * and d_sigma = -inf at t = 0 for polynomial with n < 1. Grids stop short of these ends. */
 fm_path_point fm_path_at(const fm_path *path, double t);
 

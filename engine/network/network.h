@@ -57,6 +57,7 @@ struct fm_network {
  *   weights  the checkpoint's tensors with use recorded, or NULL where the row needs no weights file
  *   path     the model's path, for closed forms; outlives the network
  * Errors: FM_EFORMAT names tensor, expected and found; FM_EUNSUPPORTED; FM_ENOMEM. */
+bool fm_network_needs_weights(fm_architecture architecture);
 FM_MUST_USE fm_status fm_network_new(const fm_model_config *config, fm_weights *weights,
                                      const fm_path *path, fm_network **ret, fm_error *err);
 void fm_network_free(fm_network *network); /* takes NULL */
@@ -67,7 +68,8 @@ static inline void fm_network_eval(const fm_network *network, const fm_tile_row 
     network->ops->eval(network, rows, n_rows, scratch);
 }
 
-/* Evaluates random rows alone, at every size class and in different positions of full tiles, and compares bytes.
+/* Evaluates random rows alone, at every size class and in different positions of full tiles, and
+ * compares bytes.
  * Errors: FM_ENOMEM. *ret_independent tells the outcome. */
 FM_MUST_USE fm_status fm_network_check_bits(const fm_network *network, int32_t max_label,
                                             bool *ret_independent, fm_error *err);

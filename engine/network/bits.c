@@ -1,0 +1,138 @@
+/* The start-up check that a row's bits depend on that row alone. */
+#include "engine/math/rng.h"
+#include "engine/memory.h"
+#include "engine/network/network.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define N_POINTS ((size_t)16) /* different rows; tiles repeat them in changing orders */
+
+typedef struct bits_check {
+    const fm_network *network;
+    size_t x_columns, out_columns; /* out_columns: the output and one log density */
+    double *x;                     /* [N_POINTS][x_columns] */
+    double *alone;                 /* [N_POINTS][out_columns] */
+    double *out;                   /* [max_rows][out_columns] */
+    fm_tile_row *rows;             /* [max_rows] */
+    int32_t max_label;
+    void *scratch;
+} bits_check;
+
+static void check_done(bits_check *check)
+{
+    fm_free(check->scratch);
+    fm_free(check->rows);
+    fm_free(check->out);
+    fm_free(check->alone);
+    fm_free(check->x);
+}
+
+static void *alloc_doubles(size_t rows, size_t columns)
+{
+    size_t count = 0;
+    return fm_multiply(rows, columns, &count) ? fm_alloc_array(count, sizeof(double)) : NULL;
+}
+
+/* On failure check is left for check_done(). */
+static fm_status check_init(bits_check *check, const fm_network *network, int32_t max_label,
+                            fm_error *err)
+{
+    const fm_network_info *info = &network->info;
+    *check = (bits_check){.network = network,
+                          .x_columns = info->dimension,
+                          .out_columns = info->out_dimension + 1,
+                          .max_label = max_label};
+    check->x = alloc_doubles(N_POINTS, check->x_columns);
+    check->alone = alloc_doubles(N_POINTS, check->out_columns);
+    check->out = alloc_doubles(info->max_rows, check->out_columns);
+    check->rows = fm_alloc_array(info->max_rows, sizeof *check->rows);
+    check->scratch = fm_alloc(info->scratch_bytes);
+    if (check->x == NULL || check->alone == NULL || check->out == NULL || check->rows == NULL ||
+        check->scratch == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory to check a tile of %zu rows", info->max_rows);
+    }
+    for (size_t i = 0; i < N_POINTS; i++) {
+        fm_rng_normal(0, i, FM_RNG_PROBE, 0, check->x_columns, check->x + i * check->x_columns);
+    }
+    return FM_OK;
+}
+
+/* Which point stands in a row: consecutive tiles shift and stride differently. */
+static size_t point_at(size_t tile, size_t row)
+{
+    return (row * (2 * tile + 1) + tile * 5 + row / N_POINTS) % N_POINTS;
+}
+
+static fm_tile_row row_of(const bits_check *check, size_t point, double *out)
+{
+    bool has_density = check->network->info.has_log_density;
+    return (fm_tile_row){.x = check->x + point * check->x_columns,
+                         .t = ((double)point + 0.5) / (double)N_POINTS,
+                         .label = (int32_t)(point % ((size_t)check->max_label + 1)),
+                         .out = out,
+                         .log_density = has_density ? out + check->out_columns - 1 : NULL};
+}
+
+static void eval(const bits_check *check, size_t n_rows)
+{
+    /* All bits set are NaNs: scratch that shows in a result would show here. */
+    memset(check->scratch, 0xff, check->network->info.scratch_bytes);
+    fm_network_eval(check->network, check->rows, n_rows, check->scratch);
+}
+
+static void eval_alone(bits_check *check)
+{
+    for (size_t point = 0; point < N_POINTS; point++) {
+        check->rows[0] = row_of(check, point, check->alone + point * check->out_columns);
+        eval(check, 1);
+    }
+}
+
+static bool tile_agrees(bits_check *check, size_t tile, size_t n_rows)
+{
+    memset(check->out, 0, n_rows * check->out_columns * sizeof *check->out);
+    for (size_t i = 0; i < n_rows; i++) {
+        check->rows[i] = row_of(check, point_at(tile, i), check->out + i * check->out_columns);
+    }
+    eval(check, n_rows);
+    for (size_t i = 0; i < n_rows; i++) {
+        if (memcmp(check->out + i * check->out_columns,
+                   check->alone + point_at(tile, i) * check->out_columns,
+                   check->out_columns * sizeof *check->out) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Kernels change at powers of two and have tails beside them; the full tile comes twice. */
+static bool tiles_agree(bits_check *check)
+{
+    size_t max_rows = check->network->info.max_rows;
+    size_t tile = 0;
+    bool agree = true;
+    for (size_t size = 1; agree && size <= max_rows; size *= 2) {
+        for (size_t n_rows = size == 1 ? 1 : size - 1; agree && n_rows <= size + 1; n_rows++) {
+            agree = n_rows > max_rows || tile_agrees(check, tile++, n_rows);
+        }
+    }
+    for (size_t i = 0; agree && i < 2; i++) {
+        agree = tile_agrees(check, tile++, max_rows);
+    }
+    return agree;
+}
+
+fm_status fm_network_check_bits(const fm_network *network, int32_t max_label, bool *ret_independent,
+                                fm_error *err)
+{
+    assert(max_label >= 0);
+    bits_check check;
+    fm_status status = check_init(&check, network, max_label, err);
+    if (status == FM_OK) {
+        eval_alone(&check);
+        *ret_independent = tiles_agree(&check);
+    }
+    check_done(&check);
+    return status;
+}

@@ -1,0 +1,42 @@
+/* What closed forms share: they are networks, so they are fed the network's time and answer in the
+ * network's direction, yet their formulas are canonical. This undoes flow.time exactly where
+ * the field will apply it again. */
+#ifndef FM_CLOSED_FORM_H
+#define FM_CLOSED_FORM_H
+
+#include "engine/network/network.h"
+
+typedef struct fm_closed_form {
+    fm_path path;
+    double source_std;
+    bool data_to_noise;
+    double time_scale;
+} fm_closed_form;
+
+static inline fm_closed_form fm_closed_form_of(const fm_model_config *config, const fm_path *path)
+{
+    return (fm_closed_form){.path = *path,
+                            .source_std = config->source_std,
+                            .data_to_noise = config->data_to_noise,
+                            .time_scale = config->time_scale};
+}
+
+/* alpha, sigma and derivatives where the network is fed t; sigma is that of the noise with the
+ * source's standard deviation. */
+static inline fm_path_point fm_closed_form_at(const fm_closed_form *form, double t)
+{
+    double unscaled = t / form->time_scale;
+    fm_path_point point = fm_path_at(&form->path, form->data_to_noise ? 1.0 - unscaled : unscaled);
+    point.sigma *= form->source_std;
+    point.d_sigma *= form->source_std;
+    point.sigma_d_sigma *= form->source_std * form->source_std;
+    return point;
+}
+
+/* What a canonical velocity is multiplied by to be the network's output. */
+static inline double fm_closed_form_sign(const fm_closed_form *form)
+{
+    return form->data_to_noise ? -1.0 : 1.0;
+}
+
+#endif

@@ -1,0 +1,334 @@
+/* mlp: a chain of Linear layers, PyTorch's nn.Sequential of Linears and activations.
+ *
+ *   z    [rows][n]   [x, t], [x, t, label], [t, x] or [t, label, x]; n = dimension + 1 (+ 1), times
+ *                    2 count with Fourier features
+ *   h_1  = act(W_1 z + b_1)           W_1 [h_1][n]
+ *   h_i  = act(W_i h_(i-1) + b_i)     W_i [h_i][h_(i-1)]
+ *   out  = W_L h_(L-1) + b_L          W_L [dimension][h_(L-1)], no activation
+ *
+ * Tensors are "<stem>.<i>.weight" and, optionally, ".bias"; the numbers between are the activations.
+ * Networks that apply the activation before each hidden Linear instead of after it are the same chain.
+ */
+#include "engine/memory.h"
+#include "engine/network/architecture.h"
+#include "engine/network/plan.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WEIGHT_SUFFIX     ".weight"
+#define TENSOR_NAME_BYTES ((size_t)512)
+#define CACHE_BYTES       ((size_t)1 << 20) /* of a core's L2: the activations of a tile should fit */
+
+typedef struct layer {
+    char *stem;      /* "main.0" */
+    unsigned number; /* its last part, where layers are discovered */
+    size_t inputs, outputs;
+    const fm_tensor *weight, *bias; /* bias may be NULL */
+} layer;
+
+typedef struct layers {
+    layer *items; /* [count] in order */
+    size_t count;
+} layers;
+
+static void layers_done(layers *all)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        fm_free(all->items[i].stem);
+    }
+    fm_free(all->items);
+    *all = (layers){0};
+}
+
+/* ---- which layers there are ---- */
+
+/* Splits "main.4.weight" into the length of "main." (0 for "4.weight") and 4; false for other names. */
+static bool name_split(const char *name, size_t *ret_stem_length, unsigned *ret_number)
+{
+    size_t length = strlen(name);
+    size_t suffix = strlen(WEIGHT_SUFFIX);
+    if (length <= suffix || strcmp(name + length - suffix, WEIGHT_SUFFIX) != 0) {
+        return false;
+    }
+    size_t end = length - suffix;
+    size_t begin = end;
+    while (begin > 0 && name[begin - 1] >= '0' && name[begin - 1] <= '9') {
+        begin--;
+    }
+    if (begin == end || end - begin > 6 || (begin > 0 && name[begin - 1] != '.')) {
+        return false;
+    }
+    unsigned number = 0;
+    for (size_t i = begin; i < end; i++) {
+        number = number * 10 + (unsigned)(name[i] - '0');
+    }
+    *ret_stem_length = begin;
+    *ret_number = number;
+    return true;
+}
+
+/* Inserts by number; the stem is the name without its suffix. */
+static fm_status layers_insert(layers *all, const char *name, unsigned number, fm_error *err)
+{
+    char *stem = fm_string_copy(name);
+    if (stem == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for a layer's name");
+    }
+    stem[strlen(stem) - strlen(WEIGHT_SUFFIX)] = '\0';
+    size_t at = all->count++;
+    for (; at > 0 && all->items[at - 1].number > number; at--) {
+        all->items[at] = all->items[at - 1];
+    }
+    all->items[at] = (layer){.stem = stem, .number = number};
+    return FM_OK;
+}
+
+static fm_status discovered_add(const fm_weights_entry *entry, const char **first, layers *all,
+                                fm_error *err)
+{
+    size_t stem = 0;
+    unsigned number = 0;
+    if (entry->tensor == NULL || entry->tensor->rank != 2 ||
+        !name_split(entry->name, &stem, &number)) {
+        return FM_OK;
+    }
+    *first = *first == NULL ? entry->name : *first;
+    size_t first_stem = 0;
+    unsigned first_number = 0;
+    bool split = name_split(*first, &first_stem, &first_number);
+    assert(split);
+    (void)split;
+    if (stem != first_stem || strncmp(*first, entry->name, stem) != 0) {
+        return fm_fail(err, FM_EFORMAT,
+                       "tensors %s and %s are layers of different stems; name the layers in order "
+                       "in /network/layers",
+                       *first, entry->name);
+    }
+    return layers_insert(all, entry->name, number, err);
+}
+
+static fm_status layers_discover(const fm_weights *weights, layers *all, fm_error *err)
+{
+    size_t count = fm_weights_count(weights);
+    all->items = fm_alloc_array(count == 0 ? 1 : count, sizeof *all->items);
+    if (all->items == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for %zu layers", count);
+    }
+    const char *first = NULL;
+    for (size_t i = 0; i < count; i++) {
+        fm_status status = discovered_add(fm_weights_at(weights, i), &first, all, err);
+        if (status != FM_OK) {
+            return status;
+        }
+    }
+    if (all->count == 0) {
+        return fm_fail(err, FM_EFORMAT,
+                       "none of the %zu tensors is a layer: expected <stem>.<i>.weight with two "
+                       "dimensions",
+                       count);
+    }
+    return FM_OK;
+}
+
+static fm_status layers_named(const fm_mlp_config *config, layers *all, fm_error *err)
+{
+    all->items = fm_alloc_array(config->n_layers, sizeof *all->items);
+    if (all->items == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for %zu layers", config->n_layers);
+    }
+    for (size_t i = 0; i < config->n_layers; i++) {
+        all->items[i].stem = fm_string_copy(config->layers[i]);
+        if (all->items[i].stem == NULL) {
+            return fm_fail(err, FM_ENOMEM, "no memory for a layer's name");
+        }
+        all->count++;
+    }
+    return FM_OK;
+}
+
+/* ---- their tensors ---- */
+
+static fm_status tensor_name(const char *stem, const char *suffix, char *ret, fm_error *err)
+{
+    int length = snprintf(ret, TENSOR_NAME_BYTES, "%s%s", stem, suffix);
+    return length >= 0 && (size_t)length < TENSOR_NAME_BYTES
+               ? FM_OK
+               : fm_fail(err, FM_EFORMAT, "tensor name %.64s… is too long", stem);
+}
+
+/* Takes weight and bias; `outputs` 0 lets the tensors say how many there are. */
+static fm_status layer_take(layer *it, fm_weights *weights, size_t inputs, size_t outputs,
+                            fm_error *err)
+{
+    char weight_name[TENSOR_NAME_BYTES];
+    char bias_name[TENSOR_NAME_BYTES];
+    fm_status status = tensor_name(it->stem, WEIGHT_SUFFIX, weight_name, err);
+    if (status == FM_OK) {
+        status = tensor_name(it->stem, ".bias", bias_name, err);
+    }
+    if (status != FM_OK) {
+        return status;
+    }
+    const fm_tensor *weight = fm_weights_peek(weights, weight_name);
+    const fm_tensor *bias = fm_weights_peek(weights, bias_name);
+    if (outputs == 0 && weight != NULL && weight->rank == 2) {
+        outputs = weight->shape[0];
+    } else if (outputs ==
+               0) { /* for the message only: what the bias says, or a layer as wide as before */
+        outputs = bias != NULL && bias->rank == 1 ? bias->shape[0] : inputs;
+    }
+    it->inputs = inputs;
+    it->outputs = outputs;
+    status =
+        fm_weights_take(weights, weight_name, 2, (size_t[]){outputs, inputs}, &it->weight, err);
+    if (bias != NULL) { /* taken in any case, so that a report of the folder tells of both */
+        fm_status bias_status = fm_weights_take(weights, bias_name, 1, &outputs, &it->bias,
+                                                status == FM_OK ? err : NULL);
+        status = status == FM_OK ? bias_status : status;
+    }
+    return status;
+}
+
+/* Where a layer stands, before what is wrong with it. */
+static fm_status layer_fail(const layers *all, size_t index, const fm_model_config *config,
+                            fm_status status, fm_error *err)
+{
+    if (index > 0) {
+        const layer *before = &all->items[index - 1];
+        return fm_fail_prefix(err, status, "layer %zu of %zu, after %s [%zu, %zu]", index + 1,
+                              all->count, before->stem, before->outputs, before->inputs);
+    }
+    return fm_fail_prefix(err, status, "layer 1 of %zu, whose input is x [%zu], t%s%s", all->count,
+                          config->dimension,
+                          config->mlp.label == FM_MLP_LABEL_CONCAT ? " and label" : "",
+                          config->mlp.fourier_count > 0 ? " as sines and cosines" : "");
+}
+
+/* Takes all, past the first failure too: the record of what was asked for is what users are shown. */
+static fm_status layers_take(layers *all, const fm_model_config *config, size_t inputs,
+                             fm_weights *weights, fm_error *err)
+{
+    fm_status first = FM_OK;
+    for (size_t i = 0; i < all->count; i++) {
+        size_t outputs = i + 1 == all->count ? config->dimension : 0;
+        fm_status status =
+            layer_take(&all->items[i], weights, inputs, outputs, first == FM_OK ? err : NULL);
+        if (status != FM_OK && first == FM_OK) {
+            first = layer_fail(all, i, config, status, err);
+        }
+        inputs = all->items[i].outputs;
+    }
+    return first;
+}
+
+/* ---- the plan ---- */
+
+/* The largest tile whose two widest neighbouring activations stay in a core's cache: a rule, not a
+ * measurement. Callers may use fewer rows a call; no bit depends on it. */
+static size_t tile_rows(const layers *all)
+{
+    size_t widest = 1;
+    for (size_t i = 0; i < all->count; i++) {
+        size_t floats = all->items[i].inputs + all->items[i].outputs;
+        widest = floats > widest ? floats : widest;
+    }
+    for (size_t rows = 256; rows > 64; rows /= 2) {
+        if (widest <= CACHE_BYTES / sizeof(float) / rows) {
+            return rows;
+        }
+    }
+    return 64;
+}
+
+static fm_status tensor_floats(const fm_tensor *tensor, float **ret, fm_error *err)
+{
+    float *floats = fm_alloc_array(tensor->count, sizeof *floats);
+    if (floats == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory to convert tensor %s", tensor->name);
+    }
+    fm_status status = fm_tensor_to_float32(tensor, floats, err);
+    if (status != FM_OK) {
+        fm_free(floats);
+        return status;
+    }
+    *ret = floats;
+    return FM_OK;
+}
+
+static fm_status plan_layer(fm_plan *plan, const layer *it, fm_activation activation,
+                            fm_plan_value *value, fm_error *err)
+{
+    float *weight = NULL;
+    float *bias = NULL;
+    fm_status status = tensor_floats(it->weight, &weight, err);
+    if (status == FM_OK && it->bias != NULL) {
+        status = tensor_floats(it->bias, &bias, err);
+    }
+    if (status == FM_OK) {
+        fm_dense_spec spec = {.inputs = it->inputs,
+                              .outputs = it->outputs,
+                              .weight = weight,
+                              .bias = bias,
+                              .activation = activation};
+        status = fm_plan_linear(plan, *value, &spec, value, err);
+    }
+    fm_free(bias);
+    fm_free(weight);
+    return status;
+}
+
+static fm_status plan_fill(fm_plan *plan, const layers *all, const fm_plan_input_spec *input,
+                           fm_activation activation, fm_error *err)
+{
+    fm_plan_value value = 0;
+    fm_status status = fm_plan_input(plan, input, &value, err);
+    for (size_t i = 0; status == FM_OK && i < all->count; i++) {
+        bool last = i + 1 == all->count;
+        status =
+            plan_layer(plan, &all->items[i], last ? FM_ACTIVATION_NONE : activation, &value, err);
+    }
+    if (status == FM_OK) {
+        status = fm_plan_output(plan, value, err);
+    }
+    return status == FM_OK ? fm_plan_finish(plan, err) : status;
+}
+
+static fm_status network_of(const layers *all, const fm_plan_input_spec *input,
+                            fm_activation activation, fm_network **ret, fm_error *err)
+{
+    fm_plan *plan = NULL;
+    fm_status status = fm_plan_new(tile_rows(all), &plan, err);
+    if (status != FM_OK) {
+        return status;
+    }
+    status = plan_fill(plan, all, input, activation, err);
+    if (status != FM_OK) {
+        fm_plan_free(plan);
+        return status;
+    }
+    return fm_plan_network_new(plan, ret, err);
+}
+
+fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const fm_path *path,
+                     fm_network **ret, fm_error *err)
+{
+    (void)path; /* it predicts the velocity; the path was the training's business */
+    const fm_mlp_config *mlp = &config->mlp;
+    fm_plan_input_spec input = {.dimension = config->dimension,
+                                .time_first = mlp->time_first,
+                                .has_label = mlp->label == FM_MLP_LABEL_CONCAT,
+                                .fourier_count = mlp->fourier_count};
+    layers all = {0};
+    fm_status status =
+        mlp->n_layers > 0 ? layers_named(mlp, &all, err) : layers_discover(weights, &all, err);
+    if (status == FM_OK) {
+        status = layers_take(&all, config, fm_plan_input_columns(&input), weights, err);
+    }
+    if (status == FM_OK) {
+        status = network_of(&all, &input, mlp->activation, ret, err);
+    }
+    layers_done(&all);
+    return status;
+}

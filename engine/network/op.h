@@ -1,0 +1,87 @@
+/* The inside of a plan: what op files and plan.c share. Nobody else includes this. */
+#ifndef FM_OP_H
+#define FM_OP_H
+
+#include "engine/network/plan.h"
+
+#define FM_OP_MAX_INPUTS 4
+
+typedef struct fm_op fm_op;
+
+/* What an evaluation is given. */
+typedef struct fm_op_call {
+    const fm_plan *plan;
+    const fm_tile_row *rows; /* [n_rows] */
+    size_t n_rows;
+    unsigned char *memory; /* the worker's scratch, where all values live */
+} fm_op_call;
+
+/* A row of op.def. */
+typedef struct fm_op_type {
+    const char *name;
+    void (*eval)(const fm_op *op, const fm_op_call *call); /* must not allocate, lock or fail */
+    /* Puts what shapes do not tell (order of columns, activation) into text. */
+    void (*describe)(const fm_op *op, char *text, size_t size_bytes);
+    void (*free)(void *state);
+} fm_op_type;
+
+typedef enum fm_op_kind {
+#define FM_OP(id, name) FM_OP_KIND_##id,
+#include "engine/network/op.def"
+#undef FM_OP
+} fm_op_kind;
+
+#define FM_OP(id, name)                                                                            \
+    void fm_op_##id##_eval(const fm_op *op, const fm_op_call *call);                               \
+    void fm_op_##id##_describe(const fm_op *op, char *text, size_t size_bytes);                    \
+    void fm_op_##id##_free(void *state);
+#include "engine/network/op.def"
+#undef FM_OP
+
+struct fm_op {
+    const fm_op_type *type;
+    void *state; /* the op file's own; released by type->free */
+    fm_plan_value inputs[FM_OP_MAX_INPUTS];
+    size_t n_inputs;
+    bool has_output;
+    fm_plan_value output;
+    size_t scratch_bytes; /* memory that only this op uses, while it runs */
+    size_t scratch_offset;
+};
+
+typedef struct fm_value {
+    size_t columns;
+    size_t stride;           /* floats from row to row; 0 while no op has asked for one */
+    size_t rows;             /* room for so many, >= the plan's max_rows */
+    size_t maker, last_user; /* ops */
+    size_t offset;           /* in bytes from the start of the scratch */
+} fm_value;
+
+struct fm_plan {
+    size_t max_rows;
+    fm_value *values; /* [n_values] */
+    size_t n_values, values_capacity;
+    fm_op *ops; /* [n_ops] */
+    size_t n_ops, ops_capacity;
+    size_t dimension, out_dimension;
+    size_t parameter_count, weight_bytes;
+    size_t scratch_bytes, unshared_bytes;
+};
+
+/* Adds an op, with a value [max_rows][columns] of its making when columns > 0. Takes state over, on
+ * failure too. Errors: FM_ENOMEM. */
+FM_MUST_USE fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state,
+                                  const fm_plan_value *inputs, size_t n_inputs, size_t columns,
+                                  fm_plan_value *ret, fm_error *err);
+/* An op that reads or makes a value needs this stride and room for so many rows.
+ * Errors: FM_EINTERNAL another op needs another stride. */
+FM_MUST_USE fm_status fm_plan_require(fm_plan *plan, fm_plan_value value, size_t stride,
+                                      size_t rows, fm_error *err);
+
+/* Where a value lies in this call's memory. */
+static inline float *fm_op_value(const fm_op_call *call, fm_plan_value value)
+{
+    return (float *)(void *)(call->memory + call->plan->values[value].offset);
+}
+
+#endif

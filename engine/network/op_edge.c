@@ -1,0 +1,134 @@
+/* Where a plan meets its tile: `input` gathers float64 rows into float32, `output` scatters back. */
+#include "engine/memory.h"
+#include "engine/network/op.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- input ---- */
+
+size_t fm_plan_input_columns(const fm_plan_input_spec *spec)
+{
+    size_t entries = spec->dimension + 1 + (spec->has_label ? 1 : 0);
+    return spec->fourier_count == 0 ? entries : entries * 2 * spec->fourier_count;
+}
+
+fm_status fm_plan_input(fm_plan *plan, const fm_plan_input_spec *spec, fm_plan_value *ret,
+                        fm_error *err)
+{
+    assert(plan->n_ops == 0 && spec->dimension >= 1);
+    fm_plan_input_spec *state = fm_alloc(sizeof *state);
+    if (state == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for an input");
+    }
+    *state = *spec;
+    plan->dimension = spec->dimension;
+    return fm_plan_add(plan, FM_OP_KIND_input, state, NULL, 0, fm_plan_input_columns(spec), ret,
+                       err);
+}
+
+static void write_plain(const fm_plan_input_spec *spec, const fm_tile_row *row, float *z)
+{
+    float *t = spec->time_first ? z : z + spec->dimension;
+    float *x = spec->time_first ? z + 1 + (spec->has_label ? 1 : 0) : z;
+    for (size_t i = 0; i < spec->dimension; i++) {
+        x[i] = (float)row->x[i];
+    }
+    t[0] = (float)row->t;
+    if (spec->has_label) {
+        t[1] = (float)row->label;
+    }
+}
+
+/* sin(k z) for k = 1 … n, then the cosines. */
+static void write_waves(size_t n, size_t n_entries, size_t index, double z, float *features)
+{
+    for (size_t k = 0; k < n; k++) {
+        double angle = (double)(k + 1) * z;
+        features[k * n_entries + index] = (float)sin(angle);
+        features[(n + k) * n_entries + index] = (float)cos(angle);
+    }
+}
+
+static void write_fourier(const fm_plan_input_spec *spec, const fm_tile_row *row, float *features)
+{
+    size_t n = spec->fourier_count;
+    size_t n_entries = fm_plan_input_columns(spec) / (2 * n);
+    size_t t = spec->time_first ? 0 : spec->dimension;
+    size_t x = spec->time_first ? n_entries - spec->dimension : 0;
+    for (size_t i = 0; i < spec->dimension; i++) {
+        write_waves(n, n_entries, x + i, row->x[i], features);
+    }
+    write_waves(n, n_entries, t, row->t, features);
+    if (spec->has_label) {
+        write_waves(n, n_entries, t + 1, row->label, features);
+    }
+}
+
+void fm_op_input_eval(const fm_op *op, const fm_op_call *call)
+{
+    const fm_plan_input_spec *spec = op->state;
+    const fm_value *value = &call->plan->values[op->output];
+    float *z = fm_op_value(call, op->output);
+    for (size_t i = 0; i < call->n_rows; i++, z += value->stride) {
+        if (spec->fourier_count == 0) {
+            write_plain(spec, &call->rows[i], z);
+        } else {
+            write_fourier(spec, &call->rows[i], z);
+        }
+        for (size_t j = value->columns; j < value->stride; j++) {
+            z[j] = 0.0F;
+        }
+    }
+}
+
+void fm_op_input_describe(const fm_op *op, char *text, size_t size_bytes)
+{
+    const fm_plan_input_spec *spec = op->state;
+    const char *label = spec->has_label ? ", label" : "";
+    int length = spec->time_first
+                     ? snprintf(text, size_bytes, "[t%s, x %zu]", label, spec->dimension)
+                     : snprintf(text, size_bytes, "[x %zu, t%s]", spec->dimension, label);
+    if (spec->fourier_count > 0 && length > 0 && (size_t)length < size_bytes) {
+        (void)snprintf(text + length, size_bytes - (size_t)length, " as %zu waves",
+                       spec->fourier_count);
+    }
+}
+
+void fm_op_input_free(void *state)
+{
+    fm_free(state);
+}
+
+/* ---- output ---- */
+
+fm_status fm_plan_output(fm_plan *plan, fm_plan_value in, fm_error *err)
+{
+    plan->out_dimension = plan->values[in].columns;
+    return fm_plan_add(plan, FM_OP_KIND_output, NULL, &in, 1, 0, NULL, err);
+}
+
+void fm_op_output_eval(const fm_op *op, const fm_op_call *call)
+{
+    const fm_value *value = &call->plan->values[op->inputs[0]];
+    const float *v = fm_op_value(call, op->inputs[0]);
+    for (size_t i = 0; i < call->n_rows; i++, v += value->stride) {
+        double *out = call->rows[i].out;
+        for (size_t j = 0; j < value->columns; j++) {
+            out[j] = (double)v[j];
+        }
+    }
+}
+
+void fm_op_output_describe(const fm_op *op, char *text, size_t size_bytes)
+{
+    (void)snprintf(text, size_bytes, "of value %zu", op->inputs[0]);
+}
+
+void fm_op_output_free(void *state)
+{
+    assert(state == NULL);
+    (void)state;
+}

@@ -1,0 +1,280 @@
+/* Building, placing, running and printing plans. */
+#include "engine/network/plan.h"
+
+#include "engine/memory.h"
+#include "engine/network/lifetime.h"
+#include "engine/network/op.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+static const fm_op_type op_types[] = {
+#define FM_OP(id, text)                                                                            \
+    [FM_OP_KIND_##id] = {.name = (text),                                                           \
+                         .eval = fm_op_##id##_eval,                                                \
+                         .describe = fm_op_##id##_describe,                                        \
+                         .free = fm_op_##id##_free},
+#include "engine/network/op.def"
+#undef FM_OP
+};
+
+/* ---- building ---- */
+
+fm_status fm_plan_new(size_t max_rows, fm_plan **ret, fm_error *err)
+{
+    assert(max_rows >= 1);
+    fm_plan *plan = fm_alloc(sizeof *plan);
+    if (plan == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for a plan");
+    }
+    plan->max_rows = max_rows;
+    *ret = plan;
+    return FM_OK;
+}
+
+void fm_plan_free(fm_plan *plan)
+{
+    if (plan == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        plan->ops[i].type->free(plan->ops[i].state);
+    }
+    fm_free(plan->ops);
+    fm_free(plan->values);
+    fm_free(plan);
+}
+
+/* Room for one more element; false without memory. */
+static bool reserve(void **array, size_t count, size_t *capacity, size_t element_bytes)
+{
+    if (count < *capacity) {
+        return true;
+    }
+    size_t wanted = *capacity == 0 ? 8 : *capacity * 2;
+    size_t wanted_bytes = 0;
+    if (!fm_multiply(wanted, element_bytes, &wanted_bytes)) {
+        return false;
+    }
+    void *grown = fm_grow(*array, *capacity * element_bytes, wanted_bytes);
+    if (grown == NULL) {
+        return false;
+    }
+    *array = grown;
+    *capacity = wanted;
+    return true;
+}
+
+static bool reserve_op_and_value(fm_plan *plan)
+{
+    void *ops = plan->ops;
+    void *values = plan->values;
+    bool fits = reserve(&ops, plan->n_ops, &plan->ops_capacity, sizeof *plan->ops) &&
+                reserve(&values, plan->n_values, &plan->values_capacity, sizeof *plan->values);
+    plan->ops = ops;
+    plan->values = values;
+    return fits;
+}
+
+fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state, const fm_plan_value *inputs,
+                      size_t n_inputs, size_t columns, fm_plan_value *ret, fm_error *err)
+{
+    assert(n_inputs <= FM_OP_MAX_INPUTS && plan->scratch_bytes == 0);
+    if (!reserve_op_and_value(plan)) {
+        op_types[kind].free(state);
+        return fm_fail(err, FM_ENOMEM, "no memory for a plan of %zu ops", plan->n_ops + 1);
+    }
+    fm_op op = {.type = &op_types[kind], .state = state, .n_inputs = n_inputs};
+    for (size_t i = 0; i < n_inputs; i++) {
+        assert(inputs[i] < plan->n_values);
+        op.inputs[i] = inputs[i];
+        plan->values[inputs[i]].last_user = plan->n_ops;
+    }
+    if (columns > 0) {
+        op.has_output = true;
+        op.output = plan->n_values;
+        plan->values[plan->n_values++] = (fm_value){.columns = columns,
+                                                    .rows = plan->max_rows,
+                                                    .maker = plan->n_ops,
+                                                    .last_user = plan->n_ops};
+        *ret = op.output;
+    }
+    plan->ops[plan->n_ops++] = op;
+    return FM_OK;
+}
+
+fm_status fm_plan_require(fm_plan *plan, fm_plan_value value, size_t stride, size_t rows,
+                          fm_error *err)
+{
+    fm_value *it = &plan->values[value];
+    assert(stride >= it->columns);
+    if (it->stride != 0 && it->stride != stride) {
+        return fm_fail(err, FM_EINTERNAL,
+                       "op %zu needs rows of %zu floats where op %zu makes rows of %zu",
+                       plan->n_ops - 1, stride, it->maker, it->stride);
+    }
+    it->stride = stride;
+    it->rows = rows > it->rows ? rows : it->rows;
+    return FM_OK;
+}
+
+/* ---- placing ---- */
+
+/* One piece a value, then one piece an op's scratch. */
+static bool lifetimes_fill(const fm_plan *plan, fm_lifetime *pieces)
+{
+    for (size_t i = 0; i < plan->n_values; i++) {
+        const fm_value *value = &plan->values[i];
+        pieces[i] = (fm_lifetime){.first = value->maker, .last = value->last_user};
+        size_t row_bytes = 0;
+        if (!fm_multiply(value->stride, sizeof(float), &row_bytes) ||
+            !fm_multiply(row_bytes, value->rows, &pieces[i].size_bytes)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        pieces[plan->n_values + i] =
+            (fm_lifetime){.size_bytes = plan->ops[i].scratch_bytes, .first = i, .last = i};
+    }
+    return true;
+}
+
+static void offsets_take(fm_plan *plan, const fm_lifetime *pieces)
+{
+    plan->unshared_bytes = 0;
+    for (size_t i = 0; i < plan->n_values; i++) {
+        plan->values[i].offset = pieces[i].offset;
+    }
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        plan->ops[i].scratch_offset = pieces[plan->n_values + i].offset;
+    }
+    for (size_t i = 0; i < plan->n_values + plan->n_ops; i++) {
+        plan->unshared_bytes += fm_arena_round(pieces[i].size_bytes);
+    }
+}
+
+fm_status fm_plan_finish(fm_plan *plan, fm_error *err)
+{
+    for (size_t i = 0; i < plan->n_values; i++) {
+        if (plan->values[i].stride == 0) { /* nobody minds */
+            plan->values[i].stride = plan->values[i].columns;
+        }
+    }
+    size_t n_pieces = plan->n_values + plan->n_ops;
+    fm_lifetime *pieces = fm_alloc_array(n_pieces, sizeof *pieces);
+    if (pieces == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory to place %zu activations", plan->n_values);
+    }
+    bool fits =
+        lifetimes_fill(plan, pieces) && fm_lifetimes_place(pieces, n_pieces, &plan->scratch_bytes);
+    if (fits) {
+        offsets_take(plan, pieces);
+    }
+    fm_free(pieces);
+    return fits ? FM_OK
+                : fm_fail(err, FM_ETOOBIG, "the activations of %zu rows overflow", plan->max_rows);
+}
+
+size_t fm_plan_scratch_bytes(const fm_plan *plan)
+{
+    return plan->scratch_bytes;
+}
+
+size_t fm_plan_unshared_bytes(const fm_plan *plan)
+{
+    return plan->unshared_bytes;
+}
+
+/* ---- running and printing ---- */
+
+void fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows, void *scratch)
+{
+    assert(n_rows >= 1 && n_rows <= plan->max_rows);
+    fm_op_call call = {.plan = plan, .rows = rows, .n_rows = n_rows, .memory = scratch};
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        plan->ops[i].type->eval(&plan->ops[i], &call);
+    }
+}
+
+static void print_line(fm_write_cb write, void *context, const char *line, int length, size_t room)
+{
+    assert(length >= 0);
+    write(context, line, (size_t)length < room ? (size_t)length : room - 1);
+}
+
+static void print_op(const fm_plan *plan, size_t index, fm_write_cb write, void *context)
+{
+    const fm_op *op = &plan->ops[index];
+    char description[96];
+    char output[96] = "";
+    char line[256];
+    op->type->describe(op, description, sizeof description);
+    if (op->has_output) {
+        const fm_value *value = &plan->values[op->output];
+        (void)snprintf(output, sizeof output, " -> [%zu][%zu] stride %zu at %zu", value->rows,
+                       value->columns, value->stride, value->offset);
+    }
+    int length =
+        snprintf(line, sizeof line, "%3zu %-8s %s%s, scratch %zu at %zu\n", index, op->type->name,
+                 description, output, op->scratch_bytes, op->scratch_offset);
+    print_line(write, context, line, length, sizeof line);
+}
+
+void fm_plan_print(const fm_plan *plan, fm_write_cb write, void *context)
+{
+    for (size_t i = 0; i < plan->n_ops; i++) {
+        print_op(plan, i, write, context);
+    }
+    char line[128];
+    int length =
+        snprintf(line, sizeof line, "%zu rows, %zu bytes of scratch, %zu without sharing\n",
+                 plan->max_rows, plan->scratch_bytes, plan->unshared_bytes);
+    print_line(write, context, line, length, sizeof line);
+}
+
+/* ---- the network of a plan ---- */
+
+typedef struct fm_plan_network {
+    fm_network network;
+    fm_plan *plan;
+} fm_plan_network;
+
+static void plan_network_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                              void *scratch)
+{
+    fm_plan_run(((const fm_plan_network *)network)->plan, rows, n_rows, scratch);
+}
+
+static void plan_network_free(fm_network *network)
+{
+    fm_plan_free(((fm_plan_network *)network)->plan);
+    fm_free(network);
+}
+
+static const fm_network_ops plan_network_ops = {.eval = plan_network_eval,
+                                                .free = plan_network_free};
+
+fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
+{
+    assert(plan->scratch_bytes > 0); /* finished */
+    fm_plan_network *self = fm_alloc(sizeof *self);
+    if (self == NULL) {
+        fm_plan_free(plan);
+        return fm_fail(err, FM_ENOMEM, "no memory for a network");
+    }
+    self->network.ops = &plan_network_ops;
+    self->network.info = (fm_network_info){.dimension = plan->dimension,
+                                           .out_dimension = plan->out_dimension,
+                                           .parameter_count = plan->parameter_count,
+                                           .weight_bytes = plan->weight_bytes,
+                                           .scratch_bytes = plan->scratch_bytes,
+                                           .max_rows = plan->max_rows};
+    self->plan = plan;
+    *ret = &self->network;
+    return FM_OK;
+}
+
+const fm_plan *fm_network_plan(const fm_network *network)
+{
+    return network->ops == &plan_network_ops ? ((const fm_plan_network *)network)->plan : NULL;
+}
