@@ -79,5 +79,7 @@ FM_MUST_USE fm_status fm_model_config_parse(const char *folder, const char *json
 void fm_model_config_done(fm_model_config *config);
 
 const char *fm_architecture_name(fm_architecture architecture);
+/* Whether it reads weights_file; closed forms do not. */
+bool fm_architecture_has_weights(fm_architecture architecture);
 
 #endif

@@ -1,0 +1,337 @@
+/* config.json as a whole: the name, the sections in their order, and what stands outside the network
+ * and the flow. */
+#include "engine/checkpoint/model_config.h"
+
+#include "engine/checkpoint/file.h"
+#include "engine/checkpoint/model_config_private.h"
+#include "engine/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SCHEMA           "velocityd.model/1"
+#define MAX_CONFIG_BYTES ((size_t)64 << 20)
+#define MAX_NAME_LENGTH  ((size_t)64)
+#define NAME_RULE        "[a-z0-9][a-z0-9._-]{0,63}"
+
+/* ---- Name ---- */
+
+static bool is_name_character(char c, bool first)
+{
+    bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    return plain || (!first && (c == '.' || c == '_' || c == '-'));
+}
+
+static bool is_name(const char *name, size_t length)
+{
+    if (length == 0 || length > MAX_NAME_LENGTH) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!is_name_character(name[i], i == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The last component of folder, without slashes behind it. */
+static fm_status read_name(const char *folder, fm_model_config *config, fm_error *err)
+{
+    size_t end = strlen(folder);
+    while (end > 0 && folder[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && folder[begin - 1] != '/') {
+        begin--;
+    }
+    if (!is_name(folder + begin, end - begin)) {
+        return fm_fail(err, FM_EFORMAT,
+                       "the folder's name must match " NAME_RULE ", found \"%.*s\"",
+                       (int)(end - begin), folder + begin);
+    }
+    config->folder = fm_string_copy(folder);
+    config->name = fm_alloc(end - begin + 1);
+    if (config->folder == NULL || config->name == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for a name");
+    }
+    memcpy(config->name, folder + begin, end - begin);
+    return FM_OK;
+}
+
+/* ---- Sections ---- */
+
+static fm_status check_schema(const fm_json_node *root, fm_error *err)
+{
+    static const fm_json_choice schemas[] = {{SCHEMA, 0}, {0}};
+    int ignored = 0;
+    fm_json_node node = fm_json_member(root, "schema");
+    fm_status status = fm_json_require(&node, err);
+    return status == FM_OK ? fm_json_read_choice(&node, schemas, &ignored, err) : status;
+}
+
+static fm_status check_weights_file(const fm_json_node *node, const char *file, fm_error *err)
+{
+    if (!fm_file_name_is_local(file)) {
+        return fm_json_fail(node, err, FM_EFORMAT,
+                            "must be a file of the same folder, found \"%s\"", file);
+    }
+    if (fm_file_name_ends(file, ".pt") || fm_file_name_ends(file, ".pth")) {
+        return fm_json_fail(node, err, FM_EUNSUPPORTED, "\"%s\" is not supported by this release",
+                            strrchr(file, '.'));
+    }
+    if (!fm_file_name_ends(file, ".safetensors") &&
+        !fm_file_name_ends(file, ".safetensors.index.json")) {
+        return fm_json_fail(node, err, FM_EFORMAT,
+                            "must end with one of .safetensors, .safetensors.index.json, found "
+                            "\"%s\"",
+                            file);
+    }
+    return FM_OK;
+}
+
+static fm_status read_weights(const fm_json_node *root, fm_model_config *config, fm_error *err)
+{
+    static const fm_json_choice computes[] = {
+        {"float32", 0}, {"bfloat16", FM_JSON_UNSUPPORTED}, {0}};
+    static const char *const keys[] = {"file", "entry", "compute", "prefix", NULL};
+    fm_json_node weights = fm_json_member(root, "weights");
+    fm_json_node file = fm_json_member(&weights, "file");
+    fm_json_node entry = fm_json_member(&weights, "entry");
+    fm_json_node compute = fm_json_member(&weights, "compute");
+    fm_json_node prefix = fm_json_member(&weights, "prefix");
+    if (fm_json_present(&weights) && !fm_architecture_has_weights(config->architecture)) {
+        return fm_json_fail(&weights, err, FM_EFORMAT, "%s has no weights",
+                            fm_architecture_name(config->architecture));
+    }
+    fm_status status = fm_json_check_object(&weights, keys, err);
+    if (status == FM_OK) {
+        status = fm_json_read_string(&file, &config->weights_file, err);
+    }
+    if (status == FM_OK) {
+        status = check_weights_file(&file, config->weights_file, err);
+    }
+    if (status == FM_OK && fm_json_present(&entry)) {
+        status = fm_json_unsupported(&entry, err);
+    }
+    int ignored = 0;
+    if (status == FM_OK) {
+        status = fm_json_read_choice(&compute, computes, &ignored, err);
+    }
+    return status == FM_OK ? fm_json_read_string(&prefix, &config->weights_prefix, err) : status;
+}
+
+static fm_status read_output(const fm_json_node *root, fm_model_config *config, fm_error *err)
+{
+    static const fm_json_choice kinds[] = {
+        {"points", 0},
+        {"image", 0},
+        {"series", 0},
+        {"tokens", FM_JSON_UNSUPPORTED},
+        {"frames", FM_JSON_UNSUPPORTED},
+        {"mesh_points", FM_JSON_UNSUPPORTED},
+        {0},
+    };
+    static const char *const keys[] = {"kind", "range", "vocabulary", NULL};
+    fm_json_node output = fm_json_member(root, "output");
+    fm_json_node kind = fm_json_member(&output, "kind");
+    fm_json_node range = fm_json_member(&output, "range");
+    fm_json_node vocabulary = fm_json_member(&output, "vocabulary");
+    double limits[2] = {-1.0, 1.0};
+    int ignored = 0;
+    fm_status status = fm_json_check_object(&output, keys, err);
+    if (status == FM_OK) {
+        status = fm_json_read_choice(&kind, kinds, &ignored, err);
+    }
+    if (status == FM_OK) {
+        status = fm_json_read_string(&kind, &config->output_kind, err);
+    }
+    if (status == FM_OK) {
+        status = fm_json_read_numbers(&range, 2, limits, err);
+    }
+    if (status == FM_OK && !(limits[0] < limits[1])) {
+        status = fm_json_fail(&range, err, FM_EFORMAT, "must be ascending, found [%g, %g]",
+                              limits[0], limits[1]);
+    }
+    if (status == FM_OK && fm_json_present(&vocabulary)) {
+        status = fm_json_unsupported(&vocabulary, err);
+    }
+    return status;
+}
+
+/* Compact JSON with the fewest digits (15 to 17) that keep every number. */
+static char *dump_compact(const json_t *value)
+{
+    for (size_t digits = 15; digits < 17; digits++) {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(digits));
+        json_t *again = text == NULL ? NULL : json_loads(text, 0, NULL);
+        bool same = json_equal(again, value) == 1;
+        json_decref(again);
+        if (same) {
+            return text;
+        }
+        free(text);
+    }
+    return json_dumps(value, JSON_COMPACT);
+}
+
+static fm_status read_defaults(const fm_json_node *root, fm_model_config *config, fm_error *err)
+{
+    fm_json_node node = fm_json_member(root, "defaults");
+    if (!fm_json_present(&node)) {
+        return FM_OK;
+    }
+    if (!json_is_object(node.value)) {
+        return fm_json_fail(&node, err, FM_EFORMAT, "must be an object, found %s",
+                            fm_json_kind(node.value));
+    }
+    char *text = dump_compact(node.value);
+    char *copy = text == NULL ? NULL : fm_string_copy(text);
+    free(text);
+    if (copy == NULL) {
+        return fm_json_fail(&node, err, FM_ENOMEM, "no memory for its text");
+    }
+    fm_free(config->defaults_json);
+    config->defaults_json = copy;
+    return FM_OK;
+}
+
+/* ---- The whole ---- */
+
+static fm_status set_default_strings(fm_model_config *config, fm_error *err)
+{
+    struct {
+        char **ret;
+        const char *text;
+    } rows[] = {
+        {&config->description, ""},
+        {&config->license, ""},
+        {&config->weights_file, "model.safetensors"},
+        {&config->weights_prefix, ""},
+        {&config->output_kind, "points"},
+        {&config->defaults_json, "{}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        *rows[i].ret = fm_string_copy(rows[i].text);
+        if (*rows[i].ret == NULL) {
+            return fm_fail(err, FM_ENOMEM, "no memory for a string");
+        }
+    }
+    return FM_OK;
+}
+
+static fm_status read_texts(const fm_json_node *root, fm_model_config *config, fm_error *err)
+{
+    fm_json_node description = fm_json_member(root, "description");
+    fm_json_node license = fm_json_member(root, "license");
+    fm_status status = fm_json_read_string(&description, &config->description, err);
+    return status == FM_OK ? fm_json_read_string(&license, &config->license, err) : status;
+}
+
+typedef fm_status (*section_reader)(const fm_json_node *root, fm_model_config *config,
+                                    fm_error *err);
+
+static fm_status read_root(const fm_json_node *root, fm_model_config *config, fm_error *err)
+{
+    static const char *const keys[] = {"schema", "description",  "license", "network",  "weights",
+                                       "flow",   "conditioning", "output",  "defaults", NULL};
+    /* In the order in which later sections need earlier ones. */
+    static const section_reader readers[] = {
+        read_texts,
+        fm_model_config_read_architecture,
+        read_weights,
+        fm_model_config_read_flow,
+        fm_model_config_read_network,
+        fm_model_config_read_conditioning,
+        read_output,
+        read_defaults,
+    };
+    if (!json_is_object(root->value)) {
+        return fm_fail(err, FM_EFORMAT, "must be an object, found %s", fm_json_kind(root->value));
+    }
+    fm_status status = check_schema(root, err);
+    if (status == FM_OK) {
+        status = fm_json_check_object(root, keys, err);
+    }
+    if (status == FM_OK) {
+        status = set_default_strings(config, err);
+    }
+    for (size_t i = 0; status == FM_OK && i < sizeof readers / sizeof *readers; i++) {
+        status = readers[i](root, config, err);
+    }
+    return status;
+}
+
+fm_status fm_model_config_parse(const char *folder, const char *json, size_t length,
+                                fm_model_config *ret, fm_error *err)
+{
+    fm_model_config config = {0};
+    json_t *tree = NULL;
+    fm_status status = read_name(folder, &config, err);
+    if (status == FM_OK) {
+        status = fm_json_text_parse(json, length, NULL, &tree, err);
+    }
+    if (status == FM_OK) {
+        fm_json_node root = fm_json_root(tree);
+        status = read_root(&root, &config, err);
+    }
+    json_decref(tree);
+    if (status == FM_OK) {
+        *ret = config;
+    } else {
+        fm_model_config_done(&config);
+    }
+    return status;
+}
+
+static fm_status parse_file(const char *folder, fm_model_config *ret, fm_error *err)
+{
+    char *path = fm_file_path(folder, "config.json");
+    if (path == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for a path");
+    }
+    char *json = NULL;
+    size_t length = 0;
+    fm_status status = fm_file_read(path, MAX_CONFIG_BYTES, &json, &length, err);
+    if (status == FM_OK) {
+        status = fm_model_config_parse(folder, json, length, ret, err);
+    }
+    fm_free(json);
+    fm_free(path);
+    return status;
+}
+
+/* Whether the last component is "." or "..", which name no model by themselves. */
+static bool ends_in_dots(const char *folder)
+{
+    const char *slash = strrchr(folder, '/');
+    const char *last = slash == NULL ? folder : slash + 1;
+    return strcmp(last, "") == 0 ? false : !fm_file_name_is_local(last);
+}
+
+fm_status fm_model_config_read(const char *folder, fm_model_config *ret, fm_error *err)
+{
+    char *resolved = ends_in_dots(folder) ? realpath(folder, NULL) : NULL;
+    fm_status status = parse_file(resolved == NULL ? folder : resolved, ret, err);
+    free(resolved);
+    return status;
+}
+
+void fm_model_config_done(fm_model_config *config)
+{
+    for (size_t i = 0; i < config->n_label_names; i++) {
+        fm_free(config->label_names[i]);
+    }
+    fm_free(config->label_names);
+    fm_free(config->name);
+    fm_free(config->folder);
+    fm_free(config->description);
+    fm_free(config->license);
+    fm_free(config->weights_file);
+    fm_free(config->weights_prefix);
+    fm_free(config->output_kind);
+    fm_free(config->defaults_json);
+    fm_model_config_network_done(config);
+    *config = (fm_model_config){0};
+}

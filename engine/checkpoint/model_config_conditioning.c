@@ -1,0 +1,90 @@
+/* config.json's "conditioning": labels, and whether the network has any use for them. */
+#include "engine/checkpoint/model_config_private.h"
+
+#define MAX_LABELS ((size_t)INT32_MAX - 1) /* the null class may be one past the last */
+
+static bool network_takes_labels(const fm_model_config *config)
+{
+    return config->mlp.label == FM_MLP_LABEL_CONCAT || config->gaussian_mixture.n_classes > 0;
+}
+
+/* The label names, one a class. */
+static fm_status read_label_names(const fm_json_node *labels, fm_model_config *config,
+                                  fm_error *err)
+{
+    fm_json_node node = fm_json_member(labels, "names");
+    size_t count = (size_t)config->label_count;
+    fm_status status = fm_json_check_array(&node, count, count, err);
+    if (status == FM_OK) {
+        status = fm_json_read_names(&node, &config->label_names, &config->n_label_names, err);
+    }
+    return status;
+}
+
+static fm_status read_null_label(const fm_json_node *labels, fm_model_config *config, fm_error *err)
+{
+    fm_json_node node = fm_json_member(labels, "null");
+    if (!fm_json_present(&node)) {
+        return FM_OK;
+    }
+    size_t null_label = 0;
+    size_t count = (size_t)config->label_count;
+    /* A mixture's classes fill 0 to count - 1; its null class is the mixture beside them. */
+    size_t least = config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE ? count : 0;
+    fm_status status = fm_json_read_size(&node, least, count, &null_label, err);
+    if (status == FM_OK) {
+        config->has_null_label = true;
+        config->null_label = (int32_t)null_label;
+    }
+    return status;
+}
+
+static fm_status read_labels(const fm_json_node *labels, fm_model_config *config, fm_error *err)
+{
+    static const char *const keys[] = {"count", "null", "names", NULL};
+    fm_status status = fm_json_check_object(labels, keys, err);
+    fm_json_node node = fm_json_member(labels, "count");
+    if (status == FM_OK) {
+        status = fm_json_require(&node, err);
+    }
+    size_t count = 0;
+    if (status == FM_OK) {
+        status = fm_json_read_size(&node, 1, MAX_LABELS, &count, err);
+    }
+    if (status != FM_OK) {
+        return status;
+    }
+    config->has_labels = true;
+    config->label_count = (int32_t)count;
+    if (config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE &&
+        count != config->gaussian_mixture.n_classes) {
+        return fm_json_fail(&node, err, FM_EFORMAT,
+                            "must be the number of /network/classes, %zu, found %zu",
+                            config->gaussian_mixture.n_classes, count);
+    }
+    status = read_null_label(labels, config, err);
+    return status == FM_OK ? read_label_names(labels, config, err) : status;
+}
+
+fm_status fm_model_config_read_conditioning(const fm_json_node *root, fm_model_config *config,
+                                            fm_error *err)
+{
+    static const char *const keys[] = {"labels", "tensors", NULL};
+    fm_json_node conditioning = fm_json_member(root, "conditioning");
+    fm_json_node labels = fm_json_member(&conditioning, "labels");
+    fm_json_node tensors = fm_json_member(&conditioning, "tensors");
+    fm_status status = fm_json_check_object(&conditioning, keys, err);
+    if (status != FM_OK) {
+        return status;
+    }
+    if (fm_json_present(&tensors)) {
+        return fm_json_unsupported(&tensors, err);
+    }
+    bool wanted = network_takes_labels(config);
+    if (wanted != fm_json_present(&labels)) {
+        return fm_json_fail(&labels, err, FM_EFORMAT,
+                            wanted ? "is required, for the network takes a label"
+                                   : "the network takes no label");
+    }
+    return wanted ? read_labels(&labels, config, err) : FM_OK;
+}

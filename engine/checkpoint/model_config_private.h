@@ -1,0 +1,25 @@
+/* The sections of config.json, one reader each. They fill a zeroed config, allocate into it and leave
+ * freeing to fm_model_config_done(), after failures too.
+ *
+ * Errors of all: FM_EFORMAT, FM_EUNSUPPORTED, both starting with the JSON pointer; FM_ENOMEM. */
+#ifndef FM_MODEL_CONFIG_PRIVATE_H
+#define FM_MODEL_CONFIG_PRIVATE_H
+
+#include "engine/checkpoint/json_reader.h"
+#include "engine/checkpoint/model_config.h"
+
+/* /network/architecture alone: it decides about the other sections. */
+FM_MUST_USE fm_status fm_model_config_read_architecture(const fm_json_node *root,
+                                                        fm_model_config *config, fm_error *err);
+/* /flow; after the architecture. */
+FM_MUST_USE fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *config,
+                                                fm_error *err);
+/* /network; after the flow, for the dimension of means. */
+FM_MUST_USE fm_status fm_model_config_read_network(const fm_json_node *root,
+                                                   fm_model_config *config, fm_error *err);
+/* /conditioning; after the network, which says whether labels make sense. */
+FM_MUST_USE fm_status fm_model_config_read_conditioning(const fm_json_node *root,
+                                                        fm_model_config *config, fm_error *err);
+void fm_model_config_network_done(fm_model_config *config);
+
+#endif
