@@ -11,11 +11,11 @@
 
 /* Bounds from the configuration (config/options.def, section [limits]). */
 typedef struct fmp_limits {
-    size_t max_samples;            /* num_samples */
-    size_t max_steps;              /* solver.steps and every other grid */
-    uint64_t max_evaluations;      /* solver.max_evaluations */
-    size_t max_trajectory_points;  /* times, points */
-    size_t max_answer_bytes;       /* estimate of the encoded answer */
+    size_t max_samples;           /* num_samples */
+    size_t max_steps;             /* solver.steps and every other grid */
+    uint64_t max_evaluations;     /* solver.max_evaluations */
+    size_t max_trajectory_points; /* times, points */
+    size_t max_answer_bytes;      /* estimate of the encoded answer */
     uint64_t default_timeout_ms, max_timeout_ms;
 } fmp_limits;
 
@@ -23,11 +23,11 @@ typedef enum fmp_encoding { FMP_ENCODING_JSON, FMP_ENCODING_BASE64, FMP_ENCODING
 
 /* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
 typedef struct fmp_request {
-    fm_job_spec spec;       /* ready for fm_engine_submit() but for model, finished and context */
-    fmp_encoding encoding;  /* of the body's field; the server may turn it to NPY by Accept */
-    bool seed_is_string;    /* echo as sent */
+    fm_job_spec spec;      /* ready for fm_engine_submit() but for model, finished and context */
+    fmp_encoding encoding; /* of the body's field; the server may turn it to NPY by Accept */
+    bool seed_is_string;   /* echo as sent */
     uint64_t timeout_ms;
-    bool grid_from_steps;   /* echo solver.steps */
+    bool grid_from_steps; /* echo solver.steps */
     size_t n_steps;
     bool has_trajectory;
     /* owned */
