@@ -97,6 +97,9 @@ CFLAGS_engine_math_kernels_avx2 := -march=x86-64-v3
 CFLAGS_engine_math_kernels_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 endif
 
+# Passes over long states; the order of every sum is written out, so the bits stay.
+CFLAGS_engine_solve_vector := $(if $(filter release,$(MODE)),-O3)
+
 define archive
 	@echo "  AR    $@"
 	@rm -f $@

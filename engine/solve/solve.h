@@ -31,12 +31,12 @@ typedef void (*fm_solve_output)(void *context, size_t index, double t, const dou
 
 /* Everything that the trajectories of one job share; read-only, outlives them. */
 typedef struct fm_solve_plan {
-    fm_solver solver;           /* as given; grid and method are borrowed */
+    fm_solver solver; /* as given; grid and method are borrowed */
     size_t dimension;
     const double *output_times; /* [n_output_times] along the grid, within its span */
     size_t n_output_times;
     bool output_every_step;
-    fm_solve_output output;     /* called when either of the above asks for it */
+    fm_solve_output output; /* called when either of the above asks for it */
 } fm_solve_plan;
 
 /* What the solver wants next. x and v stay valid until fm_solve_give(). */

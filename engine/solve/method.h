@@ -1,0 +1,72 @@
+/* What a method is made of, inside engine/solve: the row, the stepper behind it, the trajectory.
+ *
+ * DESIGN. fm_solve is the part that all methods share: what is wanted, where the trajectory is, its
+ * counts and its outputs. A stepper is a state machine of its own struct in the same memory. It is
+ * driven by solve.c:
+ *   start     at the first time: it must set `want`
+ *   advance   the velocity asked for is in want.v, is finite and has been counted: it must set `want`
+ *             anew or end the trajectory
+ * Invariants: (1) x is the last accepted state, finite, and t its time. (2) want.t lies within the
+ * span. (3) Outputs leave in order; next_output is the first not yet given. */
+#ifndef FM_METHOD_H
+#define FM_METHOD_H
+
+#include "engine/solve/solve.h"
+#include "engine/solve/tableau.h"
+
+typedef struct fm_stepper {
+    size_t (*own_bytes)(void);                    /* of the stepper's struct */
+    size_t (*vectors)(const fm_solve_plan *plan); /* [dimension] buffers it takes, x not counted */
+    void (*start)(fm_solve *solve, double *vectors); /* vectors: that many, solve->stride apart */
+    void (*advance)(fm_solve *solve);
+    double (*expected)(const fm_solve_plan *plan); /* evaluations, max_evaluations aside */
+} fm_stepper;
+
+extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive;
+
+struct fm_method {
+    fm_method_info info;
+    const fm_tableau *tableau;
+    const fm_stepper *stepper;
+};
+
+struct fm_solve {
+    const fm_solve_plan *plan;
+    const fm_method *method;
+    void *own; /* the stepper's struct */
+    void *output_context;
+    fm_solve_want want;
+    double t, last;
+    double *x; /* [dimension] */
+    size_t dimension, stride;
+    uint64_t evaluations, accepted, rejected;
+    size_t next_output;
+    double slack; /* fm_solve_slack() */
+    fm_row_status status;
+    bool ended;
+};
+
+static inline void fm_solve_end(fm_solve *solve, fm_row_status status)
+{
+    solve->status = status;
+    solve->ended = true;
+}
+
+static inline void fm_solve_want_at(fm_solve *solve, double t, const double *x, double *v)
+{
+    solve->want = (fm_solve_want){.t = t, .x = x, .v = v};
+}
+
+/* Times of a trajectory closer than this differ by rounding only and count as equal. */
+double fm_solve_slack(const fm_solve_plan *plan);
+
+/* ---- output.c ---- */
+
+/* Gives the outputs due at the end of a step (or at the start of the trajectory). */
+void fm_output_at(fm_solve *solve, double t, const double *x);
+/* The next output time, if it lies in the open interval from where outputs stand to `end`. */
+bool fm_output_before(const fm_solve *solve, double end, double *ret_t);
+/* Gives the output that fm_output_before() announced. */
+void fm_output_give(fm_solve *solve, double t, const double *x);
+
+#endif

@@ -1,0 +1,255 @@
+/* The method table and what all trajectories do alike; the rest is behind the row's stepper. */
+#include "engine/solve/solve.h"
+
+#include "engine/memory.h"
+#include "engine/solve/method.h"
+#include "engine/solve/vector.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+static const fm_method methods[] = {
+#define FM_METHOD(name, title, order, cost, adaptive, stochastic, spaces, tableau, stepper)        \
+    {{name, title, order, cost, adaptive, stochastic, spaces}, tableau, stepper},
+#include "engine/solve/method.def"
+#undef FM_METHOD
+};
+
+size_t fm_method_count(void)
+{
+    return sizeof methods / sizeof methods[0];
+}
+
+const fm_method *fm_method_at(size_t index)
+{
+    assert(index < fm_method_count());
+    return &methods[index];
+}
+
+const fm_method *fm_method_find(const char *name)
+{
+    for (size_t i = 0; i < fm_method_count(); i++) {
+        if (strcmp(methods[i].info.name, name) == 0) {
+            return &methods[i];
+        }
+    }
+    return NULL;
+}
+
+const fm_method_info *fm_method_describe(const fm_method *method)
+{
+    return &method->info;
+}
+
+const char *fm_row_status_name(fm_row_status status)
+{
+    switch (status) {
+    case FM_ROW_OK:
+        return "ok";
+    case FM_ROW_MAX_EVALUATIONS:
+        return "max_evaluations";
+    case FM_ROW_NON_FINITE:
+        return "non_finite";
+    case FM_ROW_UNFINISHED:
+        return "unfinished";
+    }
+    return "unknown";
+}
+
+static fm_status check_grid(const fm_solver *solver, fm_error *err)
+{
+    if (solver->grid == NULL || solver->n_grid < 2) {
+        return fm_fail(err, FM_EINVAL, "solver.grid must have at least two times");
+    }
+    const double *grid = solver->grid;
+    bool ascends = grid[1] > grid[0];
+    for (size_t i = 0; i < solver->n_grid; i++) {
+        if (!isfinite(grid[i])) {
+            return fm_fail(err, FM_EINVAL, "solver.grid must be finite; entry %zu is not", i);
+        }
+        if (i > 0 && (grid[i] == grid[i - 1] || (grid[i] > grid[i - 1]) != ascends)) {
+            return fm_fail(err, FM_EINVAL,
+                           "solver.grid must be strictly monotone; entry %zu breaks it", i);
+        }
+    }
+    return FM_OK;
+}
+
+static fm_status check_tolerances(const fm_solver *solver, fm_error *err)
+{
+    if (!(solver->rtol >= 0) || !isfinite(solver->rtol)) {
+        return fm_fail(err, FM_EINVAL, "solver.rtol must be finite and not negative");
+    }
+    if (!(solver->atol >= 0) || !isfinite(solver->atol)) {
+        return fm_fail(err, FM_EINVAL, "solver.atol must be finite and not negative");
+    }
+    if (solver->rtol == 0 && solver->atol == 0) {
+        return fm_fail(err, FM_EINVAL, "solver.rtol and solver.atol must not both be zero");
+    }
+    if (!(solver->first_step >= 0) || !isfinite(solver->first_step)) {
+        return fm_fail(err, FM_EINVAL, "solver.first_step must be finite and not negative");
+    }
+    return FM_OK;
+}
+
+static fm_status check_outputs(const fm_solve_plan *plan, fm_error *err)
+{
+    size_t n = plan->n_output_times;
+    if ((n > 0 || plan->output_every_step) && plan->output == NULL) {
+        return fm_fail(err, FM_EINVAL, "output must be set when outputs are asked for");
+    }
+    if (n > 0 && plan->output_every_step) {
+        return fm_fail(err, FM_EINVAL, "output_every_step must not go with output_times");
+    }
+    if (n > 0 && plan->output_times == NULL) {
+        return fm_fail(err, FM_EINVAL, "output_times must be set when n_output_times is not zero");
+    }
+    double previous = plan->solver.grid[0];
+    double last = plan->solver.grid[plan->solver.n_grid - 1];
+    double direction = last > previous ? 1 : -1;
+    for (size_t i = 0; i < n; i++) {
+        double time = plan->output_times[i];
+        if (!((time - previous) * direction >= 0) || !((last - time) * direction >= 0)) {
+            return fm_fail(
+                err, FM_EINVAL,
+                "output_times must run along the grid, within its span; entry %zu does not", i);
+        }
+        previous = time;
+    }
+    return FM_OK;
+}
+
+fm_status fm_solve_check(const fm_solve_plan *plan, fm_error *err)
+{
+    const fm_solver *solver = &plan->solver;
+    if (solver->method == NULL) {
+        return fm_fail(err, FM_EINVAL, "solver.method must be set");
+    }
+    if (plan->dimension == 0) {
+        return fm_fail(err, FM_EINVAL, "dimension must be at least 1");
+    }
+    if (solver->max_evaluations == 0) {
+        return fm_fail(err, FM_EINVAL, "solver.max_evaluations must be at least 1");
+    }
+    fm_status status = check_grid(solver, err);
+    if (status == FM_OK && solver->method->info.adaptive) {
+        status = check_tolerances(solver, err);
+    }
+    return status == FM_OK ? check_outputs(plan, err) : status;
+}
+
+double fm_solve_slack(const fm_solve_plan *plan)
+{
+    const fm_solver *solver = &plan->solver;
+    double first = fabs(solver->grid[0]);
+    double last = fabs(solver->grid[solver->n_grid - 1]);
+    return 8 * DBL_EPSILON * fmax(first, last);
+}
+
+/* The parts of a trajectory's memory, each a multiple of FM_ALIGNMENT. */
+typedef struct layout {
+    size_t solve_bytes, own_bytes, vector_bytes, n_vectors;
+} layout;
+
+static bool lay_out(const fm_solve_plan *plan, layout *ret)
+{
+    const fm_stepper *stepper = plan->solver.method->stepper;
+    size_t vector_bytes;
+    if (!fm_multiply(plan->dimension, sizeof(double), &vector_bytes) ||
+        vector_bytes > SIZE_MAX - FM_ALIGNMENT) {
+        return false;
+    }
+    ret->solve_bytes = fm_arena_round(sizeof(fm_solve));
+    ret->own_bytes = fm_arena_round(stepper->own_bytes());
+    ret->vector_bytes = fm_arena_round(vector_bytes);
+    ret->n_vectors = 1 + stepper->vectors(plan);
+    return true;
+}
+
+size_t fm_solve_size_bytes(const fm_solve_plan *plan)
+{
+    layout parts;
+    size_t vectors_bytes;
+    if (!lay_out(plan, &parts) ||
+        !fm_multiply(parts.n_vectors, parts.vector_bytes, &vectors_bytes)) {
+        return SIZE_MAX;
+    }
+    size_t head_bytes = parts.solve_bytes + parts.own_bytes;
+    return vectors_bytes > SIZE_MAX - head_bytes ? SIZE_MAX : head_bytes + vectors_bytes;
+}
+
+fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, const double *x0,
+                        void *output_context)
+{
+    layout parts;
+    bool fits = lay_out(plan, &parts);
+    assert(fits && (uintptr_t)memory % FM_ALIGNMENT == 0);
+    unsigned char *bytes = memory;
+    fm_solve *solve = memory;
+    unsigned char *vectors = bytes + parts.solve_bytes + parts.own_bytes;
+    const fm_solver *solver = &plan->solver;
+    *solve = (fm_solve){
+        .plan = plan,
+        .method = solver->method,
+        .own = bytes + parts.solve_bytes,
+        .output_context = output_context,
+        .t = solver->grid[0],
+        .last = solver->grid[solver->n_grid - 1],
+        .x = (double *)(void *)vectors,
+        .dimension = plan->dimension,
+        .stride = parts.vector_bytes / sizeof(double),
+        .slack = fm_solve_slack(plan),
+        .status = FM_ROW_UNFINISHED,
+    };
+    memcpy(solve->x, x0, plan->dimension * sizeof(double));
+    if (!fm_vector_finite(solve->dimension, solve->x)) {
+        fm_solve_end(solve, FM_ROW_NON_FINITE);
+        return solve;
+    }
+    fm_output_at(solve, solve->t, solve->x);
+    solve->method->stepper->start(solve, solve->x + solve->stride);
+    return solve;
+}
+
+bool fm_solve_next(fm_solve *solve, fm_solve_want *ret)
+{
+    if (solve->ended) {
+        return false;
+    }
+    *ret = solve->want;
+    return true;
+}
+
+void fm_solve_give(fm_solve *solve)
+{
+    assert(!solve->ended);
+    solve->evaluations++;
+    if (!fm_vector_finite(solve->dimension, solve->want.v)) {
+        fm_solve_end(solve, FM_ROW_NON_FINITE);
+        return;
+    }
+    solve->method->stepper->advance(solve);
+    if (!solve->ended && solve->evaluations == solve->plan->solver.max_evaluations) {
+        fm_solve_end(solve, FM_ROW_MAX_EVALUATIONS);
+    }
+}
+
+void fm_solve_describe(const fm_solve *solve, fm_solve_report *ret)
+{
+    *ret = (fm_solve_report){
+        .status = solve->status,
+        .t = solve->t,
+        .x = solve->x,
+        .evaluations = solve->evaluations,
+        .accepted = solve->accepted,
+        .rejected = solve->rejected,
+    };
+}
+
+double fm_solve_expected_evaluations(const fm_solve_plan *plan)
+{
+    double expected = plan->solver.method->stepper->expected(plan);
+    return fmin(expected, (double)plan->solver.max_evaluations);
+}

@@ -1,0 +1,41 @@
+/* Runs one fm_solve against a velocity given as a function, and watches what it asks for. */
+#ifndef TESTS_TRAJECTORY_H
+#define TESTS_TRAJECTORY_H
+
+#include "engine/solve/solve.h"
+
+#define TRAJECTORY_MAX_OUTPUTS 4096
+
+/* v [dimension] = dx/dt at (t, x [dimension]). */
+typedef void (*velocity_function)(void *context, double t, const double *x, double *v);
+
+typedef struct trajectory {
+    fm_solve_report report;  /* x points to `end` */
+    double *end;             /* [dimension] */
+    double earliest, latest; /* times evaluated */
+    size_t n_outputs;
+    double output_times[TRAJECTORY_MAX_OUTPUTS];
+    double *outputs; /* [n_outputs][dimension] */
+    size_t dimension;
+} trajectory;
+
+/* Sets plan->output; the rest of the plan is the caller's. Fails the test where the plan is refused or
+ * outputs come out of order. Release with trajectory_done(). */
+void trajectory_run(trajectory *ret, fm_solve_plan *plan, velocity_function velocity, void *context,
+                    const double *x0);
+void trajectory_done(trajectory *run);
+
+/* The largest difference of two states. */
+double trajectory_distance(size_t dimension, const double *a, const double *b);
+
+/* Velocity fields. The context of the last two is not used. */
+
+/* The marginal velocity of the three-mode Gaussian mixture in two dimensions of
+ * tests/golden/gaussian-mixture-2d, conditional-OT path. */
+void velocity_mixture(void *context, double t, const double *x, double *v);
+/* N(0, 1) to N(m, s^2) in one dimension; context: double [2], m and s. */
+void velocity_gaussian(void *context, double t, const double *x, double *v);
+/* The equation in three dimensions of tests/golden/solvers. */
+void velocity_reference(void *context, double t, const double *x, double *v);
+
+#endif
