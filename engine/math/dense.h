@@ -5,8 +5,9 @@
  * fm_dense_thread_init() first: one BLAS thread a worker.
  *
  * Bits: for one layer and CPU type, a row of the output depends on that row of the input alone,
- * whatever `rows` is and wherever it stands. oneDNN's packed matmul and our own kernels hold that at any number of rows;
- * OpenBLAS only at a fixed one, so there rows are padded to it. */
+ * whatever `rows` is and wherever it stands. Our own kernels hold that by construction, oneDNN's packed
+ * matmul where its row classes are seen to agree (else the layer is ours); OpenBLAS only at a fixed
+ * number of rows, so there rows are padded to it. */
 #ifndef FM_DENSE_H
 #define FM_DENSE_H
 
@@ -19,15 +20,17 @@ typedef struct fm_dense fm_dense;
 
 const char *fm_dense_provider(void); /* "onednn" or "openblas" */
 const char *fm_dense_version(void);
-const char *fm_dense_kernels(void);  /* "avx512", "avx2", "generic": own kernels picked at run time */
+const char *
+fm_dense_kernels(void); /* "avx512", "avx2", "generic": own kernels picked at run time */
 
 /* Once per worker thread, before any run. */
 void fm_dense_thread_init(void);
 
 typedef struct fm_dense_spec {
     size_t inputs, outputs;
-    const float *weight; /* [outputs][inputs], as PyTorch's Linear; read during fm_dense_new() only */
-    const float *bias;   /* [outputs] or NULL; idem */
+    const float
+        *weight;       /* [outputs][inputs], as PyTorch's Linear; read during fm_dense_new() only */
+    const float *bias; /* [outputs] or NULL; idem */
     fm_activation activation; /* applied to the output, in the same pass */
     size_t max_rows;
 } fm_dense_spec;
@@ -46,7 +49,9 @@ size_t fm_dense_scratch_bytes(const fm_dense *dense);
 size_t fm_dense_packed_bytes(const fm_dense *dense);
 
 /* out = activation(in weight^T + bias), float32, [rows][stride]; 1 <= rows <= max_rows.
+ *   in, out  not the same memory; padding columns of out hold nothing of meaning
  *   scratch  fm_dense_scratch_bytes(), aligned; never allocates of ours
+ * Where oneDNN itself runs out of memory the rows are NaN, which ends their trajectories alone.
  * Thread: any after fm_dense_thread_init(). */
 void fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *out, void *scratch);
 

@@ -23,10 +23,18 @@ typedef enum fm_rng_stream {
     FM_RNG_PROBE,        /* divergence estimators */
 } fm_rng_stream;
 
-/* n standard normals, positions first … first + n - 1 of (seed, sample, stream).
- * key = seed; counter = (position block, stream and high bits, sample low, sample high); Box-Muller in
- * float64 on 53-bit uniforms in (0, 1), two per block. Exactly the same bits on every CPU for the same
- * libm. */
+#define FM_RNG_POSITIONS ((uint64_t)1 << 57) /* numbers in one stream of one sample */
+
+/* n standard normals, positions first … first + n - 1 of (seed, sample, stream); ret [n] float64, out.
+ * first + n <= FM_RNG_POSITIONS is asserted.
+ *
+ * Position p is lane p % 2 of block b = p / 2 < 2^56:
+ *   key      (seed low, seed high)
+ *   counter  (b low 32 bits, stream << 24 | b high 24 bits, sample low, sample high)
+ * which leaves room for 2^64 seeds and samples and 256 streams. The block's words w give two uniforms,
+ * u0 = ((w1:w0 >> 11) | 1) 2^-53 and u1 likewise of w3:w2 (exact, in (0, 1)); Box-Muller in float64:
+ *   lane 0  sqrt(-2 ln u0) cos(2 pi u1)      lane 1  sqrt(-2 ln u0) sin(2 pi u1)
+ * Exactly the same bits on every CPU for the same libm. Thread: any. */
 void fm_rng_normal(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t first, size_t n,
                    double *ret);
 

@@ -1,0 +1,194 @@
+/* Activation kernels of every instruction set against float64. */
+#include "engine/math/activation.h"
+#include "engine/math/kernels.h"
+#include "tests/unit/suites.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N_VALUES      ((size_t)1 << 16)
+#define N_ACTIVATIONS 9
+
+static const char *const variants[] = {"generic", "avx2", "avx512"};
+#define N_VARIANTS 3
+
+static double reference(fm_activation activation, double x)
+{
+    const double alpha = 1.6732632423543772848170429916717,
+                 scale = 1.0507009873554804934193349852946;
+    switch (activation) {
+    case FM_ACTIVATION_SILU:
+        return x == -INFINITY ? 0.0 : x / (1.0 + exp(-x));
+    case FM_ACTIVATION_RELU:
+        return x < 0.0 ? 0.0 : x;
+    case FM_ACTIVATION_ELU:
+        return x > 0.0 ? x : expm1(x);
+    case FM_ACTIVATION_SELU:
+        return scale * (x > 0.0 ? x : alpha * expm1(x));
+    case FM_ACTIVATION_GELU:
+        return x == -INFINITY ? 0.0 : 0.5 * x * erfc(-x / sqrt(2.0));
+    case FM_ACTIVATION_GELU_TANH:
+        if (x == -INFINITY) {
+            return 0.0;
+        }
+        return x / (1.0 +
+                    exp(-2.0 * sqrt(2.0 / 3.14159265358979323846) * x * (1.0 + 0.044715 * x * x)));
+    case FM_ACTIVATION_TANH:
+        return tanh(x);
+    case FM_ACTIVATION_SOFTPLUS:
+        return fmax(x, 0.0) + log1p(exp(-fabs(x))) + (isnan(x) ? x : 0.0);
+    case FM_ACTIVATION_LEAKY_RELU:
+        return x < 0.0 ? 0.01 * x : x;
+    case FM_ACTIVATION_NONE:
+    default:
+        return x;
+    }
+}
+
+/* Dense around 0, then every binade of both signs, then what is special. */
+static float *values_new(void)
+{
+    static const float special[] = {0.0F,    -0.0F,    INFINITY, -INFINITY, FLT_MAX, -FLT_MAX,
+                                    FLT_MIN, -FLT_MIN, 1e-45F,   -1e-45F,   87.0F,   -87.0F,
+                                    88.8F,   -88.8F,   103.0F,   -104.0F,   20.0F,   -20.0F};
+    float *x = aligned_alloc(64, N_VALUES * sizeof *x);
+    ck_assert_ptr_nonnull(x);
+    for (size_t i = 0; i < N_VALUES; i++) {
+        float sign = i % 2 == 0 ? 1.0F : -1.0F, share = (float)i / (float)N_VALUES;
+        x[i] = i % 4 < 2 ? sign * 12.0F * share : sign * exp2f(280.0F * share - 150.0F);
+    }
+    memcpy(x + 100, special, sizeof special);
+    return x;
+}
+
+START_TEST(names_find_their_activation_and_back)
+{
+    ck_assert_int_eq(fm_activation_find("silu"), FM_ACTIVATION_SILU);
+    ck_assert_int_eq(fm_activation_find("leaky_relu"), FM_ACTIVATION_LEAKY_RELU);
+    for (int i = 1; i <= N_ACTIVATIONS; i++) {
+        ck_assert_int_eq(fm_activation_find(fm_activation_name((fm_activation)i)), i);
+    }
+}
+END_TEST
+
+START_TEST(unknown_names_find_nothing)
+{
+    ck_assert_int_eq(fm_activation_find("swish"), FM_ACTIVATION_NONE);
+    ck_assert_int_eq(fm_activation_find(""), FM_ACTIVATION_NONE);
+    ck_assert_int_eq(fm_activation_find("none"), FM_ACTIVATION_NONE);
+    ck_assert_int_eq(fm_activation_find("SILU"), FM_ACTIVATION_NONE);
+}
+END_TEST
+
+START_TEST(every_activation_is_accurate_everywhere)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(1 + _i / N_VARIANTS);
+    if (kernels == NULL) {
+        return; /* not this machine's */
+    }
+    float *x = values_new(), *y = values_new();
+    kernels->activate(activation, NULL, 1, N_VALUES, N_VALUES, y);
+    for (size_t i = 0; i < N_VALUES; i++) {
+        double want = reference(activation, (double)x[i]);
+        if (isinf((float)want)) {
+            ck_assert_msg(y[i] == (float)want, "%s %s(%a) = %a", kernels->name,
+                          fm_activation_name(activation), (double)x[i], (double)y[i]);
+            continue;
+        }
+        /* a few ulp, or in the tails of the gated ones a small share of the argument */
+        double limit = 4e-7 * fabs(want) + 2e-8 * fmin(1.0, fabs((double)x[i])) + 1e-37;
+        ck_assert_msg(fabs((double)y[i] - want) <= limit, "%s %s(%.9g) = %.9g, want %.9g",
+                      kernels->name, fm_activation_name(activation), (double)x[i], (double)y[i],
+                      want);
+    }
+    free(x);
+    free(y);
+}
+END_TEST
+
+START_TEST(nan_stays_nan_in_its_own_lane)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(1 + _i / N_VARIANTS);
+    if (kernels == NULL) {
+        return;
+    }
+    for (size_t lane = 0; lane < FM_KERNEL_COLUMNS; lane++) {
+        float x[FM_KERNEL_COLUMNS] __attribute__((aligned(64)));
+        for (size_t i = 0; i < FM_KERNEL_COLUMNS; i++) {
+            x[i] = i == lane ? (lane % 2 == 0 ? NAN : -NAN) : 0.5F;
+        }
+        kernels->activate(activation, NULL, 1, FM_KERNEL_COLUMNS, FM_KERNEL_COLUMNS, x);
+        for (size_t i = 0; i < FM_KERNEL_COLUMNS; i++) {
+            ck_assert_int_eq(isnan(x[i]) != 0, i == lane);
+        }
+    }
+}
+END_TEST
+
+START_TEST(bits_do_not_depend_on_the_lane_or_the_length)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(1 + _i / N_VARIANTS);
+    if (kernels == NULL) {
+        return;
+    }
+    float *x = values_new(), *whole = values_new();
+    kernels->activate(activation, NULL, 1, N_VALUES, N_VALUES, whole);
+    for (size_t i = 0; i + FM_KERNEL_COLUMNS <= N_VALUES; i += 1021) {
+        float part[FM_KERNEL_COLUMNS] __attribute__((aligned(64)));
+        for (size_t lane = 0; lane < FM_KERNEL_COLUMNS; lane++) {
+            part[lane] = x[i + FM_KERNEL_COLUMNS - 1 - lane]; /* reversed: every value moves */
+        }
+        kernels->activate(activation, NULL, 1, FM_KERNEL_COLUMNS, FM_KERNEL_COLUMNS, part);
+        for (size_t lane = 0; lane < FM_KERNEL_COLUMNS; lane++) {
+            ck_assert_mem_eq(&part[lane], &whole[i + FM_KERNEL_COLUMNS - 1 - lane], sizeof(float));
+        }
+    }
+    free(x);
+    free(whole);
+}
+END_TEST
+
+START_TEST(bias_is_added_first_and_columns_beyond_are_untouched)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i]);
+    if (kernels == NULL) {
+        return;
+    }
+    enum { ROWS = 3, STRIDE = 48, COLUMNS = 32 };
+    float x[ROWS * STRIDE] __attribute__((aligned(64))), bias[COLUMNS] __attribute__((aligned(64)));
+    for (size_t i = 0; i < ROWS * STRIDE; i++) {
+        x[i] = (float)i - 70.0F;
+    }
+    for (size_t i = 0; i < COLUMNS; i++) {
+        bias[i] = 0.25F * (float)i;
+    }
+    kernels->activate(FM_ACTIVATION_RELU, bias, ROWS, COLUMNS, STRIDE, x);
+    for (size_t i = 0; i < ROWS * STRIDE; i++) {
+        float plain = (float)i - 70.0F, biased = plain + 0.25F * (float)(i % STRIDE);
+        ck_assert_float_eq(x[i], i % STRIDE >= COLUMNS ? plain : biased < 0.0F ? 0.0F : biased);
+    }
+}
+END_TEST
+
+Suite *suite_engine_activation(void)
+{
+    Suite *suite = suite_create("engine/activation");
+    TCase *names = tcase_create("names");
+    tcase_add_test(names, names_find_their_activation_and_back);
+    tcase_add_test(names, unknown_names_find_nothing);
+    suite_add_tcase(suite, names);
+    TCase *kernels = tcase_create("kernels");
+    int all = N_ACTIVATIONS * N_VARIANTS;
+    tcase_add_loop_test(kernels, every_activation_is_accurate_everywhere, 0, all);
+    tcase_add_loop_test(kernels, nan_stays_nan_in_its_own_lane, 0, all);
+    tcase_add_loop_test(kernels, bits_do_not_depend_on_the_lane_or_the_length, 0, all);
+    tcase_add_loop_test(kernels, bias_is_added_first_and_columns_beyond_are_untouched, 0,
+                        N_VARIANTS);
+    suite_add_tcase(suite, kernels);
+    return suite;
+}
