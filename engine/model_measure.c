@@ -6,6 +6,8 @@
 #include "engine/math/rng.h"
 #include "engine/model.h"
 
+/* What a call costs beside the network: picking, giving back, a contended lock. */
+#define CALL_SECONDS      3e-6
 #define FIRST_TILE        8
 #define TOLERANCE         1.04
 #define REPEATS           3
@@ -44,7 +46,7 @@ static size_t choose_tile(const fm_measurement *bench, size_t capacity, double *
     for (; size <= capacity && count < 16; size *= 2) {
         double seconds = time_call(bench, size);
         sizes[count] = size;
-        row_seconds[count] = seconds / (double)size;
+        row_seconds[count] = (seconds + CALL_SECONDS) / (double)size;
         best = count == 0 || row_seconds[count] < best ? row_seconds[count] : best;
         count++;
         if (seconds > LONG_CALL_SECONDS) {

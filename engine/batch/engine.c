@@ -11,21 +11,6 @@
 
 fm_role fm_on_worker;
 
-const char *fm_row_status_name(fm_row_status status)
-{
-    switch (status) {
-    case FM_ROW_OK:
-        return "ok";
-    case FM_ROW_MAX_EVALUATIONS:
-        return "max_evaluations";
-    case FM_ROW_NON_FINITE:
-        return "non_finite";
-    case FM_ROW_UNFINISHED:
-        return "unfinished";
-    }
-    return "unknown";
-}
-
 /* Signals belong to the caller's threads: a worker's would interrupt nothing useful. */
 static int start_thread(fm_worker *worker)
 {

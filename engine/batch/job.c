@@ -47,7 +47,8 @@ static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
                            .dimension = spec->model->config.dimension,
                            .output_times = spec->output_times,
                            .n_output_times = spec->n_output_times,
-                           .output_every_step = spec->output_every_step};
+                           .output_every_step = spec->output_every_step,
+                           .output = fm_row_keep_output};
 }
 
 static fm_job_layout layout_of(const fm_job_spec *spec)
@@ -195,7 +196,6 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     job->guided = spec->labels != NULL && fm_field_n_rows(&spec->model->field, &guided) > 1;
     job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
     place(job, &arena, &layout);
-    fm_row_plan_outputs(job);
     (void)fm_model_ref(spec->model);
     *ret = job;
     return FM_OK;

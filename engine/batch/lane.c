@@ -98,11 +98,11 @@ static fm_lane_class *least_used(fm_lane *lane)
 static void class_enter(fm_lane *lane, fm_job *job)
 {
     fm_lane_class *ring = &lane->classes[job->size_class];
-    if (ring->n_jobs == 0) { /* rule 5 */
-        const fm_lane_class *least = least_used(lane);
-        if (least != NULL && ring->used_seconds < least->used_seconds) {
-            ring->used_seconds = least->used_seconds;
-        }
+    const fm_lane_class *least = ring->n_jobs == 0 ? least_used(lane) : NULL;
+    if (least != NULL) { /* rule 5 */
+        const fm_model_info *info = &lane->model->info;
+        double start = least->used_seconds - (double)info->tile_rows * info->evaluation_seconds;
+        ring->used_seconds = ring->used_seconds < start ? start : ring->used_seconds;
     }
     class_append(ring, job);
 }

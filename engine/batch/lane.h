@@ -11,8 +11,9 @@
  *     its class has used as much time as the others.
  *  4. Room that is left goes to shorter classes, and to longer ones only when the tile is at least half full, for
  *     then it takes long anyway.
- *  5. A class or lane that becomes active starts at the least time used by the active ones, so that
- *     idling earns no credit.
+ *  5. A class or lane that becomes active starts at the least time used by the active ones (a class one
+ *     full tile's time before it, for that is what it may have just waited), so that idling earns no
+ *     further credit.
  * Which rows share a call cannot change any row's bits; it is a question of time alone.
  *
  * Thread: all functions need the engine's mutex. */

@@ -48,8 +48,7 @@ static bool recording_reserve(fm_recording *recording, size_t dimension)
     return true;
 }
 
-/* fm_solve_output: a state at an asked time, or of an accepted step. */
-static void record_output(void *context, size_t index, double t, const double *x)
+void fm_row_keep_output(void *context, size_t index, double t, const double *x)
 {
     fm_row *row = context;
     fm_job *job = row->job;
@@ -69,11 +68,6 @@ static void record_output(void *context, size_t index, double t, const double *x
     row->overflowed |= to_float(x, to, job->dimension);
     recording->times[recording->count] = t;
     recording->count++;
-}
-
-void fm_row_plan_outputs(fm_job *job)
-{
-    job->plan.output = record_output;
 }
 
 /* Times that a row did not reach carry its last finite state, as its sample does. */

@@ -1,0 +1,80 @@
+/* The program: finds the command and runs it. Without one it serves. */
+#include "config/options.h"
+#include "server/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct fmd_command {
+    const char *name;
+    const char *usage;
+    const char *summary;
+    fmd_command_run run;
+} fmd_command;
+
+static const fmd_command commands[] = {
+    {"serve", "[serve] [--config FILE] [--models DIR] [--listen ADDRESS] [--workers N] …",
+     "serve the models of a folder over HTTP", fmd_command_serve},
+    {"sample", "sample MODEL_DIR [--request FILE] [--output FILE.npy|FILE.json] [field flags]",
+     "draw samples without HTTP", fmd_command_sample},
+    {"inspect", "inspect MODEL_DIR", "show what a model folder holds, tensor by tensor",
+     fmd_command_inspect},
+    {"check-config", "check-config [--print] [settings as for serve]",
+     "check the settings; --print shows each value and its origin", fmd_command_check_config},
+    {"probe", "probe URL", "ask a daemon for its health; the exit code is the answer",
+     fmd_command_probe},
+};
+
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+int fmd_complain(int exit_code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("velocityd: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return exit_code;
+}
+
+static int print_version(void)
+{
+    const fm_build_info *build = fm_build();
+    printf("velocityd %s (%s %s, %s kernels, %s)\n", FM_VERSION, build->dense_provider,
+           build->dense_version, build->kernels, build->cpu);
+    return FMD_EXIT_OK;
+}
+
+static int print_help(void)
+{
+    puts("velocityd serves flow-matching generative models.\n\nUsage:");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        printf("  velocityd %s\n        %s\n", commands[i].usage, commands[i].summary);
+    }
+    puts("  velocityd --version | --help\n\nSettings (also in an INI file and as VELOCITYD_* "
+         "variables):");
+    fmc_options_print_flags(stdout);
+    return FMD_EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : "serve";
+    if (strcmp(first, "--version") == 0) {
+        return print_version();
+    }
+    if (strcmp(first, "--help") == 0 || strcmp(first, "help") == 0) {
+        return print_help();
+    }
+    if (first[0] == '-') {
+        return fmd_command_serve(argc, argv);
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(first, commands[i].name) == 0) {
+            return argc > 1 ? commands[i].run(argc - 1, argv + 1) : commands[i].run(argc, argv);
+        }
+    }
+    return fmd_complain(FMD_EXIT_USAGE, "there is no command \"%s\"; see velocityd --help", first);
+}

@@ -1,0 +1,501 @@
+/* The in-flight batch: same bytes in any mix, cancellation, counts, limits. */
+#include "engine/memory.h"
+#include "engine/model.h"
+#include "tests/unit/suites.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define N_MODELS   3
+#define N_REQUESTS 200
+#define MAX_ROWS   40
+#define MAX_STEPS  24
+
+static const char *const folders[N_MODELS] = {
+    "tests/golden/mlp-moons-otcfm", "tests/golden/mlp-labels", "tests/golden/gaussian-mixture-2d"};
+
+static fm_model *models[N_MODELS];
+static fm_engine *engine;
+
+static void open_models(size_t workers)
+{
+    fm_error err;
+    for (size_t i = 0; i < N_MODELS; i++) {
+        fm_model_options options = {.workers = workers};
+        ck_assert_msg(fm_model_open(folders[i], &options, &models[i], &err) == FM_OK, "%s",
+                      err.text);
+    }
+    fm_engine_options options = {.workers = workers};
+    ck_assert_msg(fm_engine_new(&options, &engine, &err) == FM_OK, "%s", err.text);
+}
+
+static void close_models(void)
+{
+    fm_engine_free(engine);
+    for (size_t i = 0; i < N_MODELS; i++) {
+        fm_model_unref(models[i]);
+    }
+}
+
+/* ---- random requests ---- */
+
+typedef struct request {
+    fm_job_spec spec;
+    double grid[MAX_STEPS + 1];
+    double times[3];
+    int32_t labels[MAX_ROWS];
+    size_t which; /* model */
+    float *alone; /* [n_rows][dimension] */
+} request;
+
+static unsigned next_random(unsigned *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+static void make_request(request *request, unsigned *state)
+{
+    memset(request, 0, sizeof *request);
+    request->which = next_random(state) % N_MODELS;
+    size_t steps = 1 + next_random(state) % MAX_STEPS;
+    fm_grid_uniform(0, 1, steps, request->grid);
+    double tolerance = next_random(state) % 2 == 0 ? 1e-3 : 1e-4;
+    const fm_method *method = fm_method_at(next_random(state) % fm_method_count());
+    request->spec = (fm_job_spec){
+        .task = FM_TASK_SAMPLE,
+        .n_rows = 1 + next_random(state) % MAX_ROWS,
+        .seed = next_random(state),
+        .guidance_scale = 1,
+        .solver = {.method = method,
+                   .n_grid = steps + 1,
+                   .rtol = tolerance,
+                   .atol = tolerance,
+                   .max_evaluations = 2000},
+    };
+    if (request->which == 1) {
+        static const double scales[] = {0, 0.5, 1, 2.5};
+        request->spec.guidance_scale = scales[next_random(state) % 4];
+        for (size_t i = 0; i < request->spec.n_rows; i++) {
+            request->labels[i] = (int32_t)(next_random(state) % 9);
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        request->times[i] = (double)(i + 1) / 3;
+    }
+    request->spec.n_output_times = next_random(state) % 2 == 0 ? 3 : 0;
+}
+
+static fm_job *submit(request *request)
+{
+    fm_error err;
+    fm_job *job = NULL;
+    request->spec.model = models[request->which];
+    request->spec.solver.grid = request->grid;
+    request->spec.output_times = request->times;
+    request->spec.labels = request->which == 1 ? request->labels : NULL;
+    request->spec.context = request;
+    ck_assert_msg(fm_engine_submit(engine, &request->spec, &job, &err) == FM_OK, "%s", err.text);
+    return job;
+}
+
+/* Samples, then trajectories, as one array. */
+static size_t result_count(const request *request)
+{
+    size_t dimension = models[request->which]->config.dimension;
+    return request->spec.n_rows * dimension * (1 + request->spec.n_output_times);
+}
+
+static float *copy_results(const request *request, const fm_job *job)
+{
+    size_t dimension = models[request->which]->config.dimension;
+    size_t n = request->spec.n_output_times * dimension;
+    float *copy = malloc(result_count(request) * sizeof *copy);
+    float *to = copy;
+    for (size_t row = 0; row < request->spec.n_rows; row++) {
+        fm_row_result result;
+        fm_job_row(job, row, &result);
+        ck_assert_int_ne(result.status, FM_ROW_UNFINISHED);
+        memcpy(to, result.x, dimension * sizeof *to);
+        if (n > 0) {
+            memcpy(to + dimension, result.trajectory, n * sizeof *to);
+        }
+        to += dimension + n;
+    }
+    return copy;
+}
+
+static void run_alone(request *requests, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fm_job *job = submit(&requests[i]);
+        ck_assert_ptr_eq(fm_engine_wait(engine), job);
+        requests[i].alone = copy_results(&requests[i], job);
+        fm_job_free(job);
+    }
+}
+
+/* All at once in random order; every fifth has a twin beside it that is cancelled. */
+static void run_together(request *requests, size_t count, unsigned *state)
+{
+    size_t order[N_REQUESTS];
+    size_t expected = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t j = next_random(state) % (i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void)submit(&requests[order[i]]);
+        expected++;
+        if (i % 5 == 0) {
+            fm_engine_cancel(engine, submit(&requests[order[(i + 7) % count]]));
+            expected++;
+        }
+    }
+    for (size_t i = 0; i < expected; i++) {
+        fm_job *job = fm_engine_wait(engine);
+        request *request = fm_job_context(job);
+        if (fm_job_status(job) == FM_OK) {
+            float *together = copy_results(request, job);
+            ck_assert_mem_eq(together, request->alone, result_count(request) * sizeof(float));
+            free(together);
+        }
+        fm_job_free(job);
+    }
+}
+
+START_TEST(same_request_gives_same_bytes_in_any_mix)
+{
+    static request requests[N_REQUESTS];
+    unsigned state = 20261123u + (unsigned)_i;
+    size_t workers = (size_t)_i;
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        make_request(&requests[i], &state);
+    }
+    open_models(1);
+    run_alone(requests, N_REQUESTS);
+    close_models();
+    open_models(workers);
+    run_together(requests, N_REQUESTS, &state);
+    fm_engine_stats stats;
+    fm_engine_statistics(engine, &stats);
+    ck_assert_uint_eq(stats.rows_in_flight, 0);
+    ck_assert_uint_eq(stats.rows_waiting, 0);
+    close_models();
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        free(requests[i].alone);
+    }
+}
+END_TEST
+
+/* ---- single jobs ---- */
+
+static double unit_grid[MAX_STEPS + 1];
+
+static fm_job_spec mixture_spec(size_t n_rows, size_t steps)
+{
+    fm_grid_uniform(0, 1, steps, unit_grid);
+    return (fm_job_spec){.task = FM_TASK_SAMPLE,
+                         .model = models[2],
+                         .n_rows = n_rows,
+                         .seed = 1,
+                         .guidance_scale = 1,
+                         .solver = {.method = fm_method_find("euler"),
+                                    .grid = unit_grid,
+                                    .n_grid = steps + 1,
+                                    .rtol = 1e-5,
+                                    .atol = 1e-5,
+                                    .max_evaluations = 1000}};
+}
+
+static fm_job *run(const fm_job_spec *spec)
+{
+    fm_error err;
+    fm_job *job = NULL;
+    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
+    ck_assert_ptr_eq(fm_engine_wait(engine), job);
+    return job;
+}
+
+START_TEST(sample_i_depends_on_seed_and_i_alone)
+{
+    open_models(2);
+    fm_job_spec many = mixture_spec(3000, 5), few = mixture_spec(3, 5);
+    fm_job *large = run(&many), *small = run(&few);
+    for (size_t i = 0; i < 3; i++) {
+        fm_row_result a, b;
+        fm_job_row(large, i, &a);
+        fm_job_row(small, i, &b);
+        ck_assert_mem_eq(a.x, b.x, 2 * sizeof(float));
+    }
+    fm_row_result first, second;
+    fm_job_row(small, 0, &first);
+    fm_job_row(small, 1, &second);
+    ck_assert_float_ne(first.x[0], second.x[0]);
+    fm_job_free(large);
+    fm_job_free(small);
+    close_models();
+}
+END_TEST
+
+START_TEST(rows_beyond_the_slots_all_run)
+{
+    open_models(2);
+    fm_job_spec spec = mixture_spec(20000, 3);
+    fm_job *job = run(&spec);
+    ck_assert_uint_lt(fm_job_size_bytes(&spec), 20000 * 400);
+    for (size_t i = 0; i < spec.n_rows; i++) {
+        fm_row_result result;
+        fm_job_row(job, i, &result);
+        ck_assert_int_eq(result.status, FM_ROW_OK);
+        ck_assert_uint_eq(result.evaluations, 3);
+    }
+    ck_assert_uint_eq(fm_job_statistics(job).evaluations, 60000);
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+static void count_call(void *context, const fm_job *job)
+{
+    (void)job;
+    (void)atomic_fetch_add((atomic_int *)context, 1);
+}
+
+START_TEST(cancelled_job_is_finished_once_and_frees_its_rows)
+{
+    open_models(2);
+    atomic_int calls = 0;
+    fm_error err;
+    for (int i = 0; i < 200; i++) {
+        fm_job_spec spec = mixture_spec(5000, MAX_STEPS);
+        spec.finished = count_call;
+        spec.context = &calls;
+        fm_job *job = NULL;
+        ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_OK);
+        while (i % 2 == 0 && fm_job_evaluations_done(job) == 0) {
+            /* cancel it running every other time */
+        }
+        fm_engine_cancel(engine, job);
+        fm_engine_cancel(engine, job); /* idempotent */
+        ck_assert_ptr_eq(fm_engine_wait(engine), job);
+        ck_assert_int_eq(fm_job_status(job), FM_ECANCELED);
+        ck_assert_ptr_null(fm_engine_collect(engine));
+        fm_job_free(job);
+    }
+    ck_assert_int_eq(atomic_load(&calls), 200);
+    fm_engine_stats stats;
+    fm_engine_statistics(engine, &stats);
+    ck_assert_uint_eq(stats.rows_in_flight, 0);
+    ck_assert_uint_eq(stats.rows_waiting, 0);
+    ck_assert_uint_eq(stats.rows_finished + stats.rows_cancelled, 200 * 5000);
+    close_models();
+}
+END_TEST
+
+START_TEST(budget_ends_a_row_with_its_state_and_time)
+{
+    open_models(1);
+    fm_job_spec spec = mixture_spec(4, 10);
+    double times[] = {0.25, 1};
+    spec.output_times = times;
+    spec.n_output_times = 2;
+    spec.solver.max_evaluations = 5;
+    fm_job *job = run(&spec);
+    for (size_t i = 0; i < 4; i++) {
+        fm_row_result result;
+        fm_job_row(job, i, &result);
+        ck_assert_int_eq(result.status, FM_ROW_MAX_EVALUATIONS);
+        ck_assert_double_eq_tol(result.t, 0.5, 1e-15);
+        ck_assert_uint_eq(result.evaluations, 5);
+        /* a time that was not reached carries the last state */
+        ck_assert_mem_eq(result.trajectory + 2, result.x, 2 * sizeof(float));
+    }
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+START_TEST(non_finite_start_ends_its_row_and_no_other)
+{
+    open_models(2);
+    fm_job_spec spec = mixture_spec(3, 4);
+    double x[] = {0, 0, 1e200, 1e200, 1, 1}; /* the middle one overflows in the field */
+    spec.x = x;
+    fm_job *job = run(&spec);
+    static const fm_row_status expected[] = {FM_ROW_OK, FM_ROW_NON_FINITE, FM_ROW_OK};
+    for (size_t i = 0; i < 3; i++) {
+        fm_row_result result;
+        fm_job_row(job, i, &result);
+        ck_assert_int_eq(result.status, expected[i]);
+        ck_assert(isfinite(result.x[0]) && isfinite(result.x[1]));
+    }
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+START_TEST(every_step_is_recorded_per_row)
+{
+    open_models(2);
+    fm_job_spec spec = mixture_spec(9, 8);
+    spec.solver.method = fm_method_find("dopri5");
+    spec.output_every_step = true;
+    fm_job *job = run(&spec);
+    for (size_t i = 0; i < spec.n_rows; i++) {
+        fm_row_result result;
+        fm_job_row(job, i, &result);
+        ck_assert_uint_eq(result.n_trajectory, result.accepted + 1);
+        ck_assert_double_eq(result.trajectory_times[0], 0);
+        ck_assert_double_eq(result.trajectory_times[result.n_trajectory - 1], 1);
+        ck_assert_mem_eq(result.trajectory + 2 * (result.n_trajectory - 1), result.x,
+                         2 * sizeof(float));
+    }
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+START_TEST(velocity_and_density_are_those_of_the_network)
+{
+    open_models(2);
+    double x[] = {0.5, -1, 2, 0}, t[] = {0.5, 1};
+    fm_job_spec spec = {.task = FM_TASK_VELOCITY,
+                        .model = models[2],
+                        .n_rows = 2,
+                        .guidance_scale = 1,
+                        .x = x,
+                        .t = t,
+                        .fields = FM_FIELD_VELOCITY | FM_FIELD_LOG_DENSITY};
+    fm_job *job = run(&spec);
+    /* at t = 1 the density is the mixture's own: dominated by 0.5 N((2, 0), 0.4) at its mean */
+    fm_row_result result;
+    fm_job_row(job, 1, &result);
+    double expected = log(0.5) - log(2 * acos(-1) * 0.16);
+    ck_assert_double_eq_tol(result.log_density, expected, 1e-6);
+    fm_job_row(job, 0, &result);
+    ck_assert_ptr_nonnull(result.velocity);
+    ck_assert_uint_eq(result.evaluations, 1);
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+START_TEST(guidance_on_gaussians_gives_the_closed_form)
+{
+    static const char config[] =
+        "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"gaussian_mixture\","
+        "\"weights\":[1],\"means\":[[0]],\"stds\":[1.2],\"classes\":[{\"weights\":[1],"
+        "\"means\":[[1.5]],\"stds\":[0.4]}]},\"flow\":{\"shape\":[1]},"
+        "\"conditioning\":{\"labels\":{\"count\":1,\"null\":1}}}";
+    char folder[] = "/tmp/velocityd-guided-XXXXXX", path[128];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    char model_folder[64];
+    (void)snprintf(model_folder, sizeof model_folder, "%s/guided", folder);
+    ck_assert_int_eq(mkdir(model_folder, 0700), 0);
+    (void)snprintf(path, sizeof path, "%s/config.json", model_folder);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(config, file);
+    ck_assert_int_eq(fclose(file), 0);
+    open_models(2);
+    fm_model *guided = NULL;
+    fm_model_options options = {.workers = 2};
+    fm_error err;
+    ck_assert_msg(fm_model_open(model_folder, &options, &guided, &err) == FM_OK, "%s", err.text);
+    double x[] = {0, 1};
+    int32_t labels[] = {0, 0};
+    fm_job_spec spec = mixture_spec(2, 1);
+    spec.model = guided;
+    spec.x = x;
+    spec.labels = labels;
+    spec.guidance_scale = 3;
+    spec.solver.method = fm_method_find("dopri8");
+    spec.solver.rtol = spec.solver.atol = 1e-10;
+    fm_job *job = run(&spec);
+    fm_row_result at_zero, at_one;
+    fm_job_row(job, 0, &at_zero);
+    fm_job_row(job, 1, &at_one);
+    /* the map is affine: x0 -> mean + std x0 */
+    ck_assert_double_eq_tol(at_zero.x[0], 1.833333, 1e-6);
+    ck_assert_double_eq_tol((double)at_one.x[0] - at_zero.x[0], 0.044444, 1e-6);
+    fm_job_free(job);
+    fm_model_unref(guided);
+    close_models();
+    (void)unlink(path);
+    (void)rmdir(model_folder);
+    (void)rmdir(folder);
+}
+END_TEST
+
+START_TEST(broken_rules_are_refused_before_anything_is_queued)
+{
+    open_models(1);
+    fm_error err;
+    fm_job *job = NULL;
+    fm_job_spec spec = mixture_spec(0, 2);
+    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    int32_t label = 0;
+    spec = mixture_spec(1, 2);
+    spec.labels = &label;
+    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    spec = mixture_spec(1, 2);
+    spec.guidance_scale = NAN;
+    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    spec = mixture_spec(SIZE_MAX / 8, 2);
+    ck_assert_uint_eq(fm_job_size_bytes(&spec), SIZE_MAX);
+    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_ENOMEM);
+    close_models();
+}
+END_TEST
+
+static bool count_allocation(void *context, size_t size_bytes)
+{
+    (void)size_bytes;
+    (void)atomic_fetch_add((atomic_int *)context, 1);
+    return true;
+}
+
+START_TEST(nothing_is_allocated_between_submission_and_result)
+{
+    open_models(1);
+    fm_error err;
+    fm_job *job = NULL;
+    fm_job_spec spec = mixture_spec(500, 10);
+    spec.solver.method = fm_method_find("dopri5");
+    atomic_int count = 0;
+    fm_memory_set_hook(count_allocation, &count);
+    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_OK);
+    ck_assert_ptr_eq(fm_engine_wait(engine), job);
+    fm_memory_set_hook(NULL, NULL);
+    ck_assert_int_eq(atomic_load(&count), 1); /* the job's own block */
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+Suite *suite_engine_batch(void)
+{
+    Suite *suite = suite_create("engine/batch");
+    TCase *tcase = tcase_create("batch");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, same_request_gives_same_bytes_in_any_mix, 1, 4);
+    tcase_add_test(tcase, sample_i_depends_on_seed_and_i_alone);
+    tcase_add_test(tcase, rows_beyond_the_slots_all_run);
+    tcase_add_test(tcase, cancelled_job_is_finished_once_and_frees_its_rows);
+    tcase_add_test(tcase, budget_ends_a_row_with_its_state_and_time);
+    tcase_add_test(tcase, non_finite_start_ends_its_row_and_no_other);
+    tcase_add_test(tcase, every_step_is_recorded_per_row);
+    tcase_add_test(tcase, velocity_and_density_are_those_of_the_network);
+    tcase_add_test(tcase, guidance_on_gaussians_gives_the_closed_form);
+    tcase_add_test(tcase, broken_rules_are_refused_before_anything_is_queued);
+    tcase_add_test(tcase, nothing_is_allocated_between_submission_and_result);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

@@ -1,0 +1,228 @@
+/* The engine from folder to samples, against flows that the field's own libraries integrated.
+ *
+ * Tolerances are those of tests/golden/README.md. */
+#include "engine/memory.h"
+#include "tests/support/flow_case.h"
+#include "tests/unit/suites.h"
+
+#include <math.h>
+#include <stdio.h>
+
+typedef struct flow_name {
+    const char *folder, *name;
+} flow_name;
+
+static const flow_name fixed[] = {
+    {"mlp-checkerboard", "euler-100"},
+    {"mlp-checkerboard", "midpoint-20"},
+    {"mlp-checkerboard", "heun2-20"},
+    {"mlp-checkerboard", "heun3-15"},
+    {"mlp-checkerboard", "rk4-10"},
+    {"mlp-checkerboard", "rk4-38-10"},
+    {"mlp-checkerboard", "encode-midpoint-20"},
+    {"mlp-labels", "euler-40-null"},
+    {"mlp-labels", "heun2-20-guidance-0.5"},
+    {"mlp-labels", "midpoint-20"},
+    {"mlp-labels", "midpoint-20-guidance-2"},
+    {"mlp-moons-otcfm", "euler-100"},
+    {"mlp-moons-otcfm", "euler-linspace-100-points"},
+    {"mlp-moons-otcfm", "euler-step-0.15"},
+    {"mlp-moons-otcfm", "heun3-grid"},
+    {"mlp-moons-otcfm", "midpoint-step-0.07"},
+    {"mlp-reversed", "euler-20"},
+    {"mlp-reversed", "rk4-38-10"},
+    {"mlp-activation-elu", "midpoint-10"},
+    {"mlp-activation-gelu", "midpoint-10"},
+    {"mlp-activation-gelu-tanh", "midpoint-10"},
+    {"mlp-activation-leaky-relu", "midpoint-10"},
+    {"mlp-activation-softplus", "midpoint-10"},
+    {"mlp-activation-tanh", "midpoint-10"},
+    {"gaussian-mixture-2d", "midpoint-40"},
+    {"dataset-moons", "midpoint-38"},
+};
+
+static const flow_name adaptive[] = {
+    {"mlp-checkerboard", "bosh3-1e-5"},         {"mlp-checkerboard", "dopri5-1e-5"},
+    {"mlp-checkerboard", "dopri8-1e-5"},        {"mlp-checkerboard", "tsit5-1e-5"},
+    {"mlp-checkerboard", "encode-dopri5-1e-5"}, {"mlp-labels", "dopri5-1e-5-guidance-2"},
+    {"mlp-moons-otcfm", "dopri5-1e-4"},         {"gaussian-mixture-2d", "dopri5-1e-6"},
+};
+
+typedef struct run {
+    fm_model *model;
+    fm_engine *engine;
+    flow_case flow;
+    fm_job *job;
+    size_t dimension;
+} run;
+
+static void run_flow(run *run, const flow_name *name)
+{
+    char folder[256];
+    fm_error err;
+    (void)snprintf(folder, sizeof folder, "tests/golden/%s", name->folder);
+    fm_model_options options = {.workers = 2};
+    ck_assert_msg(fm_model_open(folder, &options, &run->model, &err) == FM_OK, "%s", err.text);
+    ck_assert(fm_model_describe(run->model)->bits_promised);
+    fm_engine_options engine_options = {.workers = 2};
+    ck_assert_msg(fm_engine_new(&engine_options, &run->engine, &err) == FM_OK, "%s", err.text);
+    flow_case_open(&run->flow, folder, name->name, run->model);
+    ck_assert_msg(fm_engine_submit(run->engine, &run->flow.spec, &run->job, &err) == FM_OK, "%s",
+                  err.text);
+    ck_assert_ptr_eq(fm_engine_wait(run->engine), run->job);
+    run->dimension = fm_model_describe(run->model)->dimension;
+}
+
+static void end_run(run *run)
+{
+    fm_job_free(run->job);
+    flow_case_close(&run->flow);
+    fm_engine_free(run->engine);
+    fm_model_unref(run->model);
+}
+
+static double largest_error(const run *run, const double *expected)
+{
+    double largest = 0;
+    for (size_t row = 0; row < run->flow.spec.n_rows; row++) {
+        fm_row_result result;
+        fm_job_row(run->job, row, &result);
+        ck_assert_int_eq(result.status, FM_ROW_OK);
+        for (size_t i = 0; i < run->dimension; i++) {
+            largest = fmax(largest, fabs(result.x[i] - expected[row * run->dimension + i]));
+        }
+    }
+    return largest;
+}
+
+/* The reference has time first, results have the sample first. */
+static double largest_trajectory_error(const run *run, const double *expected)
+{
+    double largest = 0;
+    size_t n_times = run->flow.spec.n_output_times, n_rows = run->flow.spec.n_rows;
+    for (size_t row = 0; row < n_rows; row++) {
+        fm_row_result result;
+        fm_job_row(run->job, row, &result);
+        ck_assert_uint_eq(result.n_trajectory, n_times);
+        for (size_t k = 0; k < n_times * run->dimension; k++) {
+            size_t time = k / run->dimension, i = k % run->dimension;
+            double want = expected[(time * n_rows + row) * run->dimension + i];
+            largest = fmax(largest, fabs(result.trajectory[k] - want));
+        }
+    }
+    return largest;
+}
+
+static double root_mean_square(const double *values, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += values[i] * values[i];
+    }
+    return sqrt(sum / (double)count);
+}
+
+static double largest_difference(const double *a, const double *b, size_t count)
+{
+    double largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        largest = fmax(largest, fabs(a[i] - b[i]));
+    }
+    return largest;
+}
+
+START_TEST(fixed_flows_end_where_the_libraries_end)
+{
+    run run;
+    run_flow(&run, &fixed[_i]);
+    size_t count = 0;
+    double *expected = flow_case_values(&run.flow, "x1", &count);
+    double scale = root_mean_square(expected, count);
+    ck_assert_double_le(largest_error(&run, expected), 2e-5 * scale);
+    fm_free(expected);
+    end_run(&run);
+}
+END_TEST
+
+START_TEST(fixed_flows_pass_through_the_states_on_the_grid)
+{
+    run run;
+    run_flow(&run, &fixed[_i]);
+    size_t count = 0;
+    double *expected = flow_case_values(&run.flow, "trajectory", &count);
+    if (expected != NULL) { /* not every reference has one */
+        double scale = root_mean_square(expected, count);
+        ck_assert_double_le(largest_trajectory_error(&run, expected), 2e-5 * scale);
+    }
+    fm_free(expected);
+    end_run(&run);
+}
+END_TEST
+
+START_TEST(adaptive_flows_are_as_exact_as_the_reference)
+{
+    run run;
+    run_flow(&run, &adaptive[_i]);
+    size_t count = 0;
+    double *exact = flow_case_values(&run.flow, "x1_exact", &count);
+    double *clipped = flow_case_values(&run.flow, "x1_clipped", &count);
+    clipped = clipped == NULL ? flow_case_values(&run.flow, "x1", &count) : clipped; /* tsit5 */
+    ck_assert(exact != NULL && clipped != NULL);
+    double allowed = 3 * largest_difference(clipped, exact, count) + 10 * run.flow.spec.solver.atol;
+    ck_assert_double_le(largest_error(&run, exact), allowed);
+    double *path_exact = flow_case_values(&run.flow, "trajectory_exact", &count);
+    double *path_clipped = flow_case_values(&run.flow, "trajectory_clipped", &count);
+    if (path_exact != NULL && path_clipped != NULL) {
+        allowed = 3 * largest_difference(path_clipped, path_exact, count) +
+                  10 * run.flow.spec.solver.atol;
+        ck_assert_double_le(largest_trajectory_error(&run, path_exact), allowed);
+    }
+    fm_free(exact);
+    fm_free(clipped);
+    fm_free(path_exact);
+    fm_free(path_clipped);
+    end_run(&run);
+}
+END_TEST
+
+START_TEST(adaptive_flows_cost_what_the_reference_costs)
+{
+    run run;
+    run_flow(&run, &adaptive[_i]);
+    run.flow.spec.n_output_times = 0; /* outputs may cost evaluations of their own */
+    fm_error err;
+    fm_job_free(run.job);
+    ck_assert_int_eq(fm_engine_submit(run.engine, &run.flow.spec, &run.job, &err), FM_OK);
+    ck_assert_ptr_eq(fm_engine_wait(run.engine), run.job);
+    size_t count = 0;
+    double *reference = flow_case_values(&run.flow, "nfe_clipped", &count);
+    reference = reference == NULL ? flow_case_values(&run.flow, "nfe", &count) : reference;
+    ck_assert_ptr_nonnull(reference);
+    double expected = 0, spent = 0;
+    for (size_t row = 0; row < count; row++) {
+        fm_row_result result;
+        fm_job_row(run.job, row, &result);
+        expected += reference[row];
+        spent += (double)result.evaluations;
+        ck_assert_double_eq(result.t, run.flow.grid[run.flow.spec.solver.n_grid - 1]);
+    }
+    ck_assert_double_le(fabs(spent - expected), 0.1 * expected);
+    fm_free(reference);
+    end_run(&run);
+}
+END_TEST
+
+Suite *suite_engine_reference(void)
+{
+    Suite *suite = suite_create("engine/reference");
+    TCase *tcase = tcase_create("flows");
+    int n_fixed = (int)(sizeof fixed / sizeof fixed[0]);
+    int n_adaptive = (int)(sizeof adaptive / sizeof adaptive[0]);
+    tcase_set_timeout(tcase, 30);
+    tcase_add_loop_test(tcase, fixed_flows_end_where_the_libraries_end, 0, n_fixed);
+    tcase_add_loop_test(tcase, fixed_flows_pass_through_the_states_on_the_grid, 0, n_fixed);
+    tcase_add_loop_test(tcase, adaptive_flows_are_as_exact_as_the_reference, 0, n_adaptive);
+    tcase_add_loop_test(tcase, adaptive_flows_cost_what_the_reference_costs, 0, n_adaptive);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
