@@ -51,7 +51,8 @@ LDFLAGS := -pie -Wl,-z,relro,-z,now $(CFLAGS_$(MODE))
 LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih $(MATH_LIBS_$(MATH)) -lm -lpthread
 
 OTHER_DENSE := $(if $(filter onednn,$(MATH)),engine/math/dense_openblas.c,engine/math/dense_onednn.c)
-ENGINE := $(filter-out $(OTHER_DENSE),$(wildcard engine/*.c engine/*/*.c))
+OTHER_KERNELS := $(if $(filter x86_64,$(MACHINE)),,$(wildcard engine/math/kernels_avx*.c))
+ENGINE := $(filter-out $(OTHER_DENSE) $(OTHER_KERNELS),$(wildcard engine/*.c engine/*/*.c))
 PROTO := $(wildcard proto/*.c)
 CONFIG := $(wildcard config/*.c)
 SERVER := $(wildcard server/*.c)

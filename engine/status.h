@@ -27,10 +27,8 @@ fm_status fm_fail_prefix(fm_error *err, fm_status status, const char *format, ..
 
 #ifdef __clang_analyzer__
 /* The analyzer sees one file at a time: tell it that what fm_fail() returns is what it was given. */
-// NOLINTBEGIN(readability-identifier-naming)
 #define fm_fail(err, status, ...)        ((void)fm_fail(err, status, __VA_ARGS__), (status))
 #define fm_fail_prefix(err, status, ...) ((void)fm_fail_prefix(err, status, __VA_ARGS__), (status))
-// NOLINTEND(readability-identifier-naming)
 #endif
 
 const char *fm_status_name(fm_status status); /* "EINVAL" */
