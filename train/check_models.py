@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Checks every folder of models/: config and tensors match, and the weights are as good as their README
+says. Exits 1 and names what is wrong otherwise. `python3 train/check_models.py [NAME ...]`"""
+
+import importlib
+import re
+import sys
+
+import torch
+
+import quality
+from make_all import SCRIPTS
+from model_directory import MODELS, read_model, read_safetensors
+
+MAX_BYTES = 1_500_000
+MAX_RATIO = 2.0  # of a model's distance to the distance of data to data
+TOLERANCE = 0.02  # relative, of the distance that the README states: other CPUs round differently
+KEYS = {"schema", "description", "license", "network", "weights", "flow", "conditioning", "output",
+        "defaults"}
+
+
+def check_config(fields):
+    """What every one of these models has in common."""
+    unknown = fields.keys() - KEYS
+    assert not unknown, f"config.json has unknown keys {sorted(unknown)}"
+    assert fields["schema"] == "velocityd.model/1", "schema"
+    assert fields["license"] == "CC0-1.0" and fields["description"], "licence or description"
+    solver = fields["defaults"]["solver"]
+    assert solver["method"] in quality.METHODS and solver["steps"] > 0, f"solver {solver}"
+    labels = fields.get("conditioning", {}).get("labels")
+    if labels:
+        assert len(set(labels["names"])) == labels["count"] == labels["null"], f"labels {labels}"
+
+
+def check_mlp(folder, fields):
+    """Names and shapes of the tensors against what config.json announces."""
+    path = folder / fields["weights"]["file"]
+    assert path.stat().st_size < MAX_BYTES, f"{path.name} has {path.stat().st_size} bytes"
+    tensors = read_safetensors(path)
+    (dimension,) = fields["flow"]["shape"]
+    labelled = fields["network"]["label"] == "concat"
+    assert labelled == ("conditioning" in fields), "a label column without labels, or the reverse"
+    width = dimension + 1 + labelled
+    n_layers = len(tensors) // 2
+    for layer in range(n_layers):
+        weight, bias = (tensors.pop(f"main.{2 * layer}.{kind}") for kind in ("weight", "bias"))
+        assert weight.shape[1] == width, f"main.{2 * layer}.weight takes {weight.shape[1]}, not {width}"
+        assert bias.shape == weight.shape[:1], f"main.{2 * layer}.bias has shape {list(bias.shape)}"
+        assert weight.isfinite().all() and bias.isfinite().all(), f"main.{2 * layer} is not finite"
+        width = len(weight)
+    assert not tensors, f"unexpected tensors {sorted(tensors)}"
+    assert width == dimension, f"the last layer returns {width} values, not {dimension}"
+
+
+def check_quality(name, folder, fields, network):
+    """Samples again as the README's table did and compares with its bold row; returns (now, ratio)."""
+    data = importlib.import_module(SCRIPTS[name].removesuffix(".py")).data
+    solver, text = fields["defaults"]["solver"], (folder / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"\*\*{solver['method']}\*\* \| \*\*{solver['steps']}\*\* \| .*?\*\*([0-9.]+) ±", text)
+    assert row, "README.md has no bold row for the default solver"
+    stated = float(row[1])
+    now = quality.model_distances(network, data, solver).mean().item()
+    ratio = now / quality.data_distances(data).mean().item()
+    assert abs(now - stated) <= TOLERANCE * stated + 5e-5, f"distance {now:.4f}, README says {stated}"
+    assert ratio <= MAX_RATIO, f"distance is {ratio:.2f} times that of data to data"
+    return now, ratio
+
+
+def check(name):
+    folder = MODELS / name
+    fields, network = read_model(folder)
+    check_config(fields)
+    if fields["network"]["architecture"] == "mlp":
+        check_mlp(folder, fields)
+    now, ratio = check_quality(name, folder, fields, network)
+    print(f"{name}: sliced W2 {now:.4f}, {ratio:.2f} times data to data", flush=True)
+
+
+def main():
+    present = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
+    failures = [f"{name}: in train/make_all.py, but not in models/" for name in SCRIPTS
+                if name not in present]
+    for name in sys.argv[1:] or [name for name in present if name in SCRIPTS]:
+        try:
+            check(name)
+        except (AssertionError, ValueError, KeyError, OSError, RuntimeError) as error:
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+    print("\n".join(failures), end="\n" if failures else "", file=sys.stderr)
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()

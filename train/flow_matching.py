@@ -1,0 +1,146 @@
+"""Flow matching in PyTorch: the path, the loss, the training loop and a sampler.
+
+A flow carries noise x0 ~ N(0, I) at t = 0 to data x1 at t = 1 along dx/dt = v(x, t). The straight
+("CondOT") path between a pair is
+
+    x_t = (1 - t) x0 + t x1,        dx_t/dt = x1 - x0,
+
+and a network that minimises
+
+    E over t, x0, x1 of |v(x_t, t) - (x1 - x0)|^2
+
+learns the mean of x1 - x0 over all the pairs that pass through x_t. That mean is the velocity of a
+flow whose law at every t is the law of x_t, so integrating it from noise gives data
+(Lipman et al., "Flow Matching for Generative Modeling", 2023, theorems 1 and 2).
+"""
+
+import copy
+import time
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+
+# One thread: the order of every sum, and with it every weight, is then the same in each run.
+torch.set_num_threads(1)
+
+
+class VelocityMLP(nn.Module):
+    """v(x, t, label): Linear and SiLU layers over the concatenation [x, t] or [x, t, label].
+
+    The label enters as one float column that holds the class index itself, so it is the first layer
+    that must bring it to order 1: its column starts small and its bias makes up for the centre.
+    """
+
+    def __init__(self, dimension, hidden, depth, labels=0):
+        super().__init__()
+        widths = [dimension + 1 + (labels > 0)] + [hidden] * depth
+        layers = []
+        for n_in, n_out in zip(widths, widths[1:]):
+            layers += [nn.Linear(n_in, n_out), nn.SiLU()]
+        self.main = nn.Sequential(*layers, nn.Linear(hidden, dimension))
+        if labels:
+            with torch.no_grad():  # w label + b becomes w (label - centre) / half + b
+                centre = half = labels / 2
+                self.main[0].weight[:, -1] /= half
+                self.main[0].bias -= centre * self.main[0].weight[:, -1]
+
+    def forward(self, x, t, label=None):
+        columns = [x, t[:, None]]
+        if label is not None:
+            columns.append(label[:, None].to(x.dtype))
+        return self.main(torch.cat(columns, dim=1))
+
+
+def independent(x0, x1):
+    """Any noise point goes to any data point."""
+    return x0, x1
+
+
+def optimal_transport(x0, x1):
+    """Pairs the batch's noise with its data so that the sum of |x1 - x0|^2 is least (exactly).
+
+    The pairs' lines then hardly cross, so the flow is nearly straight and needs few solver steps
+    (Tong et al., "Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal
+    Transport", 2024). x1 keeps its order; x0 is permuted.
+    """
+    cost = torch.cdist(x1.double(), x0.double()).square()
+    _, partner = linear_sum_assignment(cost.numpy())
+    return x0[partner], x1
+
+
+def flow_matching_loss(network, x0, x1, label=None):
+    """|v(x_t, t) - (x1 - x0)|^2, mean over the batch and the coordinates."""
+    # One t in each of n equal parts of [0, 1]: still uniform, with less variance than n free draws.
+    n = len(x1)
+    t = (torch.arange(n) + torch.rand(n)) / n
+    s = t.view(-1, *[1] * (x1.dim() - 1))
+    x_t = (1 - s) * x0 + s * x1
+    return (network(x_t, t, label) - (x1 - x0)).square().mean()
+
+
+def train(network, data, *, steps, batch, coupling=independent, null_label=None,
+          label_dropout=0.15, learning_rate=1e-3, ema_decay=0.999):
+    """Trains the network in place; returns (the averaged network, facts about the run).
+
+    data(n) returns (x1 [n, dimension], labels [n] or None). With a null_label, that share of labels
+    is replaced by it, so one network learns the flow of each class and of all of them, which is what
+    guidance needs. Sample with the exponential moving average of the weights: it removes the noise
+    of the last steps.
+    """
+    start = time.process_time()
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimiser = torch.optim.Adam(network.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, learning_rate, total_steps=steps, pct_start=0.02)
+    losses = []
+    for step in range(steps):
+        x1, label = data(batch)
+        x0, x1 = coupling(torch.randn_like(x1), x1)
+        if null_label is not None:
+            label = torch.where(torch.rand(batch) < label_dropout, null_label, label)
+        loss = flow_matching_loss(network, x0, x1, label)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        decay = min(ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, weight in zip(average.parameters(), network.parameters()):
+                mean.lerp_(weight, 1 - decay)
+        losses.append(loss.item())
+        if (step + 1) % 1000 == 0:
+            print(f"step {step + 1:6d}  loss {sum(losses[-1000:]) / 1000:.4f}", flush=True)
+    tail = losses[-1000:]
+    facts = {"steps": steps, "batch": batch, "coupling": coupling.__name__.replace("_", " "),
+             "loss": sum(tail) / len(tail), "seconds": time.process_time() - start}
+    return average, facts
+
+
+# Slopes k_i = v(x + h a_i k_(i-1), t + h c_i); x moves by h sum(b_i k_i). Evaluations per step: len(b).
+METHODS = {
+    "euler": {"a": [0], "c": [0], "b": [1]},
+    "midpoint": {"a": [0, 1 / 2], "c": [0, 1 / 2], "b": [0, 1]},
+    "rk4": {"a": [0, 1 / 2, 1 / 2, 1], "c": [0, 1 / 2, 1 / 2, 1], "b": [1 / 6, 1 / 3, 1 / 3, 1 / 6]},
+}
+
+
+@torch.no_grad()
+def integrate(network, x, method, steps, label=None, times=None):
+    """Integrates dx/dt = network(x, t, label) from t = 0 to 1 in equal steps and returns x at t = 1.
+
+    A list given as times is filled with (t, x) at every step's end, for pictures.
+    """
+    table, h = METHODS[method], 1 / steps
+    if times is not None:
+        times.append((0.0, x))
+    for step in range(steps):
+        slope, move = torch.zeros_like(x), torch.zeros_like(x)
+        for a, c, b in zip(table["a"], table["c"], table["b"]):
+            t = torch.full((len(x),), (step + c) * h, dtype=x.dtype)
+            slope = network(x + h * a * slope, t, label)
+            move = move + b * slope
+        x = x + h * move
+        if times is not None:
+            times.append(((step + 1) * h, x))
+    return x

@@ -1,0 +1,122 @@
+"""Measures how far a model's samples are from data, and writes the model's README about it."""
+
+from pathlib import Path
+
+import torch
+
+from flow_matching import METHODS, integrate
+
+N_SAMPLES = 10_000
+N_REPEATS = 5  # of the model against fresh data
+N_PAIRS = 20  # of fresh data against fresh data
+SOLVERS = [("euler", 10), ("euler", 50), ("euler", 100), ("midpoint", 5),
+           ("midpoint", 10), ("midpoint", 20), ("midpoint", 50), ("rk4", 5), ("rk4", 10), ("rk4", 20)]
+
+
+def sliced_wasserstein(a, b, n_directions=200):
+    """Sliced 2-Wasserstein distance of two equally large sets of points [n, dimension].
+
+    SW2^2 = mean over directions d of the mean over i of (sort(a d)_i - sort(b d)_i)^2. The directions
+    are the same in each call, so two distances differ by their points alone.
+    """
+    directions = torch.randn(a.shape[1], n_directions, generator=torch.Generator().manual_seed(0))
+    directions /= directions.norm(dim=0)
+    gap = (a @ directions).sort(dim=0).values - (b @ directions).sort(dim=0).values
+    return gap.square().mean().sqrt().item()
+
+
+def data_distances(data):
+    """What two equally good sets of samples differ by: fresh data against fresh data."""
+    torch.manual_seed(100)
+    return torch.tensor([sliced_wasserstein(data(N_SAMPLES)[0], data(N_SAMPLES)[0])
+                         for _ in range(N_PAIRS)])
+
+
+def draw(network, data, solver, null_label=None):
+    """(samples, their labels, fresh data): labels are drawn as data draws them, or all null."""
+    x1, _ = data(N_SAMPLES)
+    _, label = data(N_SAMPLES)  # not x1's own labels: sharing their counts would flatter the model
+    if null_label is not None:
+        label = torch.full((N_SAMPLES,), null_label)
+    x0 = torch.randn_like(x1)
+    return integrate(network, x0, solver["method"], solver["steps"], label), label, x1
+
+
+def model_distances(network, data, solver, null_label=None):
+    """The model's samples against fresh data. Each solver gets the same noise and data."""
+    torch.manual_seed(200)
+    distances = []
+    for _ in range(N_REPEATS):
+        samples, _, x1 = draw(network, data, solver, null_label)
+        distances.append(sliced_wasserstein(samples, x1))
+    return torch.tensor(distances)
+
+
+def show(values):
+    return f"{values.mean():.4f} ± {values.std():.4f}"
+
+
+def solver_table(network, data, default):
+    """One row a solver; the default's is in bold."""
+    floor = data_distances(data)
+    rows = ["| solver | steps | evaluations | sliced W2 to data | in units of data to data |",
+            "| --- | ---: | ---: | ---: | ---: |",
+            f"| fresh data to fresh data | | | {show(floor)} | 1.0 |"]
+    for method, steps in SOLVERS:
+        values = model_distances(network, data, {"method": method, "steps": steps})
+        cells = [method, str(steps), str(steps * len(METHODS[method]["b"])), show(values),
+                 f"{values.mean() / floor.mean():.1f}"]
+        if {"method": method, "steps": steps} == default:
+            cells = [f"**{cell}**" for cell in cells]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def measure_table(measures, network, data, default):
+    """A data set's own measures (name: function of samples and labels), for the model and for data."""
+    torch.manual_seed(300)
+    samples, label, _ = draw(network, data, default)
+    x1, label_1 = data(N_SAMPLES)
+    rows = ["| measure | samples | fresh data |", "| --- | ---: | ---: |"]
+    rows += [f"| {name} | {measure(samples, label):.4f} | {measure(x1, label_1):.4f} |"
+             for name, measure in measures.items()]
+    return "\n".join(rows)
+
+
+def training_text(network, facts):
+    if facts is None:
+        return "Nothing was trained: the velocity is computed in closed form from the numbers in `config.json`."
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    pairs = {"independent": "Noise and data were paired independently.",
+             "optimal transport": "Each batch's noise and data were paired by exact optimal transport."}
+    return (f"{n_parameters:,} parameters; {facts['steps']:,} steps of Adam with {facts['batch']:,} "
+            f"samples each, about {max(1, round(facts['seconds'] / 60))} min of one core; the weights are the moving "
+            f"average. {pairs[facts['coupling']]} The flow-matching loss ended at {facts['loss']:.4f}: "
+            "that is mostly the variance of x1 − x0 given x_t, which no network can remove.")
+
+
+def write_readme(folder, fields, network, data, facts=None, measures=None, script=None):
+    """Measures the model and writes folder/README.md; returns the default solver's row."""
+    name, solver = Path(folder).name, fields["defaults"]["solver"]
+    labels = fields.get("conditioning", {}).get("labels")
+    parts = [f"# {name}", fields["description"] + ".", "```sh\n"
+             f"build/velocityd sample models/{name} --num-samples 1000 --output samples.npy\n```"]
+    if labels:
+        parts.append("Labels: " + ", ".join(labels["names"])
+                     + f"; without a label the null class ({labels['null']}) is sampled, which is all of them.")
+    parts += ["## Training", training_text(network, facts),
+              f"`make models` retrains every model, `python3 train/make_all.py {name}` this one "
+              f"(`train/{script}`).",
+              "## Quality", f"Sliced 2-Wasserstein distance of {N_SAMPLES:,} samples to as many fresh data "
+              f"points: mean and standard deviation over {N_REPEATS} draws ({N_PAIRS} for data to data), "
+              "integrated in float32 by PyTorch. The default solver is in bold.",
+              solver_table(network, data, solver)]
+    if labels:
+        values = model_distances(network, data, solver, labels["null"])
+        parts.append(f"With the null class and the default solver: {show(values)}.")
+    if measures:
+        parts.append(measure_table(measures, network, data, solver))
+    parts += ["## Licence", "CC0-1.0: weights, data and this text are in the public domain."]
+    text = "\n\n".join(parts) + "\n"
+    (Path(folder) / "README.md").write_text(text, encoding="utf-8")
+    return next(line for line in text.splitlines() if line.startswith("| **")).replace("*", "")
