@@ -177,6 +177,7 @@ fm_status fm_model_open(const char *folder, const fm_model_options *options, fm_
         return status;
     }
     model->workers = options->workers;
+    model->lane.model = model;
     atomic_init(&model->references, 1);
     fm_dense_thread_init(); /* the checks run networks on this thread */
     status = open_stages(model, options, err);

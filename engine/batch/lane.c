@@ -110,7 +110,6 @@ static void class_enter(fm_lane *lane, fm_job *job)
 void fm_lane_offer(fm_lane_list *list, fm_job *job, size_t rows)
 {
     fm_lane *lane = &job->spec.model->lane;
-    lane->model = job->spec.model;
     if (rows == 0) {
         return;
     }

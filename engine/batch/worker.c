@@ -189,7 +189,7 @@ static fm_job *give_back(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->
 
 static void count_model(fm_call *call)
 {
-    fm_model *model = call->lane->model;
+    fm_model *model = call->rows[0]->job->spec.model;
     (void)atomic_fetch_add_explicit(&model->tiles, 1, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&model->rows, call->n_tile_rows, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&model->capacity, model->tile_rows, memory_order_relaxed);

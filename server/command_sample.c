@@ -1,0 +1,190 @@
+/* velocityd sample: one request through the engine without HTTP, with a progress bar on a terminal. */
+#include "config/options.h"
+#include "proto/api.h"
+#include "proto/response.h"
+#include "server/command.h"
+#include "server/sample_flags.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROGRESS_NS    100000000L /* between two drawings */
+#define PROGRESS_WIDTH 40
+#define MAX_ANSWER     ((size_t)1 << 36) /* the caller's own machine and disk */
+#define SEED_BITS      53
+
+/* Everything that one run opens, closed in reverse by done(). */
+typedef struct fmd_sampling {
+    fmd_sample_flags flags;
+    fm_model *model;
+    fm_engine *engine;
+    fmp_request request;
+    bool has_request;
+    sem_t finished;
+    fm_job *job;
+    fmp_buffer answer;
+} fmd_sampling;
+
+/* What this command may ask is bounded by the machine, not by a service's limits. */
+static const fmp_limits no_limits = {.max_samples = (size_t)1 << 31,
+                                     .max_steps = (size_t)1 << 24,
+                                     .max_evaluations = (uint64_t)1 << 48,
+                                     .max_trajectory_points = (size_t)1 << 24,
+                                     .max_answer_bytes = MAX_ANSWER,
+                                     .default_timeout_ms = 1,
+                                     .max_timeout_ms = UINT32_MAX};
+
+static void post(void *semaphore)
+{
+    (void)sem_post(semaphore);
+}
+
+static int complain_about(const fmp_problem *problem)
+{
+    for (size_t i = 0; i < problem->n_errors; i++) {
+        (void)fmd_complain(FMD_EXIT_USAGE, "%s %s", problem->errors[i].pointer,
+                           problem->errors[i].detail);
+    }
+    return problem->n_errors > 0 ? FMD_EXIT_USAGE
+                                 : fmd_complain(FMD_EXIT_USAGE, "%s", problem->detail);
+}
+
+static uint64_t draw_seed(void)
+{
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
+        seed = (uint64_t)time(NULL); /* any seed will do: it is echoed */
+    }
+    return seed >> (64 - SEED_BITS);
+}
+
+static int open_all(fmd_sampling *run)
+{
+    fm_error error = {0};
+    size_t workers = run->flags.workers == 0 ? fm_cpu_count() : run->flags.workers;
+    fm_model_options model_options = {.workers = workers};
+    fm_engine_options engine_options = {
+        .workers = workers, .wake = post, .wake_context = &run->finished};
+    if (sem_init(&run->finished, 0, 0) != 0) {
+        return fmd_complain(FMD_EXIT_FAILED, "cannot make a semaphore: %s", strerror(errno));
+    }
+    if (fm_model_open(run->flags.folder, &model_options, &run->model, &error) != FM_OK ||
+        fm_engine_new(&engine_options, &run->engine, &error) != FM_OK) {
+        return fmd_complain(FMD_EXIT_FAILED, "%s", error.text);
+    }
+    fmp_problem problem = {0};
+    run->has_request = fmp_request_parse_sample(run->flags.body, strlen(run->flags.body),
+                                                fm_model_describe(run->model), &no_limits,
+                                                draw_seed(), &run->request, &problem);
+    return run->has_request ? FMD_EXIT_OK : complain_about(&problem);
+}
+
+static void draw_progress(const fm_job *job, double expected)
+{
+    double part = (double)fm_job_evaluations_done(job) / expected;
+    part = part > 1 ? 1 : part;
+    int filled = (int)(part * PROGRESS_WIDTH);
+    fprintf(stderr, "\r[");
+    for (int i = 0; i < PROGRESS_WIDTH; i++) {
+        fputc(i < filled ? '#' : '.', stderr);
+    }
+    fprintf(stderr, "] %3.0f %% ", 100 * part);
+    (void)fflush(stderr);
+}
+
+static void wait_finished(fmd_sampling *run)
+{
+    double each = fm_job_expected_evaluations(&run->request.spec);
+    double expected = each * (double)run->request.spec.n_rows;
+    bool show = isatty(STDERR_FILENO) == 1;
+    for (;;) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until); /* what sem_timedwait() counts by */
+        until.tv_nsec += PROGRESS_NS;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        if (sem_timedwait(&run->finished, &until) == 0) {
+            break;
+        }
+        if (show && errno == ETIMEDOUT) {
+            draw_progress(run->job, expected);
+        }
+    }
+    if (show) {
+        fputs("\r\033[K", stderr); /* the bar's line is empty again */
+    }
+    (void)fm_engine_collect(run->engine);
+}
+
+static int write_answer(fmd_sampling *run)
+{
+    const char *path = run->flags.output;
+    FILE *file = path == NULL ? stdout : fopen(path, "wb");
+    if (file == NULL) {
+        return fmd_complain(FMD_EXIT_FAILED, "cannot write %s: %s", path, strerror(errno));
+    }
+    bool written = fwrite(run->answer.data, 1, run->answer.length, file) == run->answer.length;
+    if (run->request.encoding != FMP_ENCODING_NPY) {
+        written = fputc('\n', file) != EOF && written;
+    }
+    written = (path == NULL ? fflush(file) : fclose(file)) == 0 && written;
+    return written ? FMD_EXIT_OK
+                   : fmd_complain(FMD_EXIT_FAILED, "cannot write %s: %s",
+                                  path == NULL ? "the answer" : path, strerror(errno));
+}
+
+static int sample(fmd_sampling *run)
+{
+    fm_error error = {0};
+    run->request.spec.model = run->model;
+    if (run->flags.npy) {
+        run->request.encoding = FMP_ENCODING_NPY;
+    }
+    if (fm_engine_submit(run->engine, &run->request.spec, &run->job, &error) != FM_OK) {
+        return fmd_complain(FMD_EXIT_FAILED, "%s", error.text);
+    }
+    wait_finished(run);
+    if (fm_job_status(run->job) != FM_OK) {
+        return fmd_complain(FMD_EXIT_FAILED, "%s", fm_status_text(fm_job_status(run->job)));
+    }
+    fmp_buffer_init(&run->answer, MAX_ANSWER);
+    fmp_response_write(&run->answer, &run->request, fm_model_describe(run->model), "sample",
+                       run->job);
+    return run->answer.failed ? fmd_complain(FMD_EXIT_FAILED, "no memory for the answer")
+                              : write_answer(run);
+}
+
+static void done(fmd_sampling *run)
+{
+    fmp_buffer_done(&run->answer);
+    fm_job_free(run->job);
+    if (run->has_request) {
+        fmp_request_done(&run->request);
+    }
+    fm_engine_free(run->engine);
+    fm_model_unref(run->model);
+    (void)sem_destroy(&run->finished);
+    fmd_sample_flags_done(&run->flags);
+}
+
+int fmd_command_sample(int argc, char **argv)
+{
+    fmd_sampling run = {0};
+    int code = fmd_sample_flags_parse(&run.flags, argc, argv);
+    if (code != FMD_EXIT_OK || run.flags.help) {
+        fmd_sample_flags_done(&run.flags);
+        return code;
+    }
+    code = open_all(&run);
+    if (code == FMD_EXIT_OK) {
+        code = sample(&run);
+    }
+    done(&run);
+    return code;
+}
