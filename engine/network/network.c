@@ -26,15 +26,11 @@ static const architecture *architecture_of(fm_architecture id)
     return &architectures[id];
 }
 
-bool fm_network_needs_weights(fm_architecture id)
-{
-    return architecture_of(id)->needs_weights;
-}
-
 fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, const fm_path *path,
                          fm_network **ret, fm_error *err)
 {
     const architecture *row = architecture_of(config->architecture);
+    assert(row->needs_weights == fm_architecture_has_weights(config->architecture));
     assert(!row->needs_weights || weights != NULL);
     fm_network *network = NULL;
     fm_status status = row->make(config, weights, path, &network, err);

@@ -57,7 +57,6 @@ struct fm_network {
  *   weights  the checkpoint's tensors with use recorded, or NULL where the row needs no weights file
  *   path     the model's path, for closed forms; outlives the network
  * Errors: FM_EFORMAT names tensor, expected and found; FM_EUNSUPPORTED; FM_ENOMEM. */
-bool fm_network_needs_weights(fm_architecture architecture);
 FM_MUST_USE fm_status fm_network_new(const fm_model_config *config, fm_weights *weights,
                                      const fm_path *path, fm_network **ret, fm_error *err);
 void fm_network_free(fm_network *network); /* takes NULL */
