@@ -11,12 +11,28 @@
  * fm_solve_init(). A method is a row of method.def; the Runge-Kutta methods are tableaux there, run by
  * fixed.c or adaptive.c.
  *
- * Outputs. States at asked times come from the method's dense output (adaptive) or, for fixed grids,
- * from the exact grid points and cubic Hermite interpolation between them. They leave through the
- * fm_solve_output callback, in order.
+ * Outputs leave through the fm_solve_output callback, in order: first those at the first time (x0),
+ * then, as steps are accepted, all up to where the trajectory is. A time that equals the end of a step
+ * up to rounding gets that state exactly; so the output at the last time is the final state. Between
+ * the ends of a step
+ *   fixed grids      cubic Hermite interpolation of states and slopes; an output inside the last step
+ *                    costs one more evaluation, for the slope at its end
+ *   adaptive_heun    a parabola (order 2)         bosh3   cubic Hermite (order 3)
+ *   dopri5, tsit5    their own quartics (order 4), up to some twenty times the error of the step ends
+ *   dopri8           order 7, an error of O(h^8) in one step, as the states have after many; it takes
+ *                    four more evaluations in every step that holds outputs
+ * Outputs never change the steps, nor the final state. Their evaluations count, and a trajectory that
+ * ends early gives no outputs beyond the time it reached.
  *
- * Ends. The last time is reached exactly and never passed: the step before it is shortened (clipped).
- * Backward grids (first > last) are integrated with negative steps. */
+ * Ends.
+ *   FM_ROW_OK               the last time was reached, exactly; it is never passed, by no evaluation
+ *                           either: the step before it is shortened (clipped)
+ *   FM_ROW_MAX_EVALUATIONS  one more evaluation would have exceeded the budget
+ *   FM_ROW_NON_FINITE       a velocity, the state after a fixed step, or x0 was not finite; or an adaptive
+ *                           step had to become so small that it no longer moved t, as before a
+ *                           singularity. A finite but overflowing trial step is only rejected.
+ * In each case t and x are those of the last accepted step. Backward grids (first > last) are integrated
+ * with negative steps. */
 #ifndef FM_SOLVE_H
 #define FM_SOLVE_H
 
@@ -65,10 +81,10 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, const double *x
 bool fm_solve_next(fm_solve *solve, fm_solve_want *ret);
 
 /* The velocity wanted has been written to want.v; a non-finite one ends the trajectory with
- * FM_ROW_NON_FINITE at the last finite state. */
+ * FM_ROW_NON_FINITE at the last accepted state. Calls plan->output. */
 void fm_solve_give(fm_solve *solve);
 
-/* The state, time and counts reached so far, or at the end. */
+/* The state, time and counts reached so far (FM_ROW_UNFINISHED), or at the end. */
 typedef struct fm_solve_report {
     fm_row_status status;
     double t;
@@ -78,7 +94,9 @@ typedef struct fm_solve_report {
 
 void fm_solve_describe(const fm_solve *solve, fm_solve_report *ret);
 
-/* Evaluations a whole trajectory will take: exact for fixed grids, a guess for adaptive methods. */
+/* Evaluations a whole trajectory will take, at most max_evaluations: exact for fixed grids; for adaptive
+ * methods a guess, 1 + (rtol + atol)^(-1/order) steps, which is right within a factor of two on trained
+ * fields in two dimensions. */
 double fm_solve_expected_evaluations(const fm_solve_plan *plan);
 
 #endif

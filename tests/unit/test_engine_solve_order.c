@@ -1,0 +1,340 @@
+/* Orders: the tableaux against the order conditions of rooted trees, and every method against its
+ * declared order on a smooth problem. */
+#include "engine/memory.h"
+#include "engine/solve/method.h"
+#include "tests/support/trajectory.h"
+#include "tests/unit/suites.h"
+
+#include <math.h>
+
+#define MAX_ORDER 8
+#define MAX_TREES 256
+
+/* A rooted tree: a root with the subtrees that other entries of the list are. Butcher's conditions for
+ * weights b of order p at theta: sum_i b_i phi_i(tree) = theta^order / density for all trees up to p. */
+typedef struct tree {
+    size_t order, n_children, children[MAX_ORDER];
+    double density;
+    double phi[FM_MAX_STAGES];
+} tree;
+
+typedef struct tree_list {
+    size_t n;
+    tree trees[MAX_TREES];
+} tree_list;
+
+static void add_tree(tree_list *list, const tree *shape)
+{
+    ck_assert_uint_lt(list->n, MAX_TREES);
+    tree *added = &list->trees[list->n++];
+    *added = *shape;
+    added->density = (double)added->order;
+    for (size_t i = 0; i < added->n_children; i++) {
+        added->density *= list->trees[added->children[i]].density;
+    }
+}
+
+/* All trees of `order` whose further children come from the first `limit` trees, in falling order. */
+static void grow_trees(tree_list *list, tree *shape, size_t order, size_t limit)
+{
+    if (shape->order == order) {
+        add_tree(list, shape);
+        return;
+    }
+    for (size_t i = limit; i-- > 0;) {
+        size_t size = list->trees[i].order;
+        if (shape->order + size <= order) {
+            shape->children[shape->n_children++] = i;
+            shape->order += size;
+            grow_trees(list, shape, order, i + 1);
+            shape->order -= size;
+            shape->n_children--;
+        }
+    }
+}
+
+static void plant(tree_list *list)
+{
+    static const size_t counts[MAX_ORDER] = {1, 1, 2, 4, 9, 20, 48, 115};
+    list->n = 0;
+    for (size_t order = 1; order <= MAX_ORDER; order++) {
+        size_t before = list->n;
+        tree shape = {.order = 1};
+        grow_trees(list, &shape, order, before);
+        ck_assert_uint_eq(list->n - before, counts[order - 1]);
+    }
+}
+
+static void weigh(tree_list *list, const fm_tableau *tableau)
+{
+    size_t rows = tableau->stages + tableau->extra;
+    for (size_t n = 0; n < list->n; n++) {
+        tree *at = &list->trees[n];
+        for (size_t i = 0; i < rows; i++) {
+            at->phi[i] = 1;
+            for (size_t child = 0; child < at->n_children; child++) {
+                double sum = 0;
+                for (size_t j = 0; j < i; j++) {
+                    sum += fm_tableau_row(tableau, i)[j] * list->trees[at->children[child]].phi[j];
+                }
+                at->phi[i] *= sum;
+            }
+        }
+    }
+}
+
+/* The largest deviation from the conditions of exactly this order. */
+static double defect(const tree_list *list, const double *weights, size_t n, size_t order,
+                     double theta)
+{
+    double largest = 0;
+    for (size_t k = 0; k < list->n; k++) {
+        const tree *at = &list->trees[k];
+        if (at->order == order) {
+            double sum = 0;
+            for (size_t i = 0; i < n; i++) {
+                sum += weights[i] * at->phi[i];
+            }
+            largest = fmax(largest, fabs(sum - pow(theta, (double)order) / at->density));
+        }
+    }
+    return largest;
+}
+
+/* The step's weights, [stages]. */
+static void end_weights(const fm_tableau *tableau, double *ret)
+{
+    for (size_t i = 0; i < tableau->stages; i++) {
+        bool last = i + 1 == tableau->stages;
+        ret[i] = tableau->b != NULL ? tableau->b[i]
+                 : last             ? 0
+                                    : fm_tableau_row(tableau, tableau->stages - 1)[i];
+    }
+}
+
+static tree_list conditions;
+
+START_TEST(tableau_meets_every_order_condition)
+{
+    const fm_method *method = fm_method_at((size_t)_i);
+    const fm_tableau *tableau = method->tableau;
+    unsigned order = method->info.order;
+    plant(&conditions);
+    weigh(&conditions, tableau);
+    for (size_t i = 1; i < tableau->stages + tableau->extra; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < i; j++) {
+            sum += fm_tableau_row(tableau, i)[j];
+        }
+        ck_assert_msg(fabs(sum - tableau->c[i]) < 1e-14, "row %zu: sum %.17g", i, sum);
+    }
+    double b[FM_MAX_STAGES], embedded[FM_MAX_STAGES];
+    end_weights(tableau, b);
+    for (size_t p = 1; p <= order; p++) {
+        double off = defect(&conditions, b, tableau->stages, p, 1);
+        ck_assert_msg(off < 1e-13, "%s, order %zu: %g", method->info.name, p, off);
+    }
+    if (order < MAX_ORDER) {
+        ck_assert_double_gt(defect(&conditions, b, tableau->stages, order + 1, 1), 1e-5);
+    }
+    if (tableau->error == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < tableau->stages; i++) {
+        embedded[i] = b[i] - tableau->error[i];
+    }
+    for (size_t p = 1; p < order; p++) {
+        double off = defect(&conditions, embedded, tableau->stages, p, 1);
+        ck_assert_msg(off < 1e-13, "%s, embedded, order %zu: %g", method->info.name, p, off);
+    }
+    ck_assert_double_gt(defect(&conditions, embedded, tableau->stages, order, 1), 1e-5);
+}
+END_TEST
+
+START_TEST(dense_output_meets_its_order_conditions_and_both_ends)
+{
+    const fm_method *method = fm_method_at((size_t)_i);
+    const fm_tableau *tableau = method->tableau;
+    if (tableau->dense == NULL) {
+        ck_assert(!method->info.adaptive);
+        return;
+    }
+    plant(&conditions);
+    weigh(&conditions, tableau);
+    size_t rows = tableau->stages + tableau->extra;
+    double end[FM_MAX_STAGES];
+    end_weights(tableau, end);
+    for (double theta = 0.125; theta <= 1; theta += 0.125) {
+        double weights[FM_MAX_STAGES];
+        for (size_t i = 0; i < rows; i++) {
+            weights[i] = 0;
+            for (size_t m = 0; m < tableau->degree; m++) {
+                weights[i] += tableau->dense[i * tableau->degree + m] * pow(theta, (double)(m + 1));
+            }
+            if (theta == 1) {
+                double wanted = i < tableau->stages ? end[i] : 0;
+                ck_assert_msg(fabs(weights[i] - wanted) < 1e-12, "%s, end, row %zu: %g",
+                              method->info.name, i, weights[i] - wanted);
+            }
+        }
+        for (size_t p = 1; p <= tableau->dense_order; p++) {
+            double off = defect(&conditions, weights, rows, p, theta);
+            ck_assert_msg(off < 1e-12, "%s, theta %g, order %zu: %g", method->info.name, theta, p,
+                          off);
+        }
+    }
+    /* The slope at the start is the first row's. */
+    for (size_t i = 0; i < rows; i++) {
+        ck_assert_double_eq_tol(tableau->dense[i * tableau->degree], i == 0 ? 1 : 0, 1e-15);
+    }
+}
+END_TEST
+
+/* Orders are observed on [0, END]. Further on the modes separate and paths contract towards them: there
+ * the methods of order 5 and 8 show more than their order until rounding takes over. */
+#define END 0.5
+
+/* Adaptive methods take fixed steps when each step is a trajectory of its own, with the step as its
+ * first step and a tolerance that accepts everything. */
+static void chain_steps(const fm_method *method, size_t n_steps, double *x)
+{
+    for (size_t i = 0; i < n_steps; i++) {
+        double grid[2] = {END * (double)i / (double)n_steps,
+                          END * (double)(i + 1) / (double)n_steps};
+        fm_solve_plan plan = {.dimension = 2,
+                              .solver = {.method = method,
+                                         .grid = grid,
+                                         .n_grid = 2,
+                                         .rtol = 1e300,
+                                         .atol = 1e300,
+                                         .first_step = 1,
+                                         .max_evaluations = 100}};
+        trajectory run;
+        trajectory_run(&run, &plan, velocity_mixture, NULL, x);
+        ck_assert_uint_eq(run.report.accepted, 1);
+        x[0] = run.end[0];
+        x[1] = run.end[1];
+        trajectory_done(&run);
+    }
+}
+
+static void fixed_steps(const fm_method *method, size_t n_steps, double *x)
+{
+    double grid[1025];
+    fm_grid_uniform(0, END, n_steps, grid);
+    fm_solve_plan plan = {
+        .dimension = 2,
+        .solver = {
+            .method = method, .grid = grid, .n_grid = n_steps + 1, .max_evaluations = 100000}};
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_mixture, NULL, x);
+    x[0] = run.end[0];
+    x[1] = run.end[1];
+    trajectory_done(&run);
+}
+
+#define N_STARTS 6
+
+/* RMS over start points of the error at END with that many steps. */
+static double mixture_error(const fm_method *method, size_t n_steps)
+{
+    static const double starts[N_STARTS][2] = {{0.3, -0.4}, {1.2, 0.7},   {-0.8, 1.1},
+                                               {0.1, 1.9},  {-1.4, -0.6}, {0.9, -1.3}};
+    double sum = 0;
+    for (size_t i = 0; i < N_STARTS; i++) {
+        double x[2] = {starts[i][0], starts[i][1]};
+        double exact[2] = {starts[i][0], starts[i][1]};
+        chain_steps(fm_method_find("dopri8"), 50, exact);
+        if (fm_method_describe(method)->adaptive) {
+            chain_steps(method, n_steps, x);
+        } else {
+            fixed_steps(method, n_steps, x);
+        }
+        sum += (x[0] - exact[0]) * (x[0] - exact[0]) + (x[1] - exact[1]) * (x[1] - exact[1]);
+    }
+    return sqrt(sum / N_STARTS);
+}
+
+START_TEST(method_attains_its_declared_order_on_the_gaussian_mixture)
+{
+    const fm_method *method = fm_method_at((size_t)_i);
+    unsigned order = fm_method_describe(method)->order;
+    /* Fine enough for the asymptotic regime, coarse enough for errors above rounding. */
+    static const size_t steps[MAX_ORDER + 1] = {0, 512, 256, 128, 64, 48, 0, 0, 7};
+    size_t n = steps[order];
+    double coarse = mixture_error(method, n);
+    double fine = mixture_error(method, 2 * n);
+    double observed = log2(coarse / fine);
+    ck_assert_msg(fabs(observed - order) <= 0.2, "%s: observed order %.3f (errors %g, %g)",
+                  fm_method_describe(method)->name, observed, coarse, fine);
+}
+END_TEST
+
+/* The largest error inside one step of size h, against many small steps to the same times. */
+static double dense_error(const fm_method *method, double h)
+{
+    double grid[2] = {0.3, 0.3 + h};
+    double times[9];
+    for (size_t i = 0; i < 9; i++) {
+        times[i] = grid[0] + h * (double)(i + 1) / 10;
+    }
+    fm_solve_plan plan = {.dimension = 2,
+                          .solver = {.method = method,
+                                     .grid = grid,
+                                     .n_grid = 2,
+                                     .rtol = 1e300,
+                                     .atol = 1e300,
+                                     .first_step = 1,
+                                     .max_evaluations = 1000},
+                          .output_times = times,
+                          .n_output_times = 9};
+    const double x0[2] = {0.3, -0.4};
+    trajectory run, exact;
+    trajectory_run(&run, &plan, velocity_mixture, NULL, x0);
+    ck_assert_uint_eq(run.n_outputs, 9);
+    double largest = 0;
+    for (size_t i = 0; i < 9; i++) {
+        double short_grid[2] = {grid[0], times[i]};
+        fm_solve_plan fine = {.dimension = 2,
+                              .solver = {.method = fm_method_find("dopri8"),
+                                         .grid = short_grid,
+                                         .n_grid = 2,
+                                         .rtol = 1e-14,
+                                         .atol = 1e-14,
+                                         .max_evaluations = 100000}};
+        trajectory_run(&exact, &fine, velocity_mixture, NULL, x0);
+        largest = fmax(largest, trajectory_distance(2, exact.end, run.outputs + 2 * i));
+        trajectory_done(&exact);
+    }
+    trajectory_done(&run);
+    return largest;
+}
+
+START_TEST(dense_output_error_falls_with_its_order_plus_one)
+{
+    const fm_method *method = fm_method_at((size_t)_i);
+    double order = method->info.adaptive ? (double)method->tableau->dense_order : 3;
+    if (!method->info.adaptive && method->info.order < 3) {
+        order = method->info.order; /* the step's own error is the larger one */
+    }
+    double h = order > 5 ? 0.24 : 0.04;
+    double observed = log2(dense_error(method, h) / dense_error(method, h / 2));
+    ck_assert_msg(observed > order + 0.7, "%s: the error in one step falls with h^%.2f",
+                  method->info.name, observed);
+}
+END_TEST
+
+Suite *suite_engine_solve_order(void)
+{
+    Suite *suite = suite_create("engine/solve_order");
+    TCase *methods = tcase_create("every method");
+    int count = (int)fm_method_count();
+    tcase_set_timeout(methods, 20);
+    tcase_add_loop_test(methods, tableau_meets_every_order_condition, 0, count);
+    tcase_add_loop_test(methods, dense_output_meets_its_order_conditions_and_both_ends, 0, count);
+    tcase_add_loop_test(methods, method_attains_its_declared_order_on_the_gaussian_mixture, 0,
+                        count);
+    tcase_add_loop_test(methods, dense_output_error_falls_with_its_order_plus_one, 0, count);
+    suite_add_tcase(suite, methods);
+    return suite;
+}

@@ -1,0 +1,608 @@
+/* Trajectories: where they are evaluated, what they give out, and how they end. */
+#include "engine/memory.h"
+#include "tests/support/trajectory.h"
+#include "tests/unit/suites.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double start[2] = {0.3, -0.4};
+static const double forward_grid[5] = {0, 0.2, 0.45, 0.8, 1};
+static const double backward_grid[5] = {1, 0.8, 0.45, 0.2, 0};
+static const double inner_times[6] = {0, 0.1, 0.45, 0.5, 0.9, 1};
+static const double inner_times_backward[6] = {1, 0.9, 0.5, 0.45, 0.1, 0};
+
+/* A plan on the mixture with the i-th method. */
+static fm_solve_plan plan_method(int i, bool backward)
+{
+    return (fm_solve_plan){.dimension = 2,
+                           .solver = {.method = fm_method_at((size_t)i),
+                                      .grid = backward ? backward_grid : forward_grid,
+                                      .n_grid = 5,
+                                      .rtol = 1e-6,
+                                      .atol = 1e-6,
+                                      .max_evaluations = 10000}};
+}
+
+static void ask_times(fm_solve_plan *plan, bool backward)
+{
+    plan->output_times = backward ? inner_times_backward : inner_times;
+    plan->n_output_times = 6;
+}
+
+static const fm_method_info *info(const fm_solve_plan *plan)
+{
+    return fm_method_describe(plan->solver.method);
+}
+
+START_TEST(no_evaluation_lies_outside_the_span_and_the_end_is_exact)
+{
+    for (int backward = 0; backward < 2; backward++) {
+        for (int outputs = 0; outputs < 2; outputs++) {
+            fm_solve_plan plan = plan_method(_i, backward);
+            if (outputs) {
+                ask_times(&plan, backward);
+            }
+            trajectory run;
+            trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+            ck_assert_int_eq(run.report.status, FM_ROW_OK);
+            ck_assert_double_ge(run.earliest, 0);
+            ck_assert_double_le(run.latest, 1);
+            ck_assert_double_eq(run.report.t, backward ? 0 : 1);
+            trajectory_done(&run);
+        }
+    }
+}
+END_TEST
+
+START_TEST(outputs_hold_both_ends_exactly_and_change_nothing)
+{
+    for (int backward = 0; backward < 2; backward++) {
+        fm_solve_plan plan = plan_method(_i, backward);
+        trajectory plain, with;
+        trajectory_run(&plain, &plan, velocity_mixture, NULL, start);
+        ask_times(&plan, backward);
+        trajectory_run(&with, &plan, velocity_mixture, NULL, start);
+        ck_assert_uint_eq(with.n_outputs, 6);
+        ck_assert_mem_eq(with.output_times, plan.output_times, 6 * sizeof(double));
+        ck_assert_mem_eq(with.outputs, start, sizeof start);
+        ck_assert_mem_eq(with.outputs + 10, with.end, 2 * sizeof(double));
+        ck_assert_mem_eq(with.end, plain.end, 2 * sizeof(double));
+        ck_assert_uint_eq(with.report.accepted, plain.report.accepted);
+        trajectory_done(&plain);
+        trajectory_done(&with);
+    }
+}
+END_TEST
+
+/* The state at `end`, from 0 or 1, to twelve digits. */
+static void exact_state(double first, double end, double *ret)
+{
+    double grid[2] = {first, end};
+    fm_solve_plan plan = {.dimension = 2,
+                          .solver = {.method = fm_method_find("dopri8"),
+                                     .grid = grid,
+                                     .n_grid = 2,
+                                     .rtol = 1e-13,
+                                     .atol = 1e-13,
+                                     .max_evaluations = 100000}};
+    memcpy(ret, start, sizeof start);
+    if (first != end) {
+        trajectory run;
+        trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+        memcpy(ret, run.end, sizeof start);
+        trajectory_done(&run);
+    }
+}
+
+START_TEST(adaptive_outputs_are_accurate_inside_steps)
+{
+    for (int backward = 0; backward < 2; backward++) {
+        fm_solve_plan plan = plan_method(_i, backward);
+        if (!info(&plan)->adaptive) {
+            return;
+        }
+        double times[101];
+        fm_grid_uniform(backward, 1 - backward, 100, times);
+        plan.output_times = times;
+        plan.n_output_times = 101;
+        trajectory run;
+        trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+        ck_assert_uint_eq(run.n_outputs, 101);
+        double largest = 0;
+        for (size_t i = 0; i <= 100; i++) {
+            double exact[2];
+            exact_state(backward, times[i], exact);
+            largest = fmax(largest, trajectory_distance(2, exact, run.outputs + 2 * i));
+        }
+        ck_assert_msg(largest < 5e-5, "%s: %g", info(&plan)->name, largest);
+        trajectory_done(&run);
+    }
+}
+END_TEST
+
+START_TEST(outputs_at_grid_points_are_the_states_there_up_to_rounding_of_the_time)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    if (info(&plan)->adaptive) {
+        return;
+    }
+    double times[3] = {nextafter(0.2, 0), nextafter(0.45, 1), 0.8};
+    plan.output_times = times;
+    plan.n_output_times = 3;
+    trajectory run, every;
+    trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+    plan.n_output_times = 0;
+    plan.output_every_step = true;
+    trajectory_run(&every, &plan, velocity_mixture, NULL, start);
+    ck_assert_uint_eq(every.n_outputs, 5);
+    ck_assert_mem_eq(run.outputs, every.outputs + 2, 6 * sizeof(double));
+    ck_assert_uint_eq(run.report.evaluations, every.report.evaluations);
+    trajectory_done(&run);
+    trajectory_done(&every);
+}
+END_TEST
+
+START_TEST(every_step_gives_the_first_state_and_each_accepted_end)
+{
+    fm_solve_plan plan = plan_method(_i, true);
+    plan.output_every_step = true;
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+    ck_assert_uint_eq(run.n_outputs, run.report.accepted + 1);
+    ck_assert_mem_eq(run.outputs, start, sizeof start);
+    ck_assert_mem_eq(run.outputs + 2 * run.report.accepted, run.end, sizeof start);
+    for (size_t i = 1; i < run.n_outputs; i++) {
+        ck_assert_double_lt(run.output_times[i], run.output_times[i - 1]);
+    }
+    ck_assert_double_eq(run.output_times[0], 1);
+    ck_assert_double_eq(run.output_times[run.n_outputs - 1], 0);
+    trajectory_done(&run);
+}
+END_TEST
+
+START_TEST(evaluations_are_those_declared)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    double cost = info(&plan)->evaluations_per_step;
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+    double tried = (double)(run.report.accepted + run.report.rejected);
+    double expected = fm_solve_expected_evaluations(&plan);
+    if (info(&plan)->adaptive) {
+        ck_assert_double_eq((double)run.report.evaluations, 2 + cost * tried);
+        ck_assert_double_lt(expected, 3 * (double)run.report.evaluations);
+        ck_assert_double_gt(expected, (double)run.report.evaluations / 3);
+    } else {
+        ck_assert_double_eq(tried, 4);
+        ck_assert_double_eq((double)run.report.evaluations, 4 * cost);
+        ck_assert_double_eq(expected, 4 * cost);
+    }
+    trajectory_done(&run);
+    if (info(&plan)->adaptive) {
+        plan.solver.first_step = 0.01;
+        trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+        tried = (double)(run.report.accepted + run.report.rejected);
+        ck_assert_double_eq((double)run.report.evaluations, 1 + cost * tried);
+    } else {
+        ask_times(&plan, false); /* 0.9 lies inside the last step */
+        trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+        ck_assert_double_eq((double)run.report.evaluations, 4 * cost + 1);
+        ck_assert_double_eq(fm_solve_expected_evaluations(&plan), 4 * cost + 1);
+    }
+    trajectory_done(&run);
+}
+END_TEST
+
+/* A run that ended early is a beginning of the whole one. */
+static void check_beginning(const trajectory *run, const trajectory *whole)
+{
+    size_t accepted = run->report.accepted;
+    ck_assert_uint_le(accepted, whole->report.accepted);
+    ck_assert_double_eq(run->report.t, whole->output_times[accepted]);
+    ck_assert_mem_eq(run->end, whole->outputs + 2 * accepted, 2 * sizeof(double));
+    ck_assert_uint_eq(run->n_outputs, accepted + 1);
+}
+
+START_TEST(max_evaluations_ends_with_the_last_accepted_state)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    plan.output_every_step = true;
+    trajectory whole, run;
+    trajectory_run(&whole, &plan, velocity_mixture, NULL, start);
+    uint64_t needed = whole.report.evaluations;
+    for (uint64_t budget = 1; budget <= needed && budget < 200; budget++) {
+        plan.solver.max_evaluations = budget;
+        trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+        ck_assert_uint_eq(run.report.evaluations, budget);
+        ck_assert_int_eq(run.report.status, budget == needed ? FM_ROW_OK : FM_ROW_MAX_EVALUATIONS);
+        check_beginning(&run, &whole);
+        ck_assert_double_le(fm_solve_expected_evaluations(&plan), (double)budget);
+        trajectory_done(&run);
+    }
+    trajectory_done(&whole);
+}
+END_TEST
+
+START_TEST(max_evaluations_holds_for_the_evaluations_of_outputs_too)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    ask_times(&plan, false);
+    trajectory run;
+    for (uint64_t budget = 1; budget < 60; budget++) {
+        plan.solver.max_evaluations = budget;
+        trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+        ck_assert_uint_le(run.report.evaluations, budget);
+        ck_assert(run.report.status == FM_ROW_OK || run.report.evaluations == budget);
+        for (size_t i = 0; i < run.n_outputs; i++) {
+            ck_assert_double_le(run.output_times[i], run.report.t);
+        }
+        trajectory_done(&run);
+    }
+}
+END_TEST
+
+typedef struct failing {
+    uint64_t calls, fails_at;
+    double value;
+} failing;
+
+static void velocity_failing(void *context, double t, const double *x, double *v)
+{
+    failing *field = context;
+    velocity_mixture(NULL, t, x, v);
+    if (++field->calls == field->fails_at) {
+        v[1] = field->value;
+    }
+}
+
+START_TEST(non_finite_velocity_ends_with_the_last_accepted_state)
+{
+    const double values[3] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    fm_solve_plan plan = plan_method(_i, false);
+    plan.output_every_step = true;
+    trajectory whole, run;
+    trajectory_run(&whole, &plan, velocity_mixture, NULL, start);
+    for (uint64_t call = 1; call <= whole.report.evaluations && call < 100; call++) {
+        failing field = {.fails_at = call, .value = values[call % 3]};
+        trajectory_run(&run, &plan, velocity_failing, &field, start);
+        ck_assert_int_eq(run.report.status, FM_ROW_NON_FINITE);
+        ck_assert_uint_eq(run.report.evaluations, call);
+        check_beginning(&run, &whole);
+        trajectory_done(&run);
+    }
+    trajectory_done(&whole);
+}
+END_TEST
+
+static void velocity_square(void *context, double t, const double *x, double *v)
+{
+    (void)context;
+    (void)t;
+    v[0] = x[0] * x[0];
+    v[1] = 0;
+}
+
+/* x' = x^2 from 2 is infinite at t = 1/2. */
+START_TEST(adaptive_method_ends_before_a_singularity)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    if (!info(&plan)->adaptive) {
+        return;
+    }
+    const double x0[2] = {2, 1};
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_square, NULL, x0);
+    ck_assert_int_ne(run.report.status, FM_ROW_OK);
+    ck_assert_double_le(run.report.t, 0.5 + 1e-3);
+    ck_assert(isfinite(run.end[0]));
+    ck_assert_uint_le(run.report.evaluations, 10000);
+    trajectory_done(&run);
+}
+END_TEST
+
+/* A jump that grows the nearer one looks: no step over t = 1/2 is ever good enough. */
+static void velocity_pole(void *context, double t, const double *x, double *v)
+{
+    (void)context;
+    (void)x;
+    v[0] = t < 0.5 ? 1 : 1 / ((t - 0.5) * (t - 0.5) + 1e-200);
+    v[1] = 0;
+}
+
+START_TEST(step_that_no_longer_moves_ends_the_trajectory)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    if (!info(&plan)->adaptive) {
+        return;
+    }
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_pole, NULL, start);
+    ck_assert_int_eq(run.report.status, FM_ROW_NON_FINITE);
+    ck_assert_double_le(run.report.t, 0.5 + 1e-15);
+    ck_assert_uint_lt(run.report.evaluations, 2000);
+    trajectory_done(&run);
+}
+END_TEST
+
+static void velocity_huge(void *context, double t, const double *x, double *v)
+{
+    (void)context;
+    (void)t;
+    (void)x;
+    v[0] = 1e308;
+    v[1] = 1e308;
+}
+
+START_TEST(overflow_ends_with_the_last_finite_state)
+{
+    double grid[3] = {0, 1, 20};
+    fm_solve_plan plan = plan_method(_i, false);
+    plan.solver.grid = grid;
+    plan.solver.n_grid = 3;
+    const double zero[2] = {0, 0};
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_huge, NULL, zero);
+    ck_assert_int_eq(run.report.status, FM_ROW_NON_FINITE);
+    ck_assert(isfinite(run.end[0]) && isfinite(run.end[1]));
+    ck_assert_double_lt(run.report.t, 20);
+    if (!info(&plan)->adaptive) {
+        ck_assert_double_eq(run.report.t, 1);
+        ck_assert_double_eq_tol(run.end[0] / 1e308, 1, 1e-14);
+    }
+    trajectory_done(&run);
+}
+END_TEST
+
+START_TEST(non_finite_start_asks_for_nothing)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    plan.output_every_step = true;
+    const double bad[2] = {0, (double)NAN};
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_mixture, NULL, bad);
+    ck_assert_int_eq(run.report.status, FM_ROW_NON_FINITE);
+    ck_assert_uint_eq(run.report.evaluations, 0);
+    ck_assert_uint_eq(run.n_outputs, 0);
+    trajectory_done(&run);
+}
+END_TEST
+
+static void velocity_zero(void *context, double t, const double *x, double *v)
+{
+    (void)context;
+    (void)t;
+    (void)x;
+    v[0] = v[1] = 0;
+}
+
+START_TEST(resting_point_stays_with_either_tolerance_zero)
+{
+    for (int which = 0; which < 2; which++) {
+        fm_solve_plan plan = plan_method(_i, true);
+        plan.solver.rtol = which ? 0 : 1e-8;
+        plan.solver.atol = which ? 1e-8 : 0;
+        const double x0[2] = {0, 7};
+        trajectory run;
+        trajectory_run(&run, &plan, velocity_zero, NULL, x0);
+        ck_assert_int_eq(run.report.status, FM_ROW_OK);
+        ck_assert_mem_eq(run.end, x0, sizeof x0);
+        ck_assert_uint_lt(run.report.evaluations, 150);
+        trajectory_done(&run);
+    }
+}
+END_TEST
+
+/* dx_i/dt = cos(3 t) - x_i / 2: the elements know nothing of each other. */
+static void velocity_separate(void *context, double t, const double *x, double *v)
+{
+    size_t n = *(const size_t *)context;
+    for (size_t i = 0; i < n; i++) {
+        v[i] = cos(3 * t) - x[i] / 2;
+    }
+}
+
+#define LONG 1029
+
+START_TEST(element_has_the_same_bits_in_every_place_and_dimension)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    plan.solver.rtol = plan.solver.atol = 1e300; /* the same steps for all */
+    plan.solver.first_step = 0.25;
+    ask_times(&plan, false);
+    double x0[LONG];
+    for (size_t i = 0; i < LONG; i++) {
+        x0[i] = sin((double)i);
+    }
+    size_t n = LONG;
+    plan.dimension = n;
+    trajectory all, one;
+    trajectory_run(&all, &plan, velocity_separate, &n, x0);
+    const size_t dimensions[4] = {1, 7, 8, 300};
+    for (size_t k = 0; k < 4; k++) {
+        n = plan.dimension = dimensions[k];
+        for (size_t first = 0; first + n <= LONG; first += 241) {
+            trajectory_run(&one, &plan, velocity_separate, &n, x0 + first);
+            ck_assert_mem_eq(one.end, all.end + first, n * sizeof(double));
+            for (size_t i = 0; i < one.n_outputs; i++) {
+                ck_assert_mem_eq(one.outputs + i * n, all.outputs + i * LONG + first,
+                                 n * sizeof(double));
+            }
+            trajectory_done(&one);
+        }
+    }
+    trajectory_done(&all);
+}
+END_TEST
+
+static bool refuse_memory(void *context, size_t size_bytes)
+{
+    (void)size_bytes;
+    ++*(int *)context;
+    return false;
+}
+
+static void ignore_output(void *context, size_t index, double t, const double *x)
+{
+    (void)context;
+    (void)index;
+    (void)t;
+    (void)x;
+}
+
+/* ret [2] is the end state. */
+static void run_quietly(void *memory, const fm_solve_plan *plan, double *ret)
+{
+    fm_solve *solve = fm_solve_init(memory, plan, start, NULL);
+    fm_solve_want want, again;
+    while (fm_solve_next(solve, &want)) {
+        ck_assert(fm_solve_next(solve, &again) && again.t == want.t && again.x == want.x &&
+                  again.v == want.v);
+        velocity_mixture(NULL, want.t, want.x, want.v);
+        fm_solve_give(solve);
+    }
+    ck_assert(!fm_solve_next(solve, &want));
+    fm_solve_report report;
+    fm_solve_describe(solve, &report);
+    ck_assert_int_eq(report.status, FM_ROW_OK);
+    memcpy(ret, report.x, sizeof start);
+}
+
+START_TEST(memory_is_reusable_and_nothing_is_allocated_inside)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    ask_times(&plan, false);
+    plan.output = ignore_output;
+    size_t bytes = fm_solve_size_bytes(&plan);
+    ck_assert_uint_eq(bytes % FM_ALIGNMENT, 0);
+    unsigned char *memory = fm_alloc(bytes);
+    ck_assert_ptr_nonnull(memory);
+    double first[2], second[2];
+    int asked = 0;
+    fm_memory_set_hook(refuse_memory, &asked);
+    run_quietly(memory, &plan, first);
+    memset(memory, 0xff, bytes);
+    run_quietly(memory, &plan, second);
+    fm_memory_set_hook(NULL, NULL);
+    ck_assert_int_eq(asked, 0);
+    ck_assert_mem_eq(first, second, sizeof first);
+    fm_free(memory);
+    plan.dimension = SIZE_MAX / 16;
+    ck_assert_uint_eq(fm_solve_size_bytes(&plan), SIZE_MAX);
+    plan.dimension = SIZE_MAX;
+    ck_assert_uint_eq(fm_solve_size_bytes(&plan), SIZE_MAX);
+}
+END_TEST
+
+START_TEST(ten_euler_steps_between_gaussians_are_the_known_affine_map)
+{
+    double grid[11], gaussian[2] = {2, 0.5};
+    fm_grid_uniform(0, 1, 10, grid);
+    fm_solve_plan plan = {
+        .dimension = 1,
+        .solver = {
+            .method = fm_method_find("euler"), .grid = grid, .n_grid = 11, .max_evaluations = 10}};
+    double zero = 0, one = 1;
+    trajectory at_zero, at_one;
+    trajectory_run(&at_zero, &plan, velocity_gaussian, gaussian, &zero);
+    trajectory_run(&at_one, &plan, velocity_gaussian, gaussian, &one);
+    ck_assert_double_eq_tol(at_zero.end[0], 2, 1e-14);
+    ck_assert_double_eq_tol(at_one.end[0] - at_zero.end[0], 0.430782605, 5e-10);
+    trajectory_done(&at_zero);
+    trajectory_done(&at_one);
+}
+END_TEST
+
+static void check_refused(fm_solve_plan plan, const char *field)
+{
+    fm_error err;
+    ck_assert_msg(fm_solve_check(&plan, &err) == FM_EINVAL, "%s was accepted", field);
+    ck_assert_msg(strncmp(err.text, field, strlen(field)) == 0, "%s: %s", field, err.text);
+}
+
+START_TEST(check_names_the_field_that_breaks_a_rule)
+{
+    static const double bent[3] = {0, 0.5, 0.4};
+    static const double still[2] = {0.5, 0.5};
+    static const double endless[2] = {0, (double)INFINITY};
+    static const double late[2] = {0.5, 1.5};
+    static const double unordered[2] = {0.5, 0.4};
+    fm_solve_plan good = plan_method(8, false);
+    good.output = ignore_output;
+    fm_error err;
+    ck_assert_int_eq(fm_solve_check(&good, &err), FM_OK);
+#define REFUSED(name, ...)                                                                         \
+    do {                                                                                           \
+        fm_solve_plan bad = good;                                                                  \
+        __VA_ARGS__;                                                                               \
+        check_refused(bad, name);                                                                  \
+    } while (0)
+    REFUSED("solver.method", bad.solver.method = NULL);
+    REFUSED("dimension", bad.dimension = 0);
+    REFUSED("solver.max_evaluations", bad.solver.max_evaluations = 0);
+    REFUSED("solver.grid", bad.solver.n_grid = 1);
+    REFUSED("solver.grid", bad.solver.grid = NULL);
+    REFUSED("solver.grid", bad.solver.grid = bent; bad.solver.n_grid = 3);
+    REFUSED("solver.grid", bad.solver.grid = still; bad.solver.n_grid = 2);
+    REFUSED("solver.grid", bad.solver.grid = endless; bad.solver.n_grid = 2);
+    REFUSED("solver.rtol", bad.solver.rtol = -1);
+    REFUSED("solver.rtol", bad.solver.rtol = (double)NAN);
+    REFUSED("solver.atol", bad.solver.atol = (double)INFINITY);
+    REFUSED("solver.rtol and solver.atol", bad.solver.rtol = bad.solver.atol = 0);
+    REFUSED("solver.first_step", bad.solver.first_step = -0.1);
+    REFUSED("output_times", bad.output_times = late; bad.n_output_times = 2);
+    REFUSED("output_times", bad.output_times = unordered; bad.n_output_times = 2);
+    REFUSED("output_times", bad.n_output_times = 2);
+    REFUSED("output_every_step", bad.output_times = inner_times; bad.n_output_times = 6;
+            bad.output_every_step = true);
+    REFUSED("output must", bad.output_every_step = true; bad.output = NULL);
+#undef REFUSED
+}
+END_TEST
+
+START_TEST(methods_are_found_by_the_names_they_have)
+{
+    ck_assert_uint_eq(fm_method_count(), 11);
+    for (size_t i = 0; i < fm_method_count(); i++) {
+        const fm_method *method = fm_method_at(i);
+        ck_assert_ptr_eq(fm_method_find(fm_method_describe(method)->name), method);
+    }
+    ck_assert_ptr_null(fm_method_find("rk5"));
+    ck_assert_str_eq(fm_row_status_name(FM_ROW_OK), "ok");
+    ck_assert_str_eq(fm_row_status_name(FM_ROW_MAX_EVALUATIONS), "max_evaluations");
+    ck_assert_str_eq(fm_row_status_name(FM_ROW_NON_FINITE), "non_finite");
+}
+END_TEST
+
+Suite *suite_engine_solve_solve(void)
+{
+    Suite *suite = suite_create("engine/solve_solve");
+    TCase *methods = tcase_create("every method");
+    int count = (int)fm_method_count();
+    tcase_add_loop_test(methods, no_evaluation_lies_outside_the_span_and_the_end_is_exact, 0,
+                        count);
+    tcase_add_loop_test(methods, outputs_hold_both_ends_exactly_and_change_nothing, 0, count);
+    tcase_add_loop_test(methods, adaptive_outputs_are_accurate_inside_steps, 0, count);
+    tcase_add_loop_test(
+        methods, outputs_at_grid_points_are_the_states_there_up_to_rounding_of_the_time, 0, count);
+    tcase_add_loop_test(methods, every_step_gives_the_first_state_and_each_accepted_end, 0, count);
+    tcase_add_loop_test(methods, evaluations_are_those_declared, 0, count);
+    tcase_add_loop_test(methods, max_evaluations_ends_with_the_last_accepted_state, 0, count);
+    tcase_add_loop_test(methods, max_evaluations_holds_for_the_evaluations_of_outputs_too, 0,
+                        count);
+    tcase_add_loop_test(methods, non_finite_velocity_ends_with_the_last_accepted_state, 0, count);
+    tcase_add_loop_test(methods, adaptive_method_ends_before_a_singularity, 0, count);
+    tcase_add_loop_test(methods, step_that_no_longer_moves_ends_the_trajectory, 0, count);
+    tcase_add_loop_test(methods, overflow_ends_with_the_last_finite_state, 0, count);
+    tcase_add_loop_test(methods, non_finite_start_asks_for_nothing, 0, count);
+    tcase_add_loop_test(methods, resting_point_stays_with_either_tolerance_zero, 0, count);
+    tcase_add_loop_test(methods, element_has_the_same_bits_in_every_place_and_dimension, 0, count);
+    tcase_add_loop_test(methods, memory_is_reusable_and_nothing_is_allocated_inside, 0, count);
+    suite_add_tcase(suite, methods);
+    TCase *rules = tcase_create("rules");
+    tcase_add_test(rules, ten_euler_steps_between_gaussians_are_the_known_affine_map);
+    tcase_add_test(rules, check_names_the_field_that_breaks_a_rule);
+    tcase_add_test(rules, methods_are_found_by_the_names_they_have);
+    suite_add_tcase(suite, rules);
+    return suite;
+}
