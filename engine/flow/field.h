@@ -28,7 +28,7 @@ typedef struct fm_condition {
 } fm_condition;
 
 typedef struct fm_field_ask {
-    double t;      /* what the network is fed */
+    double t; /* what the network is fed */
     int32_t label;
 } fm_field_ask;
 

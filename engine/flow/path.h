@@ -24,7 +24,8 @@ typedef struct fm_path {
 /* alpha, sigma and their derivatives at one time. */
 typedef struct fm_path_point {
     double alpha, sigma, d_alpha, d_sigma;
-    double sigma_d_sigma; /* sigma d_sigma: half the derivative of sigma^2, finite where d_sigma is not */
+    double
+        sigma_d_sigma; /* sigma d_sigma: half the derivative of sigma^2, finite where d_sigma is not */
 } fm_path_point;
 
 const fm_path_type *fm_path_type_find(const char *name); /* NULL when there is none */
