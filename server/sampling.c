@@ -1,0 +1,422 @@
+#include "server/sampling.h"
+
+#include "proto/response.h"
+#include "server/handlers.h"
+#include "server/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_SLACK_BYTES ((size_t)1024 * 1024) /* the envelope around what the limit counts */
+
+struct fmd_ticket {
+    fmd_server *server;
+    fmd_exchange *exchange; /* NULL once it was answered */
+    fmd_ticket *previous, *next;
+    const fm_model_info *model;
+    fmp_request request;
+    fm_job *job;
+    char id[FMD_REQUEST_ID_MAX + 1];
+    fmp_buffer
+        answer; /* written by the worker that finishes the job, read after it was collected */
+    fmd_cost cost;
+    double expected_evaluations; /* of all rows */
+    uv_timer_t deadline;
+    uv_poll_t watch;
+    unsigned holds; /* the job and the open handles; freed at 0 */
+};
+
+/* ---- On a worker ---- */
+
+/* The engine's finished callback: everything it reads was written before the job was submitted. */
+static void encode(void *context, const fm_job *job)
+{
+    fmd_ticket *ticket = context;
+    if (fm_job_status(job) == FM_OK) {
+        fmp_response_write(&ticket->answer, &ticket->request, ticket->model, ticket->id, job);
+    }
+}
+
+/* ---- A ticket's life ---- */
+
+static void ticket_release(fmd_ticket *ticket)
+{
+    assert(ticket->holds > 0);
+    if (--ticket->holds == 0) {
+        free(ticket);
+    }
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    ticket_release(handle->data);
+}
+
+static fmd_ticket *ticket_new(fmd_exchange *exchange)
+{
+    fmd_ticket *ticket = calloc(1, sizeof *ticket);
+    if (ticket == NULL) {
+        return NULL;
+    }
+    fmd_server *server = exchange->server;
+    ticket->server = server;
+    ticket->exchange = exchange;
+    ticket->model = server->models.described[exchange->model];
+    ticket->holds = 1;
+    memcpy(ticket->id, exchange->id, sizeof ticket->id);
+    fmp_buffer_init(&ticket->answer, server->limits.max_answer_bytes + ANSWER_SLACK_BYTES);
+    return ticket;
+}
+
+/* The job has come back, or was never submitted. */
+static void ticket_end(fmd_ticket *ticket)
+{
+    fm_job_free(ticket->job);
+    ticket->job = NULL;
+    fmp_request_done(&ticket->request);
+    fmp_buffer_done(&ticket->answer);
+    ticket_release(ticket);
+}
+
+static void ticket_link(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = ticket->server;
+    ticket->next = server->tickets;
+    if (ticket->next != NULL) {
+        ticket->next->previous = ticket;
+    }
+    server->tickets = ticket;
+}
+
+static void ticket_unlink(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = ticket->server;
+    if (ticket->previous != NULL) {
+        ticket->previous->next = ticket->next;
+    } else {
+        server->tickets = ticket->next;
+    }
+    if (ticket->next != NULL) {
+        ticket->next->previous = ticket->previous;
+    }
+    ticket->previous = ticket->next = NULL;
+}
+
+/* Takes the exchange from its ticket, to be answered and resumed. The watch goes first: a descriptor must
+ * not be polled by two once libmicrohttpd has it back. */
+static fmd_exchange *ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_exchange *exchange = ticket->exchange;
+    assert(exchange != NULL && exchange->ticket == ticket);
+    ticket->exchange = NULL;
+    exchange->ticket = NULL;
+    uv_poll_stop(&ticket->watch);
+    uv_close((uv_handle_t *)&ticket->watch, on_handle_closed);
+    uv_close((uv_handle_t *)&ticket->deadline, on_handle_closed);
+    return exchange;
+}
+
+/* ---- Ends before the job's own ---- */
+
+/* Answers with a problem, resumes, and cancels the job, whose rows leave the engine. */
+static void ticket_abandon(fmd_ticket *ticket, fmp_problem_kind kind, const char *detail,
+                           fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = ticket->server;
+    fmd_exchange *exchange = ticket_detach(ticket);
+    struct MHD_Connection *connection = exchange->connection;
+    exchange->must_close = kind != FMP_PROBLEM_DEADLINE;
+    enum MHD_Result queued = fmd_exchange_fail(exchange, kind, "%s", detail);
+    (void)queued; /* refused, it is a connection that ends when it is resumed */
+    MHD_resume_connection(connection);
+    server->metrics.outcomes[outcome]++;
+    fm_engine_cancel(server->engine, ticket->job);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    fmd_role_enter(&fmd_on_loop);
+    fmd_ticket *ticket = timer->data;
+    fmd_http *http = ticket->exchange->client->http;
+    ticket_abandon(ticket, FMP_PROBLEM_DEADLINE, "timeout_ms has passed", FMD_EXPIRED);
+    fmd_http_run(http);
+}
+
+/* The client closed its connection, or its writing half, which looks the same and counts the same. */
+static void on_disconnect(uv_poll_t *watch, int status, int events)
+{
+    fmd_role_enter(&fmd_on_loop);
+    fmd_ticket *ticket = watch->data;
+    if (status == 0 && (events & UV_DISCONNECT) == 0) {
+        return;
+    }
+    fmd_http *http = ticket->exchange->client->http;
+    ticket_abandon(ticket, FMP_PROBLEM_CANCELLED, "the client closed its connection",
+                   FMD_CANCELLED);
+    fmd_http_run(http);
+}
+
+void fmd_sampling_cancel_all(fmd_server *server)
+{
+    for (fmd_ticket *ticket = server->tickets; ticket != NULL; ticket = ticket->next) {
+        if (ticket->exchange != NULL) {
+            ticket_abandon(ticket, FMP_PROBLEM_DRAINING, "the daemon is shutting down",
+                           FMD_REFUSED);
+        }
+    }
+    for (size_t i = 0; i < server->n_https; i++) {
+        fmd_http_run(server->https[i]);
+    }
+}
+
+/* ---- The job's own end ---- */
+
+static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchange)
+    FM_REQUIRES(fmd_on_loop)
+{
+    fmd_metrics *metrics = &ticket->server->metrics;
+    fm_job_stats stats = fm_job_statistics(ticket->job);
+    fmd_histogram_add(&metrics->queue, stats.queue_seconds);
+    fmd_histogram_add(&metrics->run, stats.compute_seconds);
+    fmd_answer answer = {
+        .status = MHD_HTTP_OK,
+        .content_type = ticket->request.encoding == FMP_ENCODING_NPY ? FMD_NPY : FMD_JSON,
+        .stats = &stats,
+    };
+    if (fm_job_status(ticket->job) == FM_OK) {
+        answer.data = fmp_buffer_take(&ticket->answer, &answer.length);
+    }
+    if (answer.data != NULL) {
+        metrics->outcomes[FMD_COMPLETED]++;
+        return fmd_exchange_answer(exchange, &answer);
+    }
+    metrics->outcomes[FMD_FAILED]++;
+    /* Only a trajectory of every step has a size that is not known, and checked, beforehand. */
+    if (ticket->request.spec.output_every_step && fm_job_status(ticket->job) == FM_OK) {
+        return fmd_exchange_fail(exchange, FMP_PROBLEM_TOO_LARGE,
+                                 "the answer is over limits.answer_bytes");
+    }
+    return fmd_exchange_fail(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "no memory for the answer");
+}
+
+static void ticket_collect(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = ticket->server;
+    if (ticket->exchange != NULL) {
+        fmd_exchange *exchange = ticket_detach(ticket);
+        struct MHD_Connection *connection = exchange->connection;
+        enum MHD_Result queued = answer_finished(ticket, exchange);
+        (void)queued;
+        MHD_resume_connection(connection);
+    }
+    fmd_admission_release(&server->admission, &ticket->cost);
+    ticket_unlink(ticket);
+    ticket_end(ticket);
+}
+
+void fmd_sampling_collect(fmd_server *server)
+{
+    bool any = false;
+    for (fm_job *job; (job = fm_engine_collect(server->engine)) != NULL; any = true) {
+        ticket_collect(fm_job_context(job));
+    }
+    for (size_t i = 0; any && i < server->n_https; i++) {
+        fmd_http_run(server->https[i]);
+    }
+}
+
+void fmd_sampling_wait(fmd_server *server)
+{
+    while (server->tickets != NULL) {
+        ticket_collect(fm_job_context(fm_engine_wait(server->engine)));
+    }
+}
+
+/* ---- Admission ---- */
+
+static double ticket_remaining_seconds(const fmd_ticket *ticket)
+{
+    double done = (double)fm_job_evaluations_done(ticket->job);
+    double share = ticket->expected_evaluations > 0 ? done / ticket->expected_evaluations : 0;
+    return share < 1 ? ticket->cost.seconds * (1 - share) : 0;
+}
+
+static double remaining_seconds(const fmd_server *server) FM_REQUIRES(fmd_on_loop)
+{
+    double sum = 0;
+    for (const fmd_ticket *ticket = server->tickets; ticket != NULL; ticket = ticket->next) {
+        sum += ticket_remaining_seconds(ticket);
+    }
+    return sum;
+}
+
+static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    const fm_job_spec *spec = &ticket->request.spec;
+    double rows_per_evaluation = spec->guidance_scale == 1 ? 1 : 2;
+    ticket->expected_evaluations = (double)spec->n_rows * fm_job_expected_evaluations(spec);
+    ticket->cost.seconds = ticket->expected_evaluations * rows_per_evaluation *
+                           ticket->model->evaluation_seconds / (double)ticket->server->workers;
+    size_t job = fm_job_size_bytes(spec);
+    size_t answer = fmp_request_answer_bytes(&ticket->request, ticket->model);
+    ticket->cost.bytes = job > SIZE_MAX - answer ? SIZE_MAX : job + answer;
+}
+
+/* Admits the ticket or fills the problem. */
+static bool admit(fmd_ticket *ticket, fmp_problem *problem) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_admission *admission = &ticket->server->admission;
+    uint64_t retry_after_ms = 0;
+    predict(ticket);
+    fmd_verdict verdict =
+        fmd_admission_take(admission, &ticket->cost, admission->seconds, &retry_after_ms);
+    if (verdict == FMD_QUEUE_FULL || verdict == FMD_MEMORY_FULL) {
+        /* Before refusing, the progress of what runs is looked at. */
+        verdict = fmd_admission_take(admission, &ticket->cost, remaining_seconds(ticket->server),
+                                     &retry_after_ms);
+    }
+    switch (verdict) {
+    case FMD_ADMITTED:
+        return true;
+    case FMD_QUEUE_FULL:
+        fmp_problem_set(problem, FMP_PROBLEM_QUEUE_FULL, "the queue is full");
+        break;
+    case FMD_MEMORY_FULL:
+        fmp_problem_set(problem, FMP_PROBLEM_OUT_OF_MEMORY,
+                        "the requests being served hold the memory that limits.memory allows");
+        break;
+    case FMD_TOO_LARGE:
+        fmp_problem_set(problem, FMP_PROBLEM_TOO_LARGE,
+                        "the request needs %llu bytes, more than limits.memory",
+                        (unsigned long long)ticket->cost.bytes);
+        break;
+    }
+    problem->retry_after_ms = retry_after_ms;
+    ticket->server->metrics.outcomes[FMD_REFUSED]++;
+    return false;
+}
+
+/* ---- The request ---- */
+
+static bool parse(fmd_exchange *exchange, fmd_ticket *ticket, fmp_problem *problem)
+    FM_REQUIRES(fmd_on_loop)
+{
+    const fmd_server *server = exchange->server;
+    const char *body = exchange->body_length > 0 ? exchange->body : "{}";
+    size_t length = exchange->body_length > 0 ? exchange->body_length : 2;
+    if (exchange->routing.route == FMD_ROUTE_VELOCITY) {
+        return fmp_request_parse_velocity(body, length, ticket->model, &server->limits,
+                                          &ticket->request, problem);
+    }
+    return fmp_request_parse_sample(body, length, ticket->model, &server->limits, fmd_draw_seed(),
+                                    &ticket->request, problem);
+}
+
+static enum MHD_Result answer_dry_run(fmd_exchange *exchange, const fmd_ticket *ticket)
+    FM_REQUIRES(fmd_on_loop)
+{
+    fmp_buffer buffer;
+    fmp_buffer_init(&buffer, ANSWER_SLACK_BYTES);
+    fmp_response_write_dry_run(&buffer, &ticket->request, ticket->model, exchange->server->workers);
+    return fmd_exchange_answer_buffer(exchange, FMD_JSON, &buffer);
+}
+
+/* From here on the exchange is answered by the ticket. */
+static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms)
+    FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = exchange->server;
+    exchange->ticket = ticket;
+    ticket_link(ticket);
+    ticket->deadline.data = ticket->watch.data = ticket;
+    ticket->holds += 2;
+    uv_timer_init(&server->loop, &ticket->deadline);
+    uv_timer_start(&ticket->deadline, on_deadline, left_ms, 0);
+    int failed = uv_poll_init(&server->loop, &ticket->watch, exchange->client->fd);
+    assert(failed == 0); /* an open socket can always be polled */
+    (void)failed;
+    MHD_suspend_connection(exchange->connection);
+    uv_poll_start(&ticket->watch, UV_DISCONNECT, on_disconnect);
+}
+
+/* Submits an admitted ticket. On failure the problem is filled and the cost given back. */
+static bool submit(fmd_ticket *ticket, fmp_problem *problem) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = ticket->server;
+    fm_error error;
+    if (fm_engine_submit(server->engine, &ticket->request.spec, &ticket->job, &error) == FM_OK) {
+        return true;
+    }
+    fmd_log(FMD_ERROR, "submit", FMD_TEXT("id", ticket->id), FMD_TEXT("error", error.text));
+    fmp_problem_from_error(problem, &error);
+    fmd_admission_release(&server->admission, &ticket->cost);
+    server->metrics.outcomes[FMD_FAILED]++;
+    return false;
+}
+
+static enum MHD_Result run_ticket(fmd_exchange *exchange, fmd_ticket *ticket)
+    FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = exchange->server;
+    uint64_t spent_ms = (uint64_t)(fmd_exchange_seconds(exchange) * 1000);
+    if (spent_ms >= ticket->request.timeout_ms) {
+        server->metrics.outcomes[FMD_EXPIRED]++;
+        ticket_end(ticket);
+        return fmd_exchange_fail(exchange, FMP_PROBLEM_DEADLINE, "timeout_ms has passed");
+    }
+    fm_job_spec *spec = &ticket->request.spec;
+    spec->model = server->models.items[exchange->model];
+    spec->finished = encode;
+    spec->context = ticket;
+    fmp_problem problem = {.n_errors = 0};
+    if (!admit(ticket, &problem) || !submit(ticket, &problem)) {
+        ticket_end(ticket);
+        return fmd_exchange_problem(exchange, &problem);
+    }
+    suspend(exchange, ticket, ticket->request.timeout_ms - spent_ms);
+    return MHD_YES;
+}
+
+static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_query query = fmd_query_parse(exchange->target.query);
+    if (query == FMD_QUERY_INVALID) {
+        return fmd_exchange_fail(exchange, FMP_PROBLEM_INVALID_REQUEST,
+                                 "the only query here is dry_run, 0 or 1");
+    }
+    fmd_ticket *ticket = ticket_new(exchange);
+    if (ticket == NULL) {
+        return fmd_exchange_fail(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "out of memory");
+    }
+    fmp_problem problem = {.n_errors = 0};
+    bool parsed = parse(exchange, ticket, &problem);
+    fmd_exchange_drop_body(exchange);
+    if (!parsed) {
+        ticket->request = (fmp_request){.has_trajectory = false};
+        ticket_end(ticket);
+        return fmd_exchange_problem(exchange, &problem);
+    }
+    if (exchange->wants_npy) {
+        ticket->request.encoding = FMP_ENCODING_NPY;
+    }
+    if (query == FMD_QUERY_DRY_RUN) {
+        ticket->request.spec.model = exchange->server->models.items[exchange->model];
+        enum MHD_Result result = answer_dry_run(exchange, ticket);
+        ticket_end(ticket);
+        return result;
+    }
+    return run_ticket(exchange, ticket);
+}
+
+enum MHD_Result fmd_handle_sample(fmd_exchange *exchange)
+{
+    fmd_role_enter(&fmd_on_loop);
+    return handle(exchange);
+}
+
+enum MHD_Result fmd_handle_velocity(fmd_exchange *exchange)
+{
+    fmd_role_enter(&fmd_on_loop);
+    return handle(exchange);
+}

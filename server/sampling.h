@@ -1,0 +1,27 @@
+/* Requests that go through the engine: …/sample and …/velocity.
+ *
+ * DESIGN. A ticket is what a suspended exchange and its job share.
+ * 1. The loop thread parses, admits and submits, suspends the connection, starts the deadline timer and
+ *    watches the socket for a disconnect, which libmicrohttpd does not while a connection is suspended.
+ * 2. The worker that finishes the last row encodes the answer into ticket->answer; it touches nothing
+ *    else that the loop thread writes.
+ * 3. The loop thread collects the job, answers and resumes.
+ * Deadline and disconnect let the exchange go first (answered 504, or 499 for the log) and cancel the
+ * job, whose rows leave the engine; the ticket is freed when the job has come back and libuv has let
+ * go of both handles. */
+#ifndef FMD_SAMPLING_H
+#define FMD_SAMPLING_H
+
+#include "server/exchange.h"
+
+enum MHD_Result fmd_handle_sample(fmd_exchange *exchange);
+enum MHD_Result fmd_handle_velocity(fmd_exchange *exchange);
+
+/* Takes every finished job, answers its exchange and runs libmicrohttpd. */
+void fmd_sampling_collect(fmd_server *server) FM_REQUIRES(fmd_on_loop);
+/* Answers 503 for everything that is still running, cancels it and resumes the connections. */
+void fmd_sampling_cancel_all(fmd_server *server) FM_REQUIRES(fmd_on_loop);
+/* Waits until the engine has handed back every job. After fmd_sampling_cancel_all(). */
+void fmd_sampling_wait(fmd_server *server) FM_REQUIRES(fmd_on_loop);
+
+#endif

@@ -1,0 +1,203 @@
+#include "server/serve.h"
+
+#include "server/http.h"
+#include "server/lifecycle.h"
+#include "server/log.h"
+#include "server/sampling.h"
+#include "server/server.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+/* Descriptors that are not connections: logs, models, the loop, listeners, and room for /proc. */
+#define OTHER_DESCRIPTORS 64
+/* The connections http.c answers 503 beyond the limit. */
+#define SPARE_DESCRIPTORS 64
+
+static void on_wake(uv_async_t *async)
+{
+    fmd_role_enter(&fmd_on_loop);
+    fmd_sampling_collect(async->data);
+}
+
+/* From a worker: uv_async_send() is the one call of libuv that other threads may make. */
+static void wake(void *context)
+{
+    uv_async_send(context);
+}
+
+static fmp_limits limits_of(const fmc_options *options)
+{
+    return (fmp_limits){
+        .max_samples = options->limits.samples,
+        .max_steps = options->limits.steps,
+        .max_evaluations = options->limits.evaluations,
+        .max_trajectory_points = options->limits.trajectory_points,
+        .max_answer_bytes = options->limits.answer_bytes,
+        .default_timeout_ms = options->limits.timeout,
+        .max_timeout_ms = options->limits.timeout_max,
+    };
+}
+
+/* The configured number, or fewer where the descriptor limit, raised as far as it goes, is lower. */
+static size_t connections_allowed(const fmc_options *options)
+{
+    uint64_t wanted = options->limits.connections;
+    uint64_t needed = wanted + OTHER_DESCRIPTORS + SPARE_DESCRIPTORS;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return wanted;
+    }
+    if (limit.rlim_cur < needed) {
+        limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur >= needed) {
+        return wanted;
+    }
+    uint64_t others = OTHER_DESCRIPTORS + SPARE_DESCRIPTORS;
+    uint64_t allowed = limit.rlim_cur > others ? limit.rlim_cur - others : 1;
+    fmd_log(FMD_WARNING, "connections_lowered", FMD_INTEGER("configured", wanted),
+            FMD_INTEGER("allowed", allowed), FMD_INTEGER("descriptors", limit.rlim_cur));
+    return allowed;
+}
+
+static fm_status open_listeners(fmd_server *server, fm_error *err)
+{
+    const fmc_list *addresses = &server->options->server.listen;
+    fm_status status = FM_OK;
+    for (size_t i = 0; status == FM_OK && i < addresses->count; i++) {
+        status = fmd_listeners_open(&server->listeners, addresses->items[i], err);
+    }
+    return status;
+}
+
+static fm_status start_http(fmd_server *server, fm_error *err) FM_REQUIRES(fmd_on_loop)
+{
+    server->https = calloc(server->listeners.count, sizeof *server->https);
+    if (server->https == NULL) {
+        return fm_fail(err, FM_ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < server->listeners.count; i++) {
+        fm_status status =
+            fmd_http_new(server, &server->listeners.items[i], &server->https[server->n_https], err);
+        if (status != FM_OK) {
+            return status;
+        }
+        server->n_https++;
+    }
+    return FM_OK;
+}
+
+static void stop_http(fmd_server *server) FM_REQUIRES(fmd_on_loop)
+{
+    for (size_t i = 0; i < server->n_https; i++) {
+        fmd_http_free(server->https[i]);
+    }
+    free(server->https);
+    server->https = NULL;
+    server->n_https = 0;
+}
+
+static void log_ready(const fmd_server *server)
+{
+    const char *names[64];
+    size_t count = 0;
+    for (size_t i = 0; i < server->listeners.count && count < 64; i++) {
+        names[count++] = server->listeners.items[i].name;
+    }
+    fmd_log(FMD_INFO, "ready", FMD_TEXTS("listening", names, count),
+            FMD_INTEGER("models", server->models.count), FMD_INTEGER("workers", server->workers),
+            FMD_TEXT("version", FM_VERSION));
+}
+
+/* Everything that needs the loop; the loop and the models outlive it. */
+static fm_status run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd_on_loop)
+{
+    if (uv_async_init(&server->loop, &server->wake, on_wake) != 0) {
+        return fm_fail(err, FM_EIO, "the event loop has no wake-up");
+    }
+    server->wake.data = server;
+    fm_engine_options engine = {
+        .workers = server->workers, .wake = wake, .wake_context = &server->wake};
+    fm_status status = fm_engine_new(&engine, &server->engine, err);
+    if (status != FM_OK) {
+        goto fail_engine;
+    }
+    status = fmd_lifecycle_start(server, err);
+    if (status != FM_OK) {
+        goto fail_lifecycle;
+    }
+    status = start_http(server, err);
+    if (status == FM_OK) {
+        log_ready(server);
+        uv_run(&server->loop, UV_RUN_DEFAULT);
+        fmd_sampling_wait(server);
+    }
+    stop_http(server);
+    fmd_lifecycle_close(server);
+fail_lifecycle:
+    fm_engine_free(server->engine);
+fail_engine:
+    uv_close((uv_handle_t *)&server->wake, NULL);
+    /* Closing callbacks free connections, tickets and listeners. */
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    return status;
+}
+
+static fm_status open_and_run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd_on_loop)
+{
+    const fmc_options *options = server->options;
+    const char *cache = options->engine.cache_folder;
+    fm_model_options model = {.workers = server->workers,
+                              .cache_folder = cache[0] == '\0' ? NULL : cache};
+    /* Sockets first: an address in use is found out before the models are read. */
+    fm_status status = open_listeners(server, err);
+    if (status == FM_OK) {
+        status =
+            fmd_models_open(&server->models, options->server.models, &model, &server->limits, err);
+    }
+    if (status == FM_OK && uv_loop_init(&server->loop) != 0) {
+        status = fm_fail(err, FM_EIO, "the event loop does not start");
+    } else if (status == FM_OK) {
+        status = run(server, err);
+        int busy = uv_loop_close(&server->loop);
+        assert(busy == 0); /* every handle was closed */
+        (void)busy;
+    }
+    fmd_models_done(&server->models);
+    fmd_listeners_done(&server->listeners);
+    return status;
+}
+
+int fmd_serve(const fmc_options *options)
+{
+    fmd_role_enter(&fmd_on_loop);
+    fmd_log_setup((fmd_log_level)options->log.level, (fmd_log_format)options->log.format);
+    fmd_server *server = calloc(1, sizeof *server);
+    if (server == NULL) {
+        fmd_log(FMD_ERROR, "failed", FMD_TEXT("error", "out of memory"));
+        return 1;
+    }
+    server->options = options;
+    server->limits = limits_of(options);
+    server->workers = options->server.workers > 0 ? options->server.workers : fm_cpu_count();
+    server->max_connections = connections_allowed(options);
+    server->admission = (fmd_admission){
+        .max_requests = options->limits.queue_requests,
+        .max_seconds = (double)options->limits.queue_seconds / 1000,
+        .max_bytes = options->limits.memory,
+    };
+    fm_error error;
+    int exit_code = 1;
+    if (open_and_run(server, &error) != FM_OK) {
+        fmd_log(FMD_ERROR, "failed", FMD_TEXT("error", error.text));
+    } else {
+        exit_code = server->exit_code;
+        fmd_log(FMD_INFO, "stopped", FMD_INTEGER("exit_code", exit_code));
+    }
+    free(server);
+    return exit_code;
+}
