@@ -1,0 +1,76 @@
+/* How many bytes an answer may have, before anything is computed. */
+#include "proto/base64.h"
+#include "proto/number.h"
+#include "proto/request.h"
+
+#include <stdint.h>
+
+/* "-0.00000123456789," and the brackets of its list's share; the longest double and its comma. */
+#define JSON_FLOAT_BYTES  20
+#define JSON_DOUBLE_BYTES (FMP_NUMBER_MAX_BYTES + 1)
+#define ENVELOPE_BYTES    2048 /* id, model, solver, the keys */
+#define ROW_STATS_BYTES   128  /* three counts, a status and a time of every row */
+/* Accepted steps of an adaptive trajectory, which nobody knows before: more than most need. */
+#define ADAPTIVE_STEPS_GUESS 100
+
+static size_t add(size_t a, size_t b)
+{
+    return a > SIZE_MAX - b ? SIZE_MAX : a + b;
+}
+
+static size_t multiply(size_t a, size_t b)
+{
+    return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
+static size_t number_bytes(fmp_encoding encoding, bool is_double)
+{
+    if (encoding == FMP_ENCODING_JSON) {
+        return is_double ? JSON_DOUBLE_BYTES : JSON_FLOAT_BYTES;
+    }
+    /* base64: four bytes for three, rounded up */
+    return is_double ? 11 : 6;
+}
+
+static size_t count_states(const fmp_request *request)
+{
+    const fm_job_spec *spec = &request->spec;
+    if (!spec->output_every_step) {
+        return spec->n_output_times;
+    }
+    return fm_method_describe(spec->solver.method)->adaptive ? ADAPTIVE_STEPS_GUESS
+                                                             : spec->solver.n_grid;
+}
+
+static size_t sample_bytes(const fmp_request *request, size_t state_bytes)
+{
+    const fm_job_spec *spec = &request->spec;
+    size_t n_states = count_states(request);
+    size_t time_bytes = number_bytes(request->encoding, true);
+    size_t row = add(ROW_STATS_BYTES, multiply(add(n_states, 1), state_bytes));
+    bool own_times = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
+    size_t times = multiply(n_states, time_bytes);
+    size_t total = multiply(spec->n_rows, add(row, own_times ? times : 0));
+    total = add(total, own_times ? 0 : times);
+    return add(total, multiply(spec->solver.n_grid, time_bytes));
+}
+
+size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info *model)
+{
+    const fm_job_spec *spec = &request->spec;
+    if (request->encoding == FMP_ENCODING_NPY) {
+        size_t values = multiply(spec->n_rows, model->dimension);
+        return add(256, multiply(values, sizeof(float)));
+    }
+    /* A state's brackets, commas and the base64 of its last bytes are within the 64. */
+    size_t state_bytes =
+        add(64, multiply(model->dimension, number_bytes(request->encoding, false)));
+    if (spec->task == FM_TASK_SAMPLE) {
+        return add(ENVELOPE_BYTES, sample_bytes(request, state_bytes));
+    }
+    size_t row = (spec->fields & FM_FIELD_VELOCITY) != 0 ? state_bytes : 0;
+    if ((spec->fields & FM_FIELD_LOG_DENSITY) != 0) {
+        row = add(row, number_bytes(request->encoding, true));
+    }
+    return add(ENVELOPE_BYTES, multiply(spec->n_rows, row));
+}

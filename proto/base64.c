@@ -1,0 +1,69 @@
+/* Base64 by nettle; strict about what it leaves lenient (white space, stray bits, missing padding). */
+#include "proto/base64.h"
+
+#include <nettle/base64.h>
+#include <stdint.h>
+#include <string.h>
+
+#define CHUNK_BYTES ((size_t)3 * 4096)
+
+size_t fmp_base64_encoded_length(size_t length)
+{
+    return BASE64_ENCODE_RAW_LENGTH(length);
+}
+
+void fmp_base64_write(fmp_buffer *buffer, const void *data, size_t length)
+{
+    const uint8_t *bytes = data;
+    for (size_t done = 0; done < length;) {
+        size_t count = length - done < CHUNK_BYTES ? length - done : CHUNK_BYTES;
+        size_t encoded = fmp_base64_encoded_length(count);
+        char *room = fmp_buffer_reserve(buffer, encoded);
+        if (room == NULL) {
+            return;
+        }
+        base64_encode_raw(room, count, bytes + done);
+        fmp_buffer_commit(buffer, encoded);
+        done += count;
+    }
+}
+
+/* The last quantum in full: its padding and that the bits it leaves over are zero. */
+static bool last_quantum_is_canonical(const char *text, const uint8_t *bytes, size_t n_bytes)
+{
+    char expected[BASE64_ENCODE_RAW_LENGTH(3)];
+    base64_encode_raw(expected, n_bytes, bytes);
+    return memcmp(text, expected, sizeof expected) == 0;
+}
+
+bool fmp_base64_read(const char *text, size_t text_length, void *ret, size_t ret_length)
+{
+    if (ret_length > SIZE_MAX / 4 * 3 - 3 || text_length != fmp_base64_encoded_length(ret_length)) {
+        return false;
+    }
+    if (ret_length == 0) {
+        return true;
+    }
+    size_t last_bytes = ret_length % 3 == 0 ? 3 : ret_length % 3;
+    size_t whole_text = text_length - 4;
+    if (memchr(text, '=', whole_text) != NULL) {
+        return false;
+    }
+    struct base64_decode_ctx context;
+    base64_decode_init(&context);
+    uint8_t *bytes = ret;
+    size_t decoded = 0;
+    /* White space would be skipped: then fewer bytes come out than the length says. */
+    if (base64_decode_update(&context, &decoded, bytes, whole_text, text) == 0 ||
+        decoded != ret_length - last_bytes) {
+        return false;
+    }
+    uint8_t last[BASE64_DECODE_LENGTH(4)];
+    if (base64_decode_update(&context, &decoded, last, 4, text + whole_text) == 0 ||
+        decoded != last_bytes || base64_decode_final(&context) == 0 ||
+        !last_quantum_is_canonical(text + whole_text, last, last_bytes)) {
+        return false;
+    }
+    memcpy(bytes + ret_length - last_bytes, last, last_bytes);
+    return true;
+}

@@ -1,0 +1,54 @@
+/* Inside the request parser: what request.c and the parse_*.c files share. For proto/ only.
+ *
+ * Every function goes on after a broken rule, so that one answer lists them all. */
+#ifndef FMP_PARSE_H
+#define FMP_PARSE_H
+
+#include "proto/api.h"
+
+#include <jansson.h>
+
+typedef struct fmp_parse {
+    const fm_model_info *model;
+    const fmp_limits *limits;
+    fmp_api_route route;
+    const char *prefix; /* before every pointer: "", or "/defaults" */
+    bool defaults_only; /* a model's defaults are checked: what only a request can bring may lack */
+    bool out_of_memory;
+    fmp_problem *problem;
+    fmp_request *request;    /* what is being filled */
+    json_t *body, *defaults; /* owned */
+    /* By fmp_field_id: the value where it obeys its row, whether there is one at all, and whether the
+     * model's defaults brought it. Borrowed from body and defaults. */
+    json_t *values[FMP_FIELD_COUNT];
+    bool present[FMP_FIELD_COUNT];
+    bool from_defaults[FMP_FIELD_COUNT];
+} fmp_parse;
+
+/* A broken rule at a field, or at prefix + pointer. */
+void fmp_parse_fail(fmp_parse *parse, fmp_field_id field, const char *format, ...) FM_PRINTF(3, 4);
+void fmp_parse_fail_at(fmp_parse *parse, const char *pointer, const char *format, ...)
+    FM_PRINTF(3, 4);
+/* malloc() of count elements; NULL and out_of_memory when there is none or the product overflows. */
+void *fmp_parse_alloc(fmp_parse *parse, size_t count, size_t element_bytes);
+
+/* parse_fields.c: body and defaults to values, checked row by row and merged. */
+void fmp_parse_fields(fmp_parse *parse);
+/* A JSON integer, or a real without a fraction that is one (JSON has one kind of number). */
+bool fmp_parse_integer(json_t *value, int64_t *ret);
+
+/* parse_tensor.c: [n, …shape] as nested lists or base64. */
+/* n of a tensor value, as far as it has one: 0 where it is malformed. */
+size_t fmp_parse_tensor_rows(json_t *value);
+/* malloc()ed [n_rows][dimension], NULL when a rule is broken or out of memory. */
+double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows);
+
+/* parse_labels.c; need spec.n_rows. */
+void fmp_parse_labels(fmp_parse *parse);
+void fmp_parse_guidance(fmp_parse *parse);
+
+/* parse_solver.c, then parse_trajectory.c, which needs the grid. */
+void fmp_parse_solver(fmp_parse *parse);
+void fmp_parse_trajectory(fmp_parse *parse);
+
+#endif

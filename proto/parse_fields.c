@@ -1,0 +1,285 @@
+/* Body and defaults to values: unknown, refused, mistyped and out-of-bounds fields, then merging. */
+#include "proto/number.h"
+#include "proto/parse.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SEED_MAX_INTEGER INT64_C(9007199254740991) /* 2^53 - 1 */
+
+/* Where in which document the fields are being read. */
+typedef struct field_reader {
+    fmp_parse *parse;
+    json_t *values[FMP_FIELD_COUNT];
+    bool present[FMP_FIELD_COUNT];
+} field_reader;
+
+bool fmp_parse_integer(json_t *value, int64_t *ret)
+{
+    if (json_is_integer(value)) {
+        *ret = json_integer_value(value);
+        return true;
+    }
+    double number = json_real_value(value);
+    if (!json_is_real(value) || number != trunc(number) || fabs(number) > 0x1p53) {
+        return false;
+    }
+    *ret = (int64_t)number;
+    return true;
+}
+
+static bool seed_obeys(json_t *value)
+{
+    int64_t integer = 0;
+    if (!json_is_string(value)) {
+        return fmp_parse_integer(value, &integer) && integer >= 0 && integer <= SEED_MAX_INTEGER;
+    }
+    static const char largest[] = "18446744073709551615";
+    const char *text = json_string_value(value);
+    size_t length = json_string_length(value);
+    if (length == 0 || length > sizeof largest - 1 || strspn(text, "0123456789") != length) {
+        return false;
+    }
+    if (text[0] == '0') {
+        return length == 1;
+    }
+    return length < sizeof largest - 1 || memcmp(text, largest, length) <= 0;
+}
+
+static bool within(const fmp_field *field, const fmp_limits *limits, double value)
+{
+    double maximum = fmp_field_maximum(field, limits);
+    return (field->minimum == 0 && maximum == 0) || (value >= field->minimum && value <= maximum);
+}
+
+static bool integer_obeys(const fmp_field *field, const fmp_limits *limits, json_t *value)
+{
+    int64_t integer = 0;
+    return fmp_parse_integer(value, &integer) && within(field, limits, (double)integer);
+}
+
+static bool times_obey(const fmp_field *field, const fmp_limits *limits, json_t *value)
+{
+    size_t n = json_array_size(value);
+    if (!json_is_array(value) || !within(field, limits, (double)n)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        json_t *time = json_array_get(value, i);
+        if (!json_is_number(time) ||
+            (i > 0 && json_number_value(time) <= json_number_value(json_array_get(value, i - 1)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether a value is of its row's type and within its bounds. Choices are looked at apart. */
+static bool obeys(const fmp_field *field, const fmp_limits *limits, json_t *value)
+{
+    switch (field->type) {
+    case FMP_TYPE_OBJECT:
+        return json_is_object(value);
+    case FMP_TYPE_INTEGER:
+        return integer_obeys(field, limits, value);
+    case FMP_TYPE_NUMBER:
+        return json_is_number(value) && within(field, limits, json_number_value(value));
+    case FMP_TYPE_POSITIVE:
+        return json_is_number(value) && json_number_value(value) > 0;
+    case FMP_TYPE_BOOLEAN:
+        return json_is_boolean(value);
+    case FMP_TYPE_CHOICE:
+        return json_is_string(value);
+    case FMP_TYPE_CHOICES:
+        return json_array_size(value) > 0;
+    case FMP_TYPE_METHOD:
+        return json_is_string(value) && fm_method_find(json_string_value(value)) != NULL;
+    case FMP_TYPE_SEED:
+        return seed_obeys(value);
+    case FMP_TYPE_LABELS:
+        return json_is_integer(value) || json_is_string(value) || json_is_null(value) ||
+               json_is_array(value);
+    case FMP_TYPE_TENSOR:
+        return json_is_array(value) || json_is_object(value);
+    case FMP_TYPE_TIMES:
+        return times_obey(field, limits, value);
+    case FMP_TYPE_NUMBER_OR_NUMBERS:
+        return json_is_number(value) || json_is_array(value);
+    case FMP_TYPE_ANY:
+        break;
+    }
+    return false;
+}
+
+static bool is_inert(const fmp_field *field, json_t *value)
+{
+    if (field->inert == NULL) {
+        return false;
+    }
+    json_t *inert = json_loads(field->inert, JSON_DECODE_ANY, NULL);
+    bool equal = inert != NULL && json_equal(inert, value) != 0;
+    json_decref(inert);
+    return equal;
+}
+
+static bool choice_obeys(field_reader *reader, const fmp_field *field, const char *pointer,
+                         json_t *value)
+{
+    const char *word = json_string_value(value);
+    if (word != NULL && fmp_words_have(field->choices, word)) {
+        return true;
+    }
+    if (word != NULL && fmp_words_have(field->later_choices, word)) {
+        fmp_parse_fail_at(reader->parse, pointer, "%s is not supported by this release", word);
+    } else {
+        fmp_parse_fail_at(reader->parse, pointer, "must be one of %s", field->choices);
+    }
+    return false;
+}
+
+static bool choices_obey(field_reader *reader, const fmp_field *field, json_t *value)
+{
+    if (field->type == FMP_TYPE_CHOICE) {
+        return choice_obeys(reader, field, field->pointer, value);
+    }
+    bool obey = true;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        char pointer[64];
+        (void)snprintf(pointer, sizeof pointer, "%s/%zu", field->pointer, i);
+        obey = choice_obeys(reader, field, pointer, json_array_get(value, i)) && obey;
+    }
+    return obey;
+}
+
+static void read_field(field_reader *reader, fmp_field_id id, json_t *value)
+{
+    const fmp_field *field = fmp_field_at(id);
+    const fmp_limits *limits = reader->parse->limits;
+    if (field->later) {
+        if (!is_inert(field, value)) {
+            fmp_parse_fail(reader->parse, id, "is not supported by this release");
+        }
+        return;
+    }
+    reader->present[id] = true;
+    if (!obeys(field, limits, value)) {
+        char rule[256];
+        fmp_field_rule(field, limits, rule, sizeof rule);
+        fmp_parse_fail(reader->parse, id, "%s", rule);
+    } else if (field->choices == NULL || choices_obey(reader, field, value)) {
+        reader->values[id] = value;
+    }
+}
+
+/* One reference token of a JSON pointer, RFC 6901 section 3. */
+static void append_token(char *pointer, size_t size_bytes, const char *key)
+{
+    size_t used = strlen(pointer);
+    if (used + 1 < size_bytes) {
+        pointer[used++] = '/';
+    }
+    for (; *key != '\0' && used + 2 < size_bytes; key++) {
+        if (*key == '~' || *key == '/') {
+            pointer[used++] = '~';
+            pointer[used++] = *key == '~' ? '0' : '1';
+        } else {
+            pointer[used++] = *key;
+        }
+    }
+    pointer[used] = '\0';
+}
+
+/* The members of the body ("") or of one of its objects ("/solver"). */
+static void read_members(field_reader *reader, const char *parent, json_t *object)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach(object, key, value)
+    {
+        char pointer[sizeof reader->parse->problem->errors[0].pointer];
+        (void)snprintf(pointer, sizeof pointer, "%s", parent);
+        append_token(pointer, sizeof pointer, key);
+        fmp_field_id id = fmp_field_find(reader->parse->route, pointer, strlen(pointer));
+        if (id == FMP_FIELD_COUNT) {
+            fmp_parse_fail_at(reader->parse, pointer, "is not a field of this request");
+            continue;
+        }
+        read_field(reader, id, value);
+        if (fmp_field_at(id)->type == FMP_TYPE_OBJECT && json_is_object(value)) {
+            read_members(reader, pointer, value);
+        }
+    }
+}
+
+static bool is_within(fmp_field_id id, fmp_field_id object)
+{
+    const char *pointer = fmp_field_at(object)->pointer;
+    size_t length = strlen(pointer);
+    const char *inner = fmp_field_at(id)->pointer;
+    return strncmp(inner, pointer, length) == 0 && inner[length] == '/';
+}
+
+static bool is_grid_key(fmp_field_id id)
+{
+    return id == FMP_FIELD_SOLVER_STEPS || id == FMP_FIELD_SOLVER_STEP_SIZE ||
+           id == FMP_FIELD_SOLVER_TIME_GRID || id == FMP_FIELD_SOLVER_SCHEDULE;
+}
+
+static bool has_grid_key(const field_reader *body)
+{
+    return body->present[FMP_FIELD_SOLVER_STEPS] || body->present[FMP_FIELD_SOLVER_STEP_SIZE] ||
+           body->present[FMP_FIELD_SOLVER_TIME_GRID];
+}
+
+/* Whether a request that is silent about a field takes the model's default of it. */
+static bool takes_default(const field_reader *body, fmp_field_id id)
+{
+    if (is_within(id, FMP_FIELD_SOLVER)) {
+        return !body->present[FMP_FIELD_SOLVER_METHOD] && !(is_grid_key(id) && has_grid_key(body));
+    }
+    if (is_within(id, FMP_FIELD_TRAJECTORY)) {
+        return !body->present[FMP_FIELD_TRAJECTORY]; /* its keys exclude each other */
+    }
+    if (id == FMP_FIELD_NUM_SAMPLES) {
+        json_t *labels = body->values[FMP_FIELD_LABELS];
+        return !body->present[FMP_FIELD_X0] && !json_is_array(labels);
+    }
+    return true;
+}
+
+static void merge(fmp_parse *parse, const field_reader *body, const field_reader *defaults)
+{
+    for (size_t i = 0; i < FMP_FIELD_COUNT; i++) {
+        const field_reader *source = body;
+        if (!body->present[i] && defaults->present[i] && takes_default(body, (fmp_field_id)i)) {
+            source = defaults;
+        }
+        parse->values[i] = source->values[i];
+        parse->present[i] = source->present[i];
+        parse->from_defaults[i] = source == defaults;
+    }
+}
+
+void fmp_parse_fields(fmp_parse *parse)
+{
+    field_reader body = {.parse = parse};
+    field_reader defaults = {.parse = parse};
+    if (parse->defaults != NULL) {
+        const char *prefix = parse->prefix;
+        parse->prefix = "/defaults";
+        read_members(&defaults, "", parse->defaults);
+        parse->prefix = prefix;
+    }
+    if (parse->body != NULL) {
+        read_members(&body, "", parse->body);
+    }
+    merge(parse, &body, &defaults);
+    for (size_t i = 0; i < FMP_FIELD_COUNT; i++) {
+        const fmp_field *field = fmp_field_at(i);
+        if (field->required && (field->routes & parse->route) != 0 && !parse->present[i]) {
+            fmp_parse_fail(parse, (fmp_field_id)i, "is required");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+/* Labels and guidance: the class of every row, and how far it is followed. */
+#include "proto/parse.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A name, or -1. */
+static int32_t label_of_name(const fm_model_info *model, const char *name)
+{
+    for (size_t i = 0; i < model->n_label_names; i++) {
+        if (strcmp(model->label_names[i], name) == 0) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+static void fail_label(fmp_parse *parse, const char *pointer)
+{
+    const fm_model_info *model = parse->model;
+    char null_index[32] = "";
+    if (model->has_null_label) {
+        (void)snprintf(null_index, sizeof null_index, ", %d or null", (int)model->null_label);
+    }
+    fmp_parse_fail_at(parse, pointer, "must be an integer from 0 to %d%s%s",
+                      (int)model->label_count - 1,
+                      model->n_label_names > 0 ? ", a name that the model lists" : "", null_index);
+}
+
+static bool read_label(fmp_parse *parse, json_t *value, const char *pointer, int32_t *ret)
+{
+    const fm_model_info *model = parse->model;
+    int64_t label = -1;
+    if (json_is_null(value)) {
+        if (!model->has_null_label) {
+            fmp_parse_fail_at(parse, pointer, "must be a label: the model has no null class");
+            return false;
+        }
+        label = model->null_label;
+    } else if (json_is_string(value)) {
+        label = label_of_name(model, json_string_value(value));
+    } else if (!fmp_parse_integer(value, &label)) {
+        label = -1;
+    }
+    bool is_null = model->has_null_label && label == model->null_label;
+    if (!is_null && (label < 0 || label >= model->label_count)) {
+        fail_label(parse, pointer);
+        return false;
+    }
+    *ret = (int32_t)label;
+    return true;
+}
+
+static void read_label_list(fmp_parse *parse, json_t *list, int32_t *labels)
+{
+    size_t n_rows = parse->request->spec.n_rows;
+    if (json_array_size(list) != n_rows) {
+        fmp_parse_fail(parse, FMP_FIELD_LABELS, "must have %zu entries, one a point; it has %zu",
+                       n_rows, json_array_size(list));
+        return;
+    }
+    for (size_t i = 0; i < n_rows; i++) {
+        char pointer[64];
+        (void)snprintf(pointer, sizeof pointer, "/labels/%zu", i);
+        (void)read_label(parse, json_array_get(list, i), pointer, &labels[i]);
+    }
+}
+
+void fmp_parse_labels(fmp_parse *parse)
+{
+    const fm_model_info *model = parse->model;
+    fmp_request *request = parse->request;
+    json_t *value = parse->values[FMP_FIELD_LABELS];
+    if (!parse->present[FMP_FIELD_LABELS]) {
+        if (model->has_labels && !model->has_null_label && !parse->defaults_only) {
+            fmp_parse_fail(parse, FMP_FIELD_LABELS, "is required: the model has no null class");
+        }
+        return;
+    }
+    if (!model->has_labels) {
+        fmp_parse_fail(parse, FMP_FIELD_LABELS, "must be left out: the model has no labels");
+        return;
+    }
+    if (value == NULL) {
+        return;
+    }
+    size_t n_rows = request->spec.n_rows;
+    request->labels = fmp_parse_alloc(parse, n_rows, sizeof *request->labels);
+    if (request->labels == NULL) {
+        return;
+    }
+    if (json_is_array(value)) {
+        read_label_list(parse, value, request->labels);
+    } else {
+        int32_t label = 0;
+        (void)read_label(parse, value, "/labels", &label);
+        for (size_t i = 0; i < n_rows; i++) {
+            request->labels[i] = label;
+        }
+    }
+    request->spec.labels = request->labels;
+}
+
+void fmp_parse_guidance(fmp_parse *parse)
+{
+    const fm_model_info *model = parse->model;
+    json_t *value = parse->values[FMP_FIELD_GUIDANCE_SCALE];
+    double scale = value != NULL ? json_number_value(value) : 1;
+    parse->request->spec.guidance_scale = scale;
+    /* A scale of 0 is the null class alone: without labels that is the model itself, with labels but
+     * without a null class it would be a velocity that was never trained. */
+    bool needs_null = scale != 1 && (scale != 0 || model->has_labels);
+    if (needs_null && !model->has_null_label) {
+        fmp_parse_fail(parse, FMP_FIELD_GUIDANCE_SCALE, "must be %s: the model has no null class",
+                       model->has_labels ? "1" : "0 or 1");
+    }
+}

@@ -1,0 +1,200 @@
+/* The solver: method, tolerances and the grid of times. */
+#include "proto/number.h"
+#include "proto/parse.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define BASE_METHOD          "midpoint"
+#define BASE_STEPS           50
+#define BASE_TOLERANCE       1e-5
+#define BASE_MAX_EVALUATIONS 10000
+
+static double number_or(const fmp_parse *parse, fmp_field_id field, double fallback)
+{
+    json_t *value = parse->values[field];
+    return value != NULL ? json_number_value(value) : fallback;
+}
+
+/* A positive integer, for its row says so. */
+static uint64_t count_or(const fmp_parse *parse, fmp_field_id field, uint64_t fallback)
+{
+    int64_t count = 0;
+    json_t *value = parse->values[field];
+    return value != NULL && fmp_parse_integer(value, &count) ? (uint64_t)count : fallback;
+}
+
+/* A number between fixed texts, for rules that name the model's times. */
+typedef struct number_text {
+    char text[FMP_NUMBER_MAX_BYTES + 1];
+} number_text;
+
+static number_text text_of(double value)
+{
+    number_text ret;
+    ret.text[fmp_number_write_double(ret.text, value)] = '\0';
+    return ret;
+}
+
+/* Whether the request itself, not the model's defaults, has the field. */
+static bool asked(const fmp_parse *parse, fmp_field_id field)
+{
+    return parse->present[field] && !parse->from_defaults[field];
+}
+
+static void refuse(fmp_parse *parse, fmp_field_id field, const char *rule)
+{
+    if (asked(parse, field)) {
+        fmp_parse_fail(parse, field, "%s", rule);
+    }
+}
+
+/* What a method does not use is refused where the request asks for it, for it would pass silently. */
+static void refuse_unused(fmp_parse *parse, bool adaptive)
+{
+    if (adaptive) {
+        const char *rule = "is for methods with a fixed step; adaptive ones choose their steps (a "
+                           "time_grid's first and last time give the interval)";
+        refuse(parse, FMP_FIELD_SOLVER_STEPS, rule);
+        refuse(parse, FMP_FIELD_SOLVER_STEP_SIZE, rule);
+        return;
+    }
+    const char *rule = "is for adaptive methods";
+    refuse(parse, FMP_FIELD_SOLVER_RTOL, rule);
+    refuse(parse, FMP_FIELD_SOLVER_ATOL, rule);
+    refuse(parse, FMP_FIELD_SOLVER_FIRST_STEP, rule);
+}
+
+static void check_one_grid_key(fmp_parse *parse)
+{
+    static const fmp_field_id keys[] = {FMP_FIELD_SOLVER_STEPS, FMP_FIELD_SOLVER_STEP_SIZE,
+                                        FMP_FIELD_SOLVER_TIME_GRID};
+    size_t n_present = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        n_present += parse->present[keys[i]];
+    }
+    if (n_present > 1) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER,
+                       "must have one of steps, step_size and time_grid at most");
+    }
+}
+
+static void set_grid(fmp_parse *parse, double *grid, size_t n_grid)
+{
+    parse->request->grid = grid;
+    parse->request->spec.solver.grid = grid;
+    parse->request->spec.solver.n_grid = n_grid;
+}
+
+/* A grid starts where noise can be drawn, unless the request brings the states there. */
+static void check_start(fmp_parse *parse, double first)
+{
+    double drawn_at = parse->model->sample_range[0];
+    if (first != drawn_at && !parse->present[FMP_FIELD_X0] && !parse->defaults_only) {
+        fmp_parse_fail(parse, FMP_FIELD_X0,
+                       "is required: the grid starts at %s, and noise is drawn at %s",
+                       text_of(first).text, text_of(drawn_at).text);
+    }
+}
+
+static void read_time_grid(fmp_parse *parse, json_t *list, bool adaptive)
+{
+    const double *range = parse->model->sample_range;
+    size_t n = json_array_size(list);
+    double first = json_number_value(json_array_get(list, 0));
+    double last = json_number_value(json_array_get(list, n - 1));
+    if (first < range[0] || last > range[1]) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_TIME_GRID, "must lie within the model's %s to %s",
+                       text_of(range[0]).text, text_of(range[1]).text);
+        return;
+    }
+    check_start(parse, first);
+    size_t n_grid = adaptive ? 2 : n;
+    double *grid = fmp_parse_alloc(parse, n_grid, sizeof *grid);
+    if (grid == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < n_grid; i++) {
+        grid[i] = json_number_value(json_array_get(list, i));
+    }
+    grid[n_grid - 1] = last;
+    set_grid(parse, grid, n_grid);
+}
+
+static void make_step_size_grid(fmp_parse *parse, double step_size)
+{
+    const double *range = parse->model->sample_range;
+    /* Compared as floating point first: a tiny step would overflow the count. */
+    bool too_many = (range[1] - range[0]) / step_size > (double)parse->limits->max_steps + 1;
+    size_t n_steps = too_many ? 0 : fm_grid_steps(range[0], range[1], step_size);
+    if (too_many || n_steps > parse->limits->max_steps) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_STEP_SIZE, "must make %zu steps at most",
+                       parse->limits->max_steps);
+        return;
+    }
+    double *grid = fmp_parse_alloc(parse, n_steps + 1, sizeof *grid);
+    if (grid != NULL) {
+        fm_grid_step_size(range[0], range[1], step_size, grid);
+        set_grid(parse, grid, n_steps + 1);
+    }
+}
+
+static void make_uniform_grid(fmp_parse *parse, size_t n_steps)
+{
+    const double *range = parse->model->sample_range;
+    double *grid = fmp_parse_alloc(parse, n_steps + 1, sizeof *grid);
+    if (grid != NULL) {
+        fm_grid_uniform(range[0], range[1], n_steps, grid);
+        set_grid(parse, grid, n_steps + 1);
+    }
+}
+
+static void read_grid(fmp_parse *parse, bool adaptive)
+{
+    fmp_request *request = parse->request;
+    if (parse->present[FMP_FIELD_SOLVER_TIME_GRID]) {
+        if (parse->values[FMP_FIELD_SOLVER_TIME_GRID] != NULL) {
+            read_time_grid(parse, parse->values[FMP_FIELD_SOLVER_TIME_GRID], adaptive);
+        }
+        return;
+    }
+    if (adaptive) {
+        make_uniform_grid(parse, 1); /* the interval */
+        return;
+    }
+    if (parse->present[FMP_FIELD_SOLVER_STEP_SIZE]) {
+        if (parse->values[FMP_FIELD_SOLVER_STEP_SIZE] != NULL) {
+            make_step_size_grid(parse, number_or(parse, FMP_FIELD_SOLVER_STEP_SIZE, 0));
+        }
+        return;
+    }
+    size_t base = BASE_STEPS < parse->limits->max_steps ? BASE_STEPS : parse->limits->max_steps;
+    request->n_steps = (size_t)count_or(parse, FMP_FIELD_SOLVER_STEPS, base);
+    request->grid_from_steps = true;
+    make_uniform_grid(parse, request->n_steps);
+}
+
+void fmp_parse_solver(fmp_parse *parse)
+{
+    fm_solver *solver = &parse->request->spec.solver;
+    json_t *name = parse->values[FMP_FIELD_SOLVER_METHOD];
+    if (parse->present[FMP_FIELD_SOLVER_METHOD] && name == NULL) {
+        return; /* refused; what else is right depends on it */
+    }
+    solver->method = fm_method_find(name != NULL ? json_string_value(name) : BASE_METHOD);
+    assert(solver->method != NULL);
+    bool adaptive = fm_method_describe(solver->method)->adaptive;
+    solver->rtol = number_or(parse, FMP_FIELD_SOLVER_RTOL, BASE_TOLERANCE);
+    solver->atol = number_or(parse, FMP_FIELD_SOLVER_ATOL, BASE_TOLERANCE);
+    solver->first_step = number_or(parse, FMP_FIELD_SOLVER_FIRST_STEP, 0);
+    uint64_t base = BASE_MAX_EVALUATIONS < parse->limits->max_evaluations
+                        ? BASE_MAX_EVALUATIONS
+                        : parse->limits->max_evaluations;
+    solver->max_evaluations = count_or(parse, FMP_FIELD_SOLVER_MAX_EVALUATIONS, base);
+    refuse_unused(parse, adaptive);
+    check_one_grid_key(parse);
+    if (adaptive && solver->rtol == 0 && solver->atol == 0) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_RTOL, "must be above 0 where atol is 0");
+    }
+    read_grid(parse, adaptive);
+}

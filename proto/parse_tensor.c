@@ -1,0 +1,209 @@
+/* Tensors of a request: nested lists of numbers, or {"dtype", "shape", "data"} with base64. */
+#include "proto/base64.h"
+#include "proto/parse.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NUMBER_RULE "must be a number within the range of float32"
+
+/* A tensor being read: its values so far and the index at each level. */
+typedef struct tensor_reader {
+    fmp_parse *parse;
+    const char *pointer;
+    size_t rank, shape[FM_MAX_RANK + 1];
+    size_t index[FM_MAX_RANK + 1];
+    double *values;
+    size_t n_values;
+    bool broken;
+} tensor_reader;
+
+size_t fmp_parse_tensor_rows(json_t *value)
+{
+    if (json_is_array(value)) {
+        return json_array_size(value);
+    }
+    int64_t rows = 0;
+    json_t *first = json_array_get(json_object_get(value, "shape"), 0);
+    return fmp_parse_integer(first, &rows) && rows > 0 ? (size_t)rows : 0;
+}
+
+/* The first `depth` indices as a pointer. */
+static void index_pointer(const tensor_reader *tensor, size_t depth, char *ret, size_t size_bytes)
+{
+    size_t used = (size_t)snprintf(ret, size_bytes, "%s", tensor->pointer);
+    for (size_t i = 0; i < depth && used < size_bytes; i++) {
+        used += (size_t)snprintf(ret + used, size_bytes - used, "/%zu", tensor->index[i]);
+    }
+}
+
+static void read_number(tensor_reader *tensor, json_t *value)
+{
+    double number = json_number_value(value);
+    if (json_is_number(value) && fabs(number) <= (double)FLT_MAX) {
+        tensor->values[tensor->n_values++] = number;
+        return;
+    }
+    char pointer[sizeof tensor->parse->problem->errors[0].pointer];
+    index_pointer(tensor, tensor->rank, pointer, sizeof pointer);
+    fmp_parse_fail_at(tensor->parse, pointer, NUMBER_RULE);
+    tensor->broken = true;
+}
+
+/* The depth is the model's rank at most, so what a body nests deeper is never followed. */
+static void read_nested(tensor_reader *tensor, size_t depth, json_t *value)
+{
+    if (depth == tensor->rank) {
+        read_number(tensor, value);
+        return;
+    }
+    if (!json_is_array(value) || json_array_size(value) != tensor->shape[depth]) {
+        char pointer[sizeof tensor->parse->problem->errors[0].pointer];
+        index_pointer(tensor, depth, pointer, sizeof pointer);
+        fmp_parse_fail_at(tensor->parse, pointer, "must be a list of %zu %s", tensor->shape[depth],
+                          depth + 1 < tensor->rank ? "lists" : "numbers");
+        tensor->broken = true;
+        return;
+    }
+    for (size_t i = 0; i < tensor->shape[depth]; i++) {
+        tensor->index[depth] = i;
+        read_nested(tensor, depth + 1, json_array_get(value, i));
+    }
+}
+
+static void fail_member(tensor_reader *tensor, const char *member, const char *text)
+{
+    char pointer[64];
+    (void)snprintf(pointer, sizeof pointer, "%s/%s", tensor->pointer, member);
+    fmp_parse_fail_at(tensor->parse, pointer, "%s", text);
+    tensor->broken = true;
+}
+
+static void check_shape(tensor_reader *tensor, json_t *shape)
+{
+    bool equal = json_is_array(shape) && json_array_size(shape) == tensor->rank;
+    char text[256] = "must be [";
+    size_t used = strlen(text);
+    for (size_t i = 0; i < tensor->rank; i++) {
+        int64_t length = -1;
+        equal = equal && fmp_parse_integer(json_array_get(shape, i), &length) &&
+                (uint64_t)length == tensor->shape[i];
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%zu", i > 0 ? ", " : "",
+                                 tensor->shape[i]);
+    }
+    if (!equal) {
+        (void)snprintf(text + used, sizeof text - used, "]");
+        fail_member(tensor, "shape", text);
+    }
+}
+
+/* The bytes of *n_values numbers, little-endian, as doubles. */
+static void convert(tensor_reader *tensor, const unsigned char *bytes, size_t number_bytes,
+                    size_t n_values)
+{
+    for (size_t i = 0; i < n_values; i++) {
+        uint64_t bits = 0;
+        for (size_t k = number_bytes; k-- > 0;) {
+            bits = bits << 8 | bytes[i * number_bytes + k];
+        }
+        double number = 0;
+        if (number_bytes == sizeof(double)) {
+            memcpy(&number, &bits, sizeof number);
+        } else {
+            uint32_t half = (uint32_t)bits;
+            float single;
+            memcpy(&single, &half, sizeof single);
+            number = (double)single;
+        }
+        if (!(fabs(number) <= (double)FLT_MAX)) {
+            fail_member(tensor, "data", "must hold finite numbers within the range of float32");
+            return;
+        }
+        tensor->values[i] = number;
+    }
+    tensor->n_values = n_values;
+}
+
+static void read_data(tensor_reader *tensor, json_t *data, size_t number_bytes, size_t n_values)
+{
+    if (!json_is_string(data)) {
+        fail_member(tensor, "data", "must be a base64 string");
+        return;
+    }
+    /* The text is in memory and longer: with it, this product cannot overflow unnoticed. */
+    if (n_values > json_string_length(data) / number_bytes) {
+        fail_member(tensor, "data", "must be the base64 of as many bytes as dtype and shape say");
+        return;
+    }
+    unsigned char *bytes = fmp_parse_alloc(tensor->parse, n_values, number_bytes);
+    if (bytes == NULL) {
+        tensor->broken = true;
+        return;
+    }
+    if (fmp_base64_read(json_string_value(data), json_string_length(data), bytes,
+                        n_values * number_bytes)) {
+        convert(tensor, bytes, number_bytes, n_values);
+    } else {
+        fail_member(tensor, "data", "must be the base64 of as many bytes as dtype and shape say");
+    }
+    free(bytes);
+}
+
+static void read_object(tensor_reader *tensor, json_t *object, size_t n_values)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach(object, key, value)
+    {
+        if (!fmp_words_have("dtype shape data", key)) {
+            fmp_parse_fail_at(tensor->parse, tensor->pointer,
+                              "must have no members but dtype, shape and data");
+            tensor->broken = true;
+        }
+    }
+    const char *dtype = json_string_value(json_object_get(object, "dtype"));
+    bool is_double = dtype != NULL && strcmp(dtype, "float64") == 0;
+    if (!is_double && (dtype == NULL || strcmp(dtype, "float32") != 0)) {
+        fail_member(tensor, "dtype", "must be float32 or float64");
+    }
+    check_shape(tensor, json_object_get(object, "shape"));
+    if (!tensor->broken) {
+        size_t number_bytes = is_double ? sizeof(double) : sizeof(float);
+        read_data(tensor, json_object_get(object, "data"), number_bytes, n_values);
+    }
+}
+
+double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
+{
+    const fm_model_info *model = parse->model;
+    tensor_reader tensor = {.parse = parse,
+                            .pointer = fmp_field_at(field)->pointer,
+                            .rank = model->rank + 1,
+                            .shape = {n_rows}};
+    assert(n_rows >= 1 && model->rank <= FM_MAX_RANK && model->dimension >= 1);
+    memcpy(tensor.shape + 1, model->shape, model->rank * sizeof *model->shape);
+    if (n_rows > SIZE_MAX / model->dimension) {
+        parse->out_of_memory = true;
+        return NULL;
+    }
+    size_t n_values = n_rows * model->dimension;
+    tensor.values = fmp_parse_alloc(parse, n_values, sizeof *tensor.values);
+    if (tensor.values == NULL) {
+        return NULL;
+    }
+    if (json_is_array(parse->values[field])) {
+        read_nested(&tensor, 0, parse->values[field]);
+    } else {
+        read_object(&tensor, parse->values[field], n_values);
+    }
+    if (tensor.broken) {
+        free(tensor.values);
+        return NULL;
+    }
+    assert(tensor.n_values == n_values);
+    return tensor.values;
+}

@@ -1,0 +1,343 @@
+/* Requests from bytes to a checked value; the pieces are in parse_*.c. */
+#include "proto/request.h"
+
+#include "proto/base64.h"
+#include "proto/parse.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void fmp_parse_fail_at(fmp_parse *parse, const char *pointer, const char *format, ...)
+{
+    char whole[sizeof parse->problem->errors[0].pointer];
+    char detail[sizeof parse->problem->errors[0].detail];
+    (void)snprintf(whole, sizeof whole, "%s%s", parse->prefix, pointer);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    fmp_problem_add(parse->problem, whole, "%s", detail);
+}
+
+void fmp_parse_fail(fmp_parse *parse, fmp_field_id field, const char *format, ...)
+{
+    char detail[sizeof parse->problem->errors[0].detail];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    fmp_parse_fail_at(parse, fmp_field_at(field)->pointer, "%s", detail);
+}
+
+void *fmp_parse_alloc(fmp_parse *parse, size_t count, size_t element_bytes)
+{
+    /* calloc() checks the product; at least a byte, so that NULL means failure alone. */
+    void *memory = calloc(count > 0 ? count : 1, element_bytes);
+    parse->out_of_memory = parse->out_of_memory || memory == NULL;
+    return memory;
+}
+
+/* The body as JSON. An empty one is NULL without a problem where that may be. */
+static bool load_body(fmp_parse *parse, const char *body, size_t length)
+{
+    if (length == 0 && parse->route == FMP_API_SAMPLE) {
+        return true;
+    }
+    json_error_t error;
+    parse->body = json_loadb(body, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (parse->body == NULL) {
+        if (json_error_code(&error) == json_error_out_of_memory) {
+            parse->out_of_memory = true;
+        } else {
+            fmp_problem_set(parse->problem, FMP_PROBLEM_MALFORMED,
+                            "the body is not JSON: line %d, column %d: %s", error.line,
+                            error.column, error.text);
+        }
+        return false;
+    }
+    if (!json_is_object(parse->body)) {
+        fmp_parse_fail_at(parse, "", "must be a JSON object");
+        return false;
+    }
+    return true;
+}
+
+/* The model's defaults: part of the model, so anything wrong with their JSON is our fault. */
+static bool load_defaults(fmp_parse *parse)
+{
+    json_error_t error;
+    const char *text = parse->model->defaults_json;
+    if (text == NULL) {
+        return true;
+    }
+    parse->defaults = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (parse->defaults == NULL && json_error_code(&error) == json_error_out_of_memory) {
+        parse->out_of_memory = true;
+    } else if (!json_is_object(parse->defaults)) {
+        fmp_problem_set(parse->problem, FMP_PROBLEM_INTERNAL,
+                        "the model's defaults are not a JSON object");
+    }
+    return json_is_object(parse->defaults);
+}
+
+/* x0 or x, and the count of rows where nothing else says it. */
+static double *read_points(fmp_parse *parse, fmp_field_id field, size_t n_rows)
+{
+    size_t found = fmp_parse_tensor_rows(parse->values[field]);
+    size_t limit = parse->limits->max_samples;
+    if (found < 1 || found > limit) {
+        fmp_parse_fail(parse, field, "must hold 1 to %zu points", limit);
+        return NULL;
+    }
+    if (found != n_rows) {
+        fmp_parse_fail(parse, field, "must hold num_samples = %zu points; it holds %zu", n_rows,
+                       found);
+    }
+    return fmp_parse_tensor(parse, field, found);
+}
+
+/* num_samples, else the length of x0 or of a list of labels, else 1; within 1 and the limit. */
+static size_t count_rows(const fmp_parse *parse)
+{
+    int64_t count = 1;
+    json_t *labels = parse->values[FMP_FIELD_LABELS];
+    if (parse->values[FMP_FIELD_NUM_SAMPLES] != NULL) {
+        (void)fmp_parse_integer(parse->values[FMP_FIELD_NUM_SAMPLES], &count);
+        return (size_t)count;
+    }
+    size_t found = 1;
+    if (parse->values[FMP_FIELD_X0] != NULL) {
+        found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_X0]);
+    } else if (json_is_array(labels)) {
+        found = json_array_size(labels);
+        if (found < 1 || found > parse->limits->max_samples) {
+            found = 1; /* the list is refused as too long or short for it */
+        }
+    }
+    return found < 1 || found > parse->limits->max_samples ? 1 : found;
+}
+
+static void read_seed(fmp_parse *parse, uint64_t drawn_seed)
+{
+    json_t *value = parse->values[FMP_FIELD_SEED];
+    fmp_request *request = parse->request;
+    int64_t integer = 0;
+    request->spec.seed = drawn_seed;
+    request->seed_is_string = json_is_string(value);
+    if (request->seed_is_string) {
+        request->spec.seed = strtoull(json_string_value(value), NULL, 10);
+    } else if (value != NULL && fmp_parse_integer(value, &integer)) {
+        request->spec.seed = (uint64_t)integer;
+    }
+}
+
+/* What both routes have. */
+static void read_common(fmp_parse *parse)
+{
+    fmp_request *request = parse->request;
+    const char *encoding = json_string_value(parse->values[FMP_FIELD_ENCODING]);
+    bool is_base64 = encoding != NULL && strcmp(encoding, "base64") == 0;
+    request->encoding = is_base64 ? FMP_ENCODING_BASE64 : FMP_ENCODING_JSON;
+    const fmp_limits *limits = parse->limits;
+    request->timeout_ms = limits->default_timeout_ms < limits->max_timeout_ms
+                              ? limits->default_timeout_ms
+                              : limits->max_timeout_ms;
+    int64_t timeout_ms = 0;
+    if (parse->values[FMP_FIELD_TIMEOUT_MS] != NULL &&
+        fmp_parse_integer(parse->values[FMP_FIELD_TIMEOUT_MS], &timeout_ms)) {
+        request->timeout_ms = (uint64_t)timeout_ms;
+    }
+    fmp_parse_labels(parse);
+    fmp_parse_guidance(parse);
+}
+
+static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
+{
+    fmp_request *request = parse->request;
+    fmp_parse_fields(parse);
+    request->spec.task = FM_TASK_SAMPLE;
+    request->spec.n_rows = count_rows(parse);
+    read_seed(parse, drawn_seed);
+    read_common(parse);
+    if (parse->values[FMP_FIELD_X0] != NULL) {
+        request->x = read_points(parse, FMP_FIELD_X0, request->spec.n_rows);
+        request->spec.x = request->x;
+    }
+    fmp_parse_solver(parse);
+    fmp_parse_trajectory(parse);
+}
+
+static void read_velocity_times(fmp_parse *parse)
+{
+    fmp_request *request = parse->request;
+    json_t *value = parse->values[FMP_FIELD_T];
+    size_t n_rows = request->spec.n_rows;
+    const double *range = parse->model->time_range;
+    bool is_list = json_is_array(value);
+    if (is_list && json_array_size(value) != n_rows) {
+        fmp_parse_fail(parse, FMP_FIELD_T, "must have %zu entries, one a point; it has %zu", n_rows,
+                       json_array_size(value));
+        return;
+    }
+    request->t = fmp_parse_alloc(parse, n_rows, sizeof *request->t);
+    for (size_t i = 0; request->t != NULL && i < n_rows; i++) {
+        json_t *time = is_list ? json_array_get(value, i) : value;
+        request->t[i] = json_number_value(time);
+        if (!json_is_number(time) || request->t[i] < range[0] || request->t[i] > range[1]) {
+            char pointer[64] = "/t";
+            if (is_list) {
+                (void)snprintf(pointer, sizeof pointer, "/t/%zu", i);
+            }
+            fmp_parse_fail_at(parse, pointer, "must be a number from %g to %g", range[0], range[1]);
+            if (!is_list) {
+                return;
+            }
+        }
+    }
+    request->spec.t = request->t;
+}
+
+static void read_velocity_fields(fmp_parse *parse)
+{
+    fmp_request *request = parse->request;
+    json_t *list = parse->values[FMP_FIELD_FIELDS];
+    request->spec.fields = list == NULL ? FM_FIELD_VELOCITY : 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        bool is_density = strcmp(json_string_value(json_array_get(list, i)), "log_density") == 0;
+        request->spec.fields |= is_density ? FM_FIELD_LOG_DENSITY : FM_FIELD_VELOCITY;
+        if (is_density && !parse->model->has_log_density) {
+            char pointer[64];
+            (void)snprintf(pointer, sizeof pointer, "/fields/%zu", i);
+            fmp_parse_fail_at(parse, pointer,
+                              "log_density is not known of this model: it is no closed form");
+        }
+    }
+}
+
+static void read_velocity(fmp_parse *parse)
+{
+    fmp_request *request = parse->request;
+    fmp_parse_fields(parse);
+    request->spec.task = FM_TASK_VELOCITY;
+    request->spec.n_rows = 1;
+    if (parse->values[FMP_FIELD_X] != NULL) {
+        size_t found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_X]);
+        request->spec.n_rows = found < 1 || found > parse->limits->max_samples ? 1 : found;
+        request->x = read_points(parse, FMP_FIELD_X, request->spec.n_rows);
+        request->spec.x = request->x;
+    }
+    read_common(parse);
+    if (parse->values[FMP_FIELD_T] != NULL) {
+        read_velocity_times(parse);
+    }
+    read_velocity_fields(parse);
+}
+
+static void check_answer_size(fmp_parse *parse)
+{
+    size_t needed = fmp_request_answer_bytes(parse->request, parse->model);
+    size_t limit = parse->limits->max_answer_bytes;
+    if (needed > limit) {
+        fmp_problem_set(
+            parse->problem, FMP_PROBLEM_TOO_LARGE,
+            "the answer would have about %zu bytes, over the limit of %zu; ask for fewer "
+            "samples or times, or for base64",
+            needed, limit);
+    }
+}
+
+/* Everything allocated ends here but the request. True: no rule is broken. */
+static bool finish(fmp_parse *parse, bool loaded)
+{
+    bool broken = !loaded || parse->problem->n_errors > 0 || parse->problem->detail[0] != '\0';
+    if (!broken && !parse->out_of_memory && !parse->defaults_only) {
+        check_answer_size(parse);
+        broken = parse->problem->detail[0] != '\0';
+    }
+    if (parse->out_of_memory) {
+        fmp_problem_set(parse->problem, FMP_PROBLEM_OUT_OF_MEMORY,
+                        "no memory to read the request now");
+        broken = true;
+    }
+    json_decref(parse->body);
+    json_decref(parse->defaults);
+    if (broken) {
+        fmp_request_done(parse->request);
+    }
+    return !broken;
+}
+
+bool fmp_request_parse_sample(const char *body, size_t length, const fm_model_info *model,
+                              const fmp_limits *limits, uint64_t drawn_seed, fmp_request *ret,
+                              fmp_problem *problem)
+{
+    *ret = (fmp_request){0};
+    *problem = (fmp_problem){0};
+    fmp_parse parse = {.model = model,
+                       .limits = limits,
+                       .route = FMP_API_SAMPLE,
+                       .prefix = "",
+                       .problem = problem,
+                       .request = ret};
+    bool loaded = load_body(&parse, body, length) && load_defaults(&parse);
+    if (loaded) {
+        read_sample(&parse, drawn_seed);
+    }
+    return finish(&parse, loaded);
+}
+
+bool fmp_request_parse_velocity(const char *body, size_t length, const fm_model_info *model,
+                                const fmp_limits *limits, fmp_request *ret, fmp_problem *problem)
+{
+    *ret = (fmp_request){0};
+    *problem = (fmp_problem){0};
+    fmp_parse parse = {.model = model,
+                       .limits = limits,
+                       .route = FMP_API_VELOCITY,
+                       .prefix = "",
+                       .problem = problem,
+                       .request = ret};
+    bool loaded = load_body(&parse, body, length);
+    if (loaded) {
+        read_velocity(&parse);
+    }
+    return finish(&parse, loaded);
+}
+
+bool fmp_request_check_defaults(const fm_model_info *model, const fmp_limits *limits,
+                                fmp_problem *problem)
+{
+    fmp_request request = {0};
+    *problem = (fmp_problem){0};
+    fmp_parse parse = {.model = model,
+                       .limits = limits,
+                       .route = FMP_API_SAMPLE,
+                       .prefix = "/defaults",
+                       .defaults_only = true,
+                       .problem = problem,
+                       .request = &request};
+    bool loaded = load_defaults(&parse);
+    if (loaded) {
+        read_sample(&parse, 0);
+    }
+    bool usable = finish(&parse, loaded);
+    fmp_request_done(usable ? &request : NULL);
+    return usable;
+}
+
+void fmp_request_done(fmp_request *request)
+{
+    if (request == NULL) {
+        return;
+    }
+    free(request->grid);
+    free(request->output_times);
+    free(request->x);
+    free(request->t);
+    free(request->labels);
+    *request = (fmp_request){0};
+}

@@ -1,0 +1,18 @@
+/* Made-up model descriptions and limits for the tests of proto/. */
+#ifndef TESTS_PROTO_CASE_H
+#define TESTS_PROTO_CASE_H
+
+#include "proto/request.h"
+
+/* Two-dimensional points; no labels; default solver: midpoint, 20 steps. */
+fm_model_info proto_case_plain(void);
+/* Shape [2, 3], three labels "zero", "one", "two" and the null index 3; closed form; adaptive default
+ * (dopri5, rtol 1e-4). */
+fm_model_info proto_case_labelled(void);
+/* Labels 0 and 1 without a null class or names; sampled over [0.001, 0.999]. */
+fm_model_info proto_case_without_null(void);
+
+/* 1000 samples, 200 steps, 100 trajectory points, 20000 evaluations, 10 MB, 30 s of 60 s. */
+fmp_limits proto_case_limits(void);
+
+#endif
