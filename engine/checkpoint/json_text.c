@@ -11,7 +11,8 @@ fm_status fm_json_text_parse(const char *text, size_t length, size_t *ret_used, 
     json_error_t error = {0};
     json_t *tree = json_loadb(text, length, flags, &error);
     if (tree == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory) {
+        /* jansson says nothing at all where its first allocations or a value's fail. */
+        if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
             return fm_fail(err, FM_ENOMEM, "no memory for %zu bytes of JSON", length);
         }
         return fm_fail(err, FM_EFORMAT, "line %d, column %d: %s", error.line, error.column,

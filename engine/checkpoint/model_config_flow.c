@@ -189,14 +189,16 @@ static fm_status read_range(const fm_json_node *node, double range[2], fm_error 
     return status;
 }
 
-/* Whether the closed form's velocity is without bound at an end. Where sigma vanishes at data, a set of
- * points is a sum of deltas; a mixture stays smooth. */
+/* Whether the velocity is without bound at an end. Where sigma vanishes a set of points is a sum of
+ * deltas; a mixture stays smooth as long as alpha does. A network's output is finite everywhere. */
 static bool is_singular(const fm_model_config *config, double t)
 {
+    if (!is_closed_form(config)) {
+        return false;
+    }
     fm_path_point point = fm_path_at(&config->path, t);
-    bool at_data = config->architecture == FM_ARCHITECTURE_DATASET && point.sigma == 0.0;
-    return is_closed_form(config) &&
-           (at_data || !isfinite(point.d_alpha) || !isfinite(point.d_sigma));
+    bool vanishes = config->architecture == FM_ARCHITECTURE_DATASET && point.sigma == 0.0;
+    return vanishes || !isfinite(point.d_alpha);
 }
 
 static fm_status read_sample_range(const fm_json_node *time, fm_model_config *config, fm_error *err)
@@ -220,26 +222,6 @@ static fm_status read_sample_range(const fm_json_node *time, fm_model_config *co
                               config->time_range[0], config->time_range[1], range[0], range[1]);
     }
     return status;
-}
-
-/* Closed forms are written in the daemon's own convention, on the path's own interval. */
-static fm_status check_closed_form_time(const fm_json_node *time, const fm_model_config *config,
-                                        fm_error *err)
-{
-    const char *name = fm_architecture_name(config->architecture);
-    if (config->data_to_noise) {
-        fm_json_node node = fm_json_member(time, "direction");
-        return fm_json_fail(&node, err, FM_EFORMAT, "must be noise_to_data for %s", name);
-    }
-    if (config->time_scale != 1.0) {
-        fm_json_node node = fm_json_member(time, "scale");
-        return fm_json_fail(&node, err, FM_EFORMAT, "must be 1 for %s", name);
-    }
-    if (config->time_range[0] < 0.0 || config->time_range[1] > 1.0) {
-        fm_json_node node = fm_json_member(time, "range");
-        return fm_json_fail(&node, err, FM_EFORMAT, "must be inside [0, 1] for %s", name);
-    }
-    return FM_OK;
 }
 
 static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm_error *err)
@@ -267,8 +249,11 @@ static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm
     if (status == FM_OK) {
         status = read_range(&range, config->time_range, err);
     }
-    if (status == FM_OK && is_closed_form(config)) {
-        status = check_closed_form_time(&node, config, err);
+    /* Paths end at 0 and 1, and closed forms are made of them. */
+    if (status == FM_OK && is_closed_form(config) &&
+        (config->time_range[0] < 0.0 || config->time_range[1] > 1.0)) {
+        status = fm_json_fail(&range, err, FM_EFORMAT, "must be inside [0, 1] for %s",
+                              fm_architecture_name(config->architecture));
     }
     return status == FM_OK ? read_sample_range(&node, config, err) : status;
 }

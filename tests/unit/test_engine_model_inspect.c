@@ -1,0 +1,184 @@
+/* The report of a model folder. */
+#include "engine/fm.h"
+#include "tests/support/failing_memory.h"
+#include "tests/support/safetensors_image.h"
+#include "tests/support/temp_folder.h"
+#include "tests/unit/suites.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct text {
+    char bytes[32768];
+    size_t length;
+} text;
+
+static void append(void *context, const char *piece, size_t length)
+{
+    text *to = context;
+    ck_assert_uint_lt(to->length + length, sizeof to->bytes);
+    memcpy(to->bytes + to->length, piece, length);
+    to->length += length;
+    to->bytes[to->length] = '\0';
+}
+
+static bool inspect(const char *folder, text *ret)
+{
+    bool usable = false;
+    fm_error err = {0};
+    *ret = (text){.length = 0};
+    fm_status status = fm_model_inspect(folder, append, ret, &usable, &err);
+    ck_assert_msg(status == FM_OK, "%s", err.text);
+    ck_assert_int_eq(strstr(ret->bytes, usable ? "usable: yes\n" : "usable: no\n") != NULL, 1);
+    return usable;
+}
+
+static void expect_text(const text *found, const char *needle)
+{
+    ck_assert_msg(strstr(found->bytes, needle) != NULL, "expected \"%s\" in:\n%s", needle,
+                  found->bytes);
+}
+
+START_TEST(a_good_folder_is_reported_whole)
+{
+    static text found;
+    ck_assert(inspect("tests/golden/mlp-labels", &found));
+    expect_text(&found, "name          mlp-labels\n");
+    expect_text(&found, "architecture  mlp\n");
+    expect_text(&found, "shape         [2]\n");
+    expect_text(&found, "path          condot\n");
+    expect_text(&found, "labels        8, null 8: east, north-east, north,");
+    expect_text(&found, "digest        sha256:");
+    expect_text(&found, "\nmlp.layers.0.weight  F32    [128, 4]                       512  used\n");
+    expect_text(&found, "parameters    33922 in 8 tensors, 135688 bytes\n");
+    expect_text(&found, "8 used, 0 unused, 0 missing, 0 of a wrong shape\n");
+}
+END_TEST
+
+START_TEST(closed_forms_are_reported)
+{
+    static text found;
+    ck_assert(inspect("tests/golden/gaussian-mixture-2d", &found));
+    expect_text(&found, "components    3, classes with their own 0\n");
+    ck_assert(inspect("tests/golden/dataset-moons", &found));
+    expect_text(&found, "points        points.npy\n");
+    expect_text(&found, "sampled over [0, 0.999]\n");
+}
+END_TEST
+
+#define CONFIG                                                                                     \
+    "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"mlp\",\"activation\":"      \
+    "\"relu\"},\"flow\":{\"shape\":[2]}}"
+#define ENTRY(name, shape, offsets)                                                                \
+    "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+
+static void write_model(const temp_folder *folder, const char *config, const char *header,
+                        size_t payload_bytes)
+{
+    safetensors_image image = safetensors_image_make(header, NULL, payload_bytes);
+    temp_folder_write(folder, "model.safetensors", image.data, image.size_bytes);
+    safetensors_image_free(&image);
+    if (config != NULL) {
+        temp_folder_write_text(folder, "config.json", config);
+    }
+}
+
+START_TEST(unused_missing_and_misshapen_tensors_are_marked)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    write_model(&folder, CONFIG,
+                "{" ENTRY("module.net.0.weight", "[4,3]", "[0,48]") "," ENTRY(
+                    "module.net.2.weight", "[2,5]", "[48,88]") "," ENTRY("step\\u001b[2J", "[]",
+                                                                         "[88,92]") "}",
+                92);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "  used, in the file module.net.0.weight\n");
+    expect_text(&found, "  WRONG SHAPE, expected [2, 4], in the file module.net.2.weight\n");
+    expect_text(&found, "step?[2J"); /* no escape sequence reaches a terminal */
+    expect_text(&found, "  UNUSED\n");
+    expect_text(&found, "1 used, 1 unused, 0 missing, 1 of a wrong shape\n");
+    expect_text(&found, "error: ");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
+START_TEST(a_missing_tensor_is_marked)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    write_model(&folder,
+                "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"mlp\","
+                "\"activation\":\"relu\",\"layers\":[\"in\",\"out\"]},\"flow\":{\"shape\":[2]}}",
+                "{" ENTRY("in.weight", "[4,3]", "[0,48]") "}", 48);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "out.weight  -");
+    expect_text(&found, "MISSING, expected [2, 4]\n");
+    expect_text(&found, "1 used, 0 unused, 1 missing, 0 of a wrong shape\n");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
+START_TEST(a_folder_with_a_refused_configuration_shows_its_tensors)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    const char *header = "{" ENTRY("w", "[1]", "[0,4]") "}";
+    write_model(&folder, NULL, header, 4);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "w       F32    [1]");
+    expect_text(&found, "not checked\n");
+    expect_text(&found, "config.json: cannot open");
+    write_model(&folder,
+                "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"sit\"}}", header,
+                4);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "not checked\n");
+    expect_text(&found, "error: /network/architecture: \"sit\" is not supported by this release\n");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
+START_TEST(a_malformed_checkpoint_still_shows_the_configuration)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    write_model(&folder, CONFIG, "{\"w\":1}", 0);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "architecture  mlp\n");
+    expect_text(&found, "model.safetensors: tensor \"w\": expected an object, found an integer");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
+START_TEST(what_is_no_folder_is_not_found)
+{
+    static text found;
+    bool usable = false;
+    fm_error err = {0};
+    ck_assert_int_eq(fm_model_inspect("tests/golden/none", append, &found, &usable, &err),
+                     FM_ENOTFOUND);
+    ck_assert_int_eq(fm_model_inspect("tests/unit/run.c", append, &found, &usable, &err),
+                     FM_ENOTFOUND);
+    ck_assert_uint_eq(found.length, 0);
+}
+END_TEST
+
+Suite *suite_engine_model_inspect(void)
+{
+    Suite *suite = suite_create("engine/model_inspect");
+    TCase *tests = tcase_create("model_inspect");
+    tcase_add_test(tests, a_good_folder_is_reported_whole);
+    tcase_add_test(tests, closed_forms_are_reported);
+    tcase_add_test(tests, unused_missing_and_misshapen_tensors_are_marked);
+    tcase_add_test(tests, a_missing_tensor_is_marked);
+    tcase_add_test(tests, a_folder_with_a_refused_configuration_shows_its_tensors);
+    tcase_add_test(tests, a_malformed_checkpoint_still_shows_the_configuration);
+    tcase_add_test(tests, what_is_no_folder_is_not_found);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
