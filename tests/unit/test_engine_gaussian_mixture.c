@@ -289,6 +289,26 @@ START_TEST(labels_choose_classes_and_the_null_label_the_whole)
 }
 END_TEST
 
+START_TEST(weights_count_by_their_shares)
+{
+    double shares[3] = {0.5, 0.3, 0.2};
+    fm_model_config config = config_of("condot");
+    network_case it;
+    open_config(&it, &config);
+    config.gaussian_mixture.mixture.weights = shares;
+    network_case normalised;
+    open_config(&normalised, &config);
+    double u[2];
+    double log_density = 0;
+    double expected = 1;
+    eval_one(&it, (double[]){0.3, 0.2}, 0.8, 0, u, &log_density);
+    eval_one(&normalised, (double[]){0.3, 0.2}, 0.8, 0, u, &expected);
+    ck_assert_double_eq_tol(log_density, expected, 1e-14);
+    network_case_close(&normalised);
+    network_case_close(&it);
+}
+END_TEST
+
 /* Whatever flow.time says, the field around the network is the same canonical one. */
 START_TEST(time_direction_and_scale_are_undone)
 {
@@ -367,6 +387,7 @@ Suite *suite_engine_gaussian_mixture(void)
                         N_SCHEDULERS);
     tcase_add_test(tcase, points_that_are_not_finite_give_what_is_not_finite);
     tcase_add_test(tcase, labels_choose_classes_and_the_null_label_the_whole);
+    tcase_add_test(tcase, weights_count_by_their_shares);
     tcase_add_test(tcase, time_direction_and_scale_are_undone);
     tcase_add_test(tcase, a_failed_allocation_is_reported_and_leaks_nothing);
     suite_add_tcase(suite, tcase);

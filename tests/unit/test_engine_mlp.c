@@ -216,6 +216,9 @@ static const struct {
     {{{"net.0.weight", 2, {8, 3}}, {"net.a.0.weight", 2, {2, 8}}, {0}},
      false,
      {"net.0.weight", "net.a.0.weight", "/network/layers", ""}},
+    {{{"net.0.1.weight", 2, {8, 3}}, {"net.0.weight", 2, {2, 8}}, {0}},
+     false,
+     {"net.0.1.weight", "net.0.weight", "/network/layers", ""}},
     {{{"gain", 1, {8}}, {"net.weight", 2, {2, 3}}, {0}}, false, {"<stem>.<i>.weight", "2", "", ""}},
 };
 

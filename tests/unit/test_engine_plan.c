@@ -1,6 +1,7 @@
 /* engine/network/plan and lifetime: ops over shared memory, without allocation. */
 #include "engine/memory.h"
 #include "engine/network/lifetime.h"
+#include "engine/network/op.h"
 #include "engine/network/plan.h"
 #include "tests/support/network_case.h"
 #include "tests/unit/suites.h"
@@ -206,6 +207,35 @@ START_TEST(plans_compute_what_their_ops_say_in_both_orders_of_the_input)
 }
 END_TEST
 
+START_TEST(inputs_fill_their_padding_columns_with_zeros)
+{
+    fm_plan *plan = NULL;
+    fm_plan_value value = 0;
+    const fm_plan_input_spec input = {.dimension = DIMENSION};
+    tile_fill(&fixed_tile);
+    ck_assert_int_eq(fm_plan_new(MAX_ROWS, &plan, NULL), FM_OK);
+    ck_assert_int_eq(fm_plan_input(plan, &input, &value, NULL), FM_OK);
+    ck_assert_int_eq(fm_plan_require(plan, value, 7, MAX_ROWS, NULL), FM_OK);
+    fm_error err = {0};
+    ck_assert_int_eq(fm_plan_require(plan, value, 8, MAX_ROWS, &err), FM_EINTERNAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "rows of 8 floats"));
+    ck_assert_int_eq(fm_plan_finish(plan, NULL), FM_OK);
+    float *z = fm_alloc(fm_plan_scratch_bytes(plan));
+    memset(z, 0xff, fm_plan_scratch_bytes(plan));
+    fm_plan_run(plan, fixed_tile.rows, 2, z);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_float_eq(z[7 * i], (float)fixed_tile.x[i][0]);
+        ck_assert_float_eq(z[7 * i + DIMENSION], (float)fixed_tile.rows[i].t);
+        for (size_t j = DIMENSION + 1; j < 7; j++) {
+            ck_assert_float_eq(z[7 * i + j], 0);
+        }
+    }
+    ck_assert(isnan(z[14])); /* the next row is not its business */
+    fm_free(z);
+    fm_plan_free(plan);
+}
+END_TEST
+
 START_TEST(a_chain_needs_room_for_two_neighbouring_activations)
 {
     weights_fill(&fixed_weights);
@@ -346,6 +376,7 @@ Suite *suite_engine_plan(void)
     suite_add_tcase(suite, lifetimes);
     TCase *plans = tcase_create("plans");
     tcase_add_loop_test(plans, plans_compute_what_their_ops_say_in_both_orders_of_the_input, 0, 2);
+    tcase_add_test(plans, inputs_fill_their_padding_columns_with_zeros);
     tcase_add_test(plans, a_chain_needs_room_for_two_neighbouring_activations);
     tcase_add_test(plans, evaluation_allocates_nothing);
     tcase_add_test(plans, a_failed_allocation_while_building_is_reported_and_leaks_nothing);
