@@ -30,7 +30,7 @@ def main():
     network = VelocityMLP(dimension=2, hidden=256, depth=5)
     network, facts = train(network, data, steps=12_000, batch=1024)
     fields = config("A 4 x 4 checkerboard on [-4, 4]², flow matching", mlp(), [2],
-                    {"method": "midpoint", "steps": 50})
+                    {"method": "midpoint", "steps": 20})
     write_model(FOLDER, fields, network)
     print(write_readme(FOLDER, fields, network, data, facts,
                        {"share of samples on a filled square": on_board}, "checkerboard.py"))

@@ -61,7 +61,7 @@ def sample_with_torch(folder):
         for kind, request in requests(fields).items():
             x0 = torch.randn(request["num_samples"], *fields["flow"]["shape"])
             label = torch.tensor(request["labels"]) if "labels" in request else None
-            times, steps = [], N_POINTS - 1
+            times, steps = [], fields["defaults"]["solver"]["steps"] if kind == "npy" else N_POINTS - 1
             samples = integrate(network, x0, "midpoint", steps, label, times)
             if kind == "npy":
                 numpy.save(folder / f"{name}.npy", samples.numpy())

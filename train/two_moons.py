@@ -37,7 +37,7 @@ def distance_to_moons(x, _):
 def main():
     torch.manual_seed(1)
     network = VelocityMLP(dimension=2, hidden=192, depth=4)
-    network, facts = train(network, data, coupling=optimal_transport, steps=10_000, batch=512)
+    network, facts = train(network, data, coupling=optimal_transport, steps=8_000, batch=256)
     fields = config("Two moons, flow matching with minibatch optimal transport", mlp(), [2],
                     {"method": "midpoint", "steps": 10})
     write_model(FOLDER, fields, network)
