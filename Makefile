@@ -68,6 +68,7 @@ ALL_LIBS := $(LIBFMD) $(LIBFMP) $(LIBFMC) $(LIBFM)
 
 Q := $(if $(V),,@)
 .DEFAULT_GOAL := all
+.SECONDARY:
 .PHONY: all objects unit FORCE
 all: $(BIN)  ## build the daemon, build/velocityd
 
@@ -122,7 +123,7 @@ objects: $(call OBJ,$(ENGINE) $(PROTO) $(CONFIG) $(SERVER))
 
 # Sanitizers want one process; libcheck's time limits want one a test.
 UNIT_ENVIRONMENT := CK_VERBOSITY=normal $(if $(filter asan tsan,$(MODE)),CK_FORK=no) \
-    ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    UBSAN_OPTIONS=print_stacktrace=1 \
     TSAN_OPTIONS=suppressions=tests/tsan.supp:second_deadlock_stack=1
 unit: $(B)/unit  ## run the unit tests (SUITE=layer/module for one suite)
 	$(Q)$(UNIT_ENVIRONMENT) $(if $(SUITE),CK_RUN_SUITE='$(SUITE)') $(B)/unit
