@@ -5,27 +5,45 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CHUNK_BYTES ((size_t)3 * 4096)
-
 size_t fmp_base64_encoded_length(size_t length)
 {
     return BASE64_ENCODE_RAW_LENGTH(length);
 }
 
-void fmp_base64_write(fmp_buffer *buffer, const void *data, size_t length)
+void fmp_base64_init(fmp_base64 *base64)
+{
+    base64->n_pending = 0;
+}
+
+static void encode_pending(fmp_base64 *base64, fmp_buffer *buffer)
+{
+    size_t encoded = fmp_base64_encoded_length(base64->n_pending);
+    char *room = fmp_buffer_reserve(buffer, encoded);
+    if (room != NULL) {
+        base64_encode_raw(room, base64->n_pending, base64->pending);
+        fmp_buffer_commit(buffer, encoded);
+    }
+    base64->n_pending = 0;
+}
+
+void fmp_base64_write(fmp_base64 *base64, fmp_buffer *buffer, const void *data, size_t length)
 {
     const uint8_t *bytes = data;
     for (size_t done = 0; done < length;) {
-        size_t count = length - done < CHUNK_BYTES ? length - done : CHUNK_BYTES;
-        size_t encoded = fmp_base64_encoded_length(count);
-        char *room = fmp_buffer_reserve(buffer, encoded);
-        if (room == NULL) {
-            return;
-        }
-        base64_encode_raw(room, count, bytes + done);
-        fmp_buffer_commit(buffer, encoded);
+        size_t count = FMP_BASE64_PENDING_BYTES - base64->n_pending;
+        count = length - done < count ? length - done : count;
+        memcpy(base64->pending + base64->n_pending, bytes + done, count);
+        base64->n_pending += count;
         done += count;
+        if (base64->n_pending == FMP_BASE64_PENDING_BYTES) {
+            encode_pending(base64, buffer);
+        }
     }
+}
+
+void fmp_base64_finish(fmp_base64 *base64, fmp_buffer *buffer)
+{
+    encode_pending(base64, buffer);
 }
 
 /* The last quantum in full: its padding and that the bits it leaves over are zero. */

@@ -1,0 +1,108 @@
+/* The answer of a job, and what the answers of both tasks share. */
+#include "proto/response.h"
+
+#include "proto/json.h"
+#include "proto/response_rows.h"
+#include "proto/tensor.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+static void row_of_job(const void *context, size_t row, fm_row_result *ret)
+{
+    const fm_job *job = context;
+    fm_job_row(job, row, ret);
+}
+
+void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm_model_info *model,
+                        const char *id, const fm_job *job)
+{
+    fmp_rows rows = {.n_rows = fm_job_n_rows(job),
+                     .at = row_of_job,
+                     .context = job,
+                     .stats = fm_job_statistics(job)};
+    if (request->encoding == FMP_ENCODING_NPY) {
+        fmp_response_write_npy(buffer, request, model, &rows);
+    } else if (request->spec.task == FM_TASK_SAMPLE) {
+        fmp_response_write_sample(buffer, request, model, id, &rows);
+    } else {
+        fmp_response_write_velocity(buffer, request, model, id, &rows);
+    }
+}
+
+void fmp_response_write_dry_run(fmp_buffer *buffer, const fmp_request *request,
+                                const fm_model_info *model, size_t workers)
+{
+    assert(workers >= 1);
+    double evaluations =
+        ceil((double)request->spec.n_rows * fm_job_expected_evaluations(&request->spec));
+    bool guided = request->spec.guidance_scale != 0 && request->spec.guidance_scale != 1;
+    double seconds = evaluations * (guided ? 2 : 1) * model->evaluation_seconds / (double)workers;
+    fmp_json json = {.buffer = buffer};
+    fmp_json_open(&json, '{');
+    fmp_json_pair_number(&json, "evaluations", evaluations);
+    fmp_json_pair_number(&json, "estimated_ms", round(seconds * 1e6) / 1e3);
+    fmp_json_pair_unsigned(&json, "answer_bytes", fmp_request_answer_bytes(request, model));
+    fmp_json_close(&json, '}');
+}
+
+void fmp_response_write_head(fmp_json *json, const fm_model_info *model, const char *id)
+{
+    fmp_json_pair_text(json, "id", id);
+    fmp_json_pair_text(json, "model", model->name);
+    fmp_json_pair_text(json, "model_version", model->version);
+}
+
+void fmp_response_write_times(fmp_json *json, const fm_job_stats *stats)
+{
+    fmp_json_pair_number(json, "queue_ms", round(stats->queue_seconds * 1e6) / 1e3);
+    fmp_json_pair_number(json, "compute_ms", round(stats->compute_seconds * 1e6) / 1e3);
+}
+
+void fmp_response_write_statuses(fmp_json *json, const fmp_rows *rows)
+{
+    fmp_json_key(json, "status");
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < rows->n_rows; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        fmp_json_text(json, fm_row_status_name(row.status));
+    }
+    fmp_json_close(json, ']');
+}
+
+void fmp_response_write_states(fmp_json *json, const char *key, const fmp_request *request,
+                               const fm_model_info *model, const fmp_rows *rows,
+                               fmp_row_state *state)
+{
+    size_t shape[FMP_TENSOR_MAX_RANK] = {rows->n_rows};
+    memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
+    fmp_tensor tensor;
+    fmp_json_key(json, key);
+    fmp_tensor_begin(&tensor, json, request->encoding, "float32", model->rank + 1, shape);
+    fmp_tensor_open(&tensor);
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        fmp_tensor_floats(&tensor, state(&row), model->rank, model->shape);
+    }
+    fmp_tensor_close(&tensor);
+    fmp_tensor_end(&tensor);
+}
+
+void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
+                            const fm_model_info *model, const fmp_rows *rows)
+{
+    size_t shape[FM_MAX_RANK + 1] = {rows->n_rows};
+    memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
+    fmp_npy_write_header(buffer, model->rank + 1, shape);
+    bool is_sample = request->spec.task == FM_TASK_SAMPLE;
+    for (size_t i = 0; i < rows->n_rows && !buffer->failed; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        const float *state = is_sample ? row.x : row.velocity;
+        assert(state != NULL);
+        fmp_buffer_append(buffer, state, model->dimension * sizeof *state);
+    }
+}

@@ -1,0 +1,179 @@
+/* What the daemon has: models, methods, version. */
+#include "proto/json.h"
+#include "proto/response.h"
+
+static void write_labels(fmp_json *json, const fm_model_info *model)
+{
+    fmp_json_key(json, "labels");
+    if (!model->has_labels) {
+        fmp_json_null(json);
+        return;
+    }
+    fmp_json_open(json, '{');
+    fmp_json_pair_unsigned(json, "count", (uint64_t)model->label_count);
+    fmp_json_key(json, "null");
+    if (model->has_null_label) {
+        fmp_json_integer(json, model->null_label);
+    } else {
+        fmp_json_null(json);
+    }
+    fmp_json_key(json, "names");
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < model->n_label_names; i++) {
+        fmp_json_text(json, model->label_names[i]);
+    }
+    fmp_json_close(json, ']');
+    fmp_json_close(json, '}');
+}
+
+static void write_range(fmp_json *json, const char *key, const double range[2])
+{
+    fmp_json_key(json, key);
+    fmp_json_open(json, '[');
+    fmp_json_number(json, range[0]);
+    fmp_json_number(json, range[1]);
+    fmp_json_close(json, ']');
+}
+
+static void write_flow(fmp_json *json, const fm_model_info *model)
+{
+    fmp_json_pair_text(json, "space", model->space);
+    fmp_json_key(json, "shape");
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < model->rank; i++) {
+        fmp_json_unsigned(json, model->shape[i]);
+    }
+    fmp_json_close(json, ']');
+    fmp_json_key(json, "source");
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "type", "normal");
+    fmp_json_pair_number(json, "std", model->source_std);
+    fmp_json_close(json, '}');
+    fmp_json_key(json, "path");
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "scheduler", model->scheduler);
+    fmp_json_close(json, '}');
+    fmp_json_pair_text(json, "prediction", model->prediction);
+    fmp_json_key(json, "time");
+    fmp_json_open(json, '{');
+    write_range(json, "range", model->time_range);
+    write_range(json, "sample_range", model->sample_range);
+    fmp_json_close(json, '}');
+}
+
+static void write_supports(fmp_json *json, const fm_model_info *model)
+{
+    fmp_json_key(json, "supports");
+    fmp_json_open(json, '[');
+    fmp_json_text(json, "sample");
+    fmp_json_text(json, "velocity");
+    if (model->has_log_density) {
+        fmp_json_text(json, "log_density");
+    }
+    if (model->has_null_label) {
+        fmp_json_text(json, "guidance");
+    }
+    fmp_json_close(json, ']');
+}
+
+static void write_model(fmp_json *json, const fm_model_info *model)
+{
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "id", model->name);
+    fmp_json_pair_text(json, "object", "model");
+    fmp_json_pair_text(json, "version", model->version);
+    fmp_json_pair_text(json, "description", model->description);
+    fmp_json_pair_text(json, "license", model->license);
+    fmp_json_pair_text(json, "architecture", model->architecture);
+    write_flow(json, model);
+    write_labels(json, model);
+    fmp_json_key(json, "output");
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "kind", model->output_kind);
+    fmp_json_close(json, '}');
+    fmp_json_pair_raw(json, "defaults", model->defaults_json);
+    write_supports(json, model);
+    fmp_json_pair_unsigned(json, "parameter_count", model->parameter_count);
+    fmp_json_pair_unsigned(json, "memory_bytes", model->memory_bytes);
+    fmp_json_pair_text(json, "compute", model->compute);
+    fmp_json_pair_unsigned(json, "tile_rows", model->tile_rows);
+    fmp_json_pair_number(json, "evaluation_us", model->evaluation_seconds * 1e6);
+    fmp_json_pair_bool(json, "same_bytes", model->bits_promised);
+    fmp_json_close(json, '}');
+}
+
+void fmp_response_write_model(fmp_buffer *buffer, const fm_model_info *model)
+{
+    fmp_json json = {.buffer = buffer};
+    write_model(&json, model);
+}
+
+void fmp_response_write_models(fmp_buffer *buffer, const fm_model_info *const *models,
+                               size_t n_models)
+{
+    fmp_json json = {.buffer = buffer};
+    fmp_json_open(&json, '{');
+    fmp_json_pair_text(&json, "object", "list");
+    fmp_json_key(&json, "data");
+    fmp_json_open(&json, '[');
+    for (size_t i = 0; i < n_models; i++) {
+        write_model(&json, models[i]);
+    }
+    fmp_json_close(&json, ']');
+    fmp_json_close(&json, '}');
+}
+
+/* "euclidean sphere" as a list */
+static void write_words(fmp_json *json, const char *words)
+{
+    fmp_json_open(json, '[');
+    for (const char *at = words; *at != '\0';) {
+        const char *end = at;
+        while (*end != '\0' && *end != ' ') {
+            end++;
+        }
+        fmp_json_value(json);
+        fmp_buffer_format(json->buffer, "\"%.*s\"", (int)(end - at), at);
+        at = *end == ' ' ? end + 1 : end;
+    }
+    fmp_json_close(json, ']');
+}
+
+void fmp_response_write_solvers(fmp_buffer *buffer)
+{
+    fmp_json json = {.buffer = buffer};
+    fmp_json_open(&json, '{');
+    fmp_json_pair_text(&json, "object", "list");
+    fmp_json_key(&json, "data");
+    fmp_json_open(&json, '[');
+    for (size_t i = 0; i < fm_method_count(); i++) {
+        const fm_method_info *method = fm_method_describe(fm_method_at(i));
+        fmp_json_open(&json, '{');
+        fmp_json_pair_text(&json, "id", method->name);
+        fmp_json_pair_text(&json, "object", "solver");
+        fmp_json_pair_text(&json, "title", method->title);
+        fmp_json_pair_unsigned(&json, "order", method->order);
+        fmp_json_pair_number(&json, "evaluations_per_step", method->evaluations_per_step);
+        fmp_json_pair_bool(&json, "adaptive", method->adaptive);
+        fmp_json_pair_bool(&json, "stochastic", method->stochastic);
+        fmp_json_key(&json, "spaces");
+        write_words(&json, method->spaces);
+        fmp_json_close(&json, '}');
+    }
+    fmp_json_close(&json, ']');
+    fmp_json_close(&json, '}');
+}
+
+void fmp_response_write_version(fmp_buffer *buffer, const char *version)
+{
+    const fm_build_info *build = fm_build();
+    fmp_json json = {.buffer = buffer};
+    fmp_json_open(&json, '{');
+    fmp_json_pair_text(&json, "name", "velocityd");
+    fmp_json_pair_text(&json, "version", version);
+    fmp_json_pair_text(&json, "dense_provider", build->dense_provider);
+    fmp_json_pair_text(&json, "dense_version", build->dense_version);
+    fmp_json_pair_text(&json, "kernels", build->kernels);
+    fmp_json_pair_text(&json, "cpu", build->cpu);
+    fmp_json_close(&json, '}');
+}

@@ -1,0 +1,206 @@
+/* The answer of …/sample. */
+#include "proto/json.h"
+#include "proto/number.h"
+#include "proto/response_rows.h"
+#include "proto/tensor.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define LARGEST_PLAIN_SEED UINT64_C(9007199254740991) /* 2^53 - 1: every JSON reader keeps it */
+
+static bool is_adaptive(const fmp_request *request)
+{
+    return fm_method_describe(request->spec.solver.method)->adaptive;
+}
+
+static const float *state_of(const fm_row_result *row)
+{
+    return row->x;
+}
+
+static void write_seed(fmp_json *json, const fmp_request *request)
+{
+    fmp_json_key(json, "seed");
+    fmp_json_value(json);
+    bool quoted = request->seed_is_string || request->spec.seed > LARGEST_PLAIN_SEED;
+    fmp_buffer_format(json->buffer, quoted ? "\"%" PRIu64 "\"" : "%" PRIu64, request->spec.seed);
+}
+
+static void write_time_list(fmp_json *json, fmp_encoding encoding, const double *times, size_t n)
+{
+    fmp_tensor tensor;
+    fmp_tensor_begin(&tensor, json, encoding, "float64", 1, &n);
+    fmp_tensor_doubles(&tensor, times, n);
+    fmp_tensor_end(&tensor);
+}
+
+/* State k of a row; past the end of a row that stopped early, its last state again, so that every
+ * sample has as many states as there are times. */
+static const float *state_at(const fm_row_result *row, size_t k, size_t dimension)
+{
+    if (row->n_trajectory == 0) {
+        return row->x;
+    }
+    size_t last = row->n_trajectory - 1;
+    return row->trajectory + (k < last ? k : last) * dimension;
+}
+
+/* times: one list; x: [n_rows, n_times, …shape]. */
+static void write_common_times(fmp_json *json, const fmp_request *request,
+                               const fm_model_info *model, const fmp_rows *rows)
+{
+    const fm_job_spec *spec = &request->spec;
+    const double *times = spec->output_every_step ? spec->solver.grid : spec->output_times;
+    size_t n_times = spec->output_every_step ? spec->solver.n_grid : spec->n_output_times;
+    fmp_json_key(json, "times");
+    write_time_list(json, request->encoding, times, n_times);
+    size_t shape[FMP_TENSOR_MAX_RANK] = {rows->n_rows, n_times};
+    memcpy(shape + 2, model->shape, model->rank * sizeof *model->shape);
+    fmp_tensor tensor;
+    fmp_json_key(json, "x");
+    fmp_tensor_begin(&tensor, json, request->encoding, "float32", model->rank + 2, shape);
+    fmp_tensor_open(&tensor);
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        fmp_tensor_open(&tensor);
+        for (size_t k = 0; k < n_times; k++) {
+            const float *state = state_at(&row, k, model->dimension);
+            fmp_tensor_floats(&tensor, state, model->rank, model->shape);
+        }
+        fmp_tensor_close(&tensor);
+    }
+    fmp_tensor_close(&tensor);
+    fmp_tensor_end(&tensor);
+}
+
+/* Every sample has its own times; only in JSON. */
+static void write_own_times(fmp_json *json, const fm_model_info *model, const fmp_rows *rows)
+{
+    fmp_json_key(json, "times");
+    fmp_json_open(json, '[');
+    fm_row_result row;
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        rows->at(rows->context, i, &row);
+        fmp_json_value(json);
+        fmp_number_write_doubles(json->buffer, row.trajectory_times, 1, &row.n_trajectory);
+    }
+    fmp_json_close(json, ']');
+    fmp_json_key(json, "x");
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        rows->at(rows->context, i, &row);
+        size_t shape[FMP_TENSOR_MAX_RANK] = {row.n_trajectory};
+        memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
+        fmp_json_value(json);
+        fmp_number_write_floats(json->buffer, row.trajectory, model->rank + 1, shape);
+    }
+    fmp_json_close(json, ']');
+}
+
+static void write_trajectory(fmp_json *json, const fmp_request *request, const fm_model_info *model,
+                             const fmp_rows *rows)
+{
+    fmp_json_key(json, "trajectory");
+    fmp_json_open(json, '{');
+    if (request->spec.output_every_step && is_adaptive(request)) {
+        write_own_times(json, model, rows);
+    } else {
+        write_common_times(json, request, model, rows);
+    }
+    fmp_json_close(json, '}');
+}
+
+/* Every setting that had effect, given or by default. */
+static void write_solver(fmp_json *json, const fmp_request *request)
+{
+    const fm_solver *solver = &request->spec.solver;
+    fmp_json_key(json, "solver");
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "method", fm_method_describe(solver->method)->name);
+    if (is_adaptive(request)) {
+        fmp_json_pair_number(json, "rtol", solver->rtol);
+        fmp_json_pair_number(json, "atol", solver->atol);
+        if (solver->first_step > 0) {
+            fmp_json_pair_number(json, "first_step", solver->first_step);
+        }
+    } else if (request->grid_from_steps) {
+        fmp_json_pair_unsigned(json, "steps", request->n_steps);
+    }
+    fmp_json_pair_unsigned(json, "max_evaluations", solver->max_evaluations);
+    fmp_json_key(json, "time_grid");
+    write_time_list(json, request->encoding, solver->grid, solver->n_grid);
+    fmp_json_close(json, '}');
+}
+
+typedef uint64_t row_count(const fm_row_result *row);
+
+static uint64_t evaluations_of(const fm_row_result *row)
+{
+    return row->evaluations;
+}
+
+static uint64_t accepted_of(const fm_row_result *row)
+{
+    return row->accepted;
+}
+
+static uint64_t rejected_of(const fm_row_result *row)
+{
+    return row->rejected;
+}
+
+static void write_counts(fmp_json *json, const char *key, const fmp_rows *rows, row_count *count)
+{
+    fmp_json_key(json, key);
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        fmp_json_unsigned(json, count(&row));
+    }
+    fmp_json_close(json, ']');
+}
+
+static void write_stats(fmp_json *json, const fmp_rows *rows)
+{
+    fmp_json_key(json, "stats");
+    fmp_json_open(json, '{');
+    write_counts(json, "evaluations", rows, evaluations_of);
+    write_counts(json, "accepted", rows, accepted_of);
+    write_counts(json, "rejected", rows, rejected_of);
+    fmp_response_write_statuses(json, rows);
+    fmp_json_key(json, "t");
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        fmp_json_number(json, row.t);
+    }
+    fmp_json_close(json, ']');
+    fmp_response_write_times(json, &rows->stats);
+    fmp_json_close(json, '}');
+}
+
+void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
+                               const fm_model_info *model, const char *id, const fmp_rows *rows)
+{
+    fmp_json json = {.buffer = buffer};
+    fmp_json_open(&json, '{');
+    fmp_response_write_head(&json, model, id);
+    write_seed(&json, request);
+    fmp_response_write_states(&json, "samples", request, model, rows, state_of);
+    if (request->has_trajectory) {
+        write_trajectory(&json, request, model, rows);
+    }
+    write_solver(&json, request);
+    if (model->has_labels) {
+        fmp_json_key(&json, "guidance");
+        fmp_json_open(&json, '{');
+        fmp_json_pair_number(&json, "scale", request->spec.guidance_scale);
+        fmp_json_close(&json, '}');
+    }
+    write_stats(&json, rows);
+    fmp_json_close(&json, '}');
+}

@@ -1,0 +1,35 @@
+/* Tensors of an answer, piece by piece, as nested lists or as {"dtype", "shape", "data"}.
+ *
+ * The caller opens and closes the lists outside the pieces; in base64 those calls write nothing. */
+#ifndef FMP_TENSOR_H
+#define FMP_TENSOR_H
+
+#include "proto/base64.h"
+#include "proto/json.h"
+#include "proto/request.h"
+
+/* The leading dimensions of an answer beside those of a sample: samples and times. */
+#define FMP_TENSOR_MAX_RANK (FM_MAX_RANK + 2)
+
+typedef struct fmp_tensor {
+    fmp_json *json;
+    bool as_lists;
+    fmp_base64 base64;
+} fmp_tensor;
+
+/* Says what comes: "float32" or "float64" of a shape. One piece or more follow, then the end. */
+void fmp_tensor_begin(fmp_tensor *tensor, fmp_json *json, fmp_encoding encoding, const char *dtype,
+                      size_t rank, const size_t *shape);
+void fmp_tensor_open(fmp_tensor *tensor);
+void fmp_tensor_close(fmp_tensor *tensor);
+/* Pieces: finite numbers, row-major. */
+void fmp_tensor_floats(fmp_tensor *tensor, const float *values, size_t rank, const size_t *shape);
+void fmp_tensor_doubles(fmp_tensor *tensor, const double *values, size_t n);
+/* One number of a list that may be minus infinity: null in a list, the least float64 in base64. */
+void fmp_tensor_log(fmp_tensor *tensor, double value);
+void fmp_tensor_end(fmp_tensor *tensor);
+
+/* The header of a .npy file, version 1.0, of float32 in C order. */
+void fmp_npy_write_header(fmp_buffer *buffer, size_t rank, const size_t *shape);
+
+#endif
