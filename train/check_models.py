@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Checks every folder of models/: config and tensors match, and the weights are as good as their README
-says. Exits 1 and names what is wrong otherwise. `python3 train/check_models.py [NAME ...]`"""
+"""Checks the models that these scripts made: config and tensors match, and the samples are as good
+as the model's README says. Exits 1 and names what is wrong otherwise.
+
+    python3 train/check_models.py [NAME ...]
+"""
 
 import importlib
 import re
@@ -44,24 +47,28 @@ def check_mlp(folder, fields):
     n_layers = len(tensors) // 2
     for layer in range(n_layers):
         weight, bias = (tensors.pop(f"main.{2 * layer}.{kind}") for kind in ("weight", "bias"))
-        assert weight.shape[1] == width, f"main.{2 * layer}.weight takes {weight.shape[1]}, not {width}"
-        assert bias.shape == weight.shape[:1], f"main.{2 * layer}.bias has shape {list(bias.shape)}"
-        assert weight.isfinite().all() and bias.isfinite().all(), f"main.{2 * layer} is not finite"
+        stem = f"main.{2 * layer}"
+        assert weight.shape[1] == width, f"{stem}.weight takes {weight.shape[1]}, not {width}"
+        assert bias.shape == weight.shape[:1], f"{stem}.bias has shape {list(bias.shape)}"
+        assert weight.isfinite().all() and bias.isfinite().all(), f"{stem} is not finite"
         width = len(weight)
     assert not tensors, f"unexpected tensors {sorted(tensors)}"
     assert width == dimension, f"the last layer returns {width} values, not {dimension}"
 
 
 def check_quality(name, folder, fields, network):
-    """Samples again as the README's table did and compares with its bold row; returns (now, ratio)."""
+    """Samples again as the README's table did and compares the bold row; returns (now, ratio)."""
     data = importlib.import_module(SCRIPTS[name].removesuffix(".py")).data
-    solver, text = fields["defaults"]["solver"], (folder / "README.md").read_text(encoding="utf-8")
-    row = re.search(rf"\*\*{solver['method']}\*\* \| \*\*{solver['steps']}\*\* \| .*?\*\*([0-9.]+) ±", text)
+    solver = fields["defaults"]["solver"]
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    start = "| **{method}** | **{steps}** | ".format(**solver)
+    row = re.search(re.escape(start) + r".*?\*\*([0-9.]+) ±", text)
     assert row, "README.md has no bold row for the default solver"
     stated = float(row[1])
     now = quality.model_distances(network, data, solver).mean().item()
     ratio = now / quality.data_distances(data).mean().item()
-    assert abs(now - stated) <= TOLERANCE * stated + 5e-5, f"distance {now:.4f}, README says {stated}"
+    close = abs(now - stated) <= TOLERANCE * stated + 5e-5
+    assert close, f"distance {now:.4f}, README says {stated}"
     assert ratio <= MAX_RATIO, f"distance is {ratio:.2f} times that of data to data"
     return now, ratio
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A 4 x 4 checkerboard: sharp edges and empty squares, the hardest of the plane's usual data sets."""
+"""A 4 x 4 checkerboard: sharp edges and holes, the hardest of the plane's usual data sets."""
 
 import torch
 

@@ -38,8 +38,8 @@ def main():
     torch.manual_seed(3)
     network = VelocityMLP(dimension=2, hidden=192, depth=4, labels=len(NAMES))
     network, facts = train(network, data, steps=12_000, batch=1024, null_label=len(NAMES))
-    fields = config("Eight Gaussians on a circle, class-conditional flow matching", mlp("concat"), [2],
-                    {"method": "midpoint", "steps": 20}, NAMES)
+    fields = config("Eight Gaussians on a circle, class-conditional flow matching", mlp("concat"),
+                    [2], {"method": "midpoint", "steps": 20}, NAMES)
     write_model(FOLDER, fields, network)
     print(write_readme(FOLDER, fields, network, data, facts, {
         f"standard deviation around the own class's centre (true: {STD})": std_around_centre,

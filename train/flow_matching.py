@@ -84,8 +84,8 @@ def train(network, data, *, steps, batch, coupling=independent, null_label=None,
     """Trains the network in place; returns (the averaged network, facts about the run).
 
     data(n) returns (x1 [n, dimension], labels [n] or None). With a null_label, that share of labels
-    is replaced by it, so one network learns the flow of each class and of all of them, which is what
-    guidance needs. Sample with the exponential moving average of the weights: it removes the noise
+    is replaced by it, so one network learns the flow of each class and of all of them, as guidance
+    needs. Sample with the exponential moving average of the weights: it removes the noise
     of the last steps.
     """
     start = time.process_time()
@@ -117,17 +117,18 @@ def train(network, data, *, steps, batch, coupling=independent, null_label=None,
     return average, facts
 
 
-# Slopes k_i = v(x + h a_i k_(i-1), t + h c_i); x moves by h sum(b_i k_i). Evaluations per step: len(b).
+# k_i = v(x + h a_i k_(i-1), t + h c_i); x moves by h sum(b_i k_i). len(b) evaluations a step.
 METHODS = {
     "euler": {"a": [0], "c": [0], "b": [1]},
     "midpoint": {"a": [0, 1 / 2], "c": [0, 1 / 2], "b": [0, 1]},
-    "rk4": {"a": [0, 1 / 2, 1 / 2, 1], "c": [0, 1 / 2, 1 / 2, 1], "b": [1 / 6, 1 / 3, 1 / 3, 1 / 6]},
+    "rk4": {"a": [0, 1 / 2, 1 / 2, 1], "c": [0, 1 / 2, 1 / 2, 1],
+            "b": [1 / 6, 1 / 3, 1 / 3, 1 / 6]},
 }
 
 
 @torch.no_grad()
 def integrate(network, x, method, steps, label=None, times=None):
-    """Integrates dx/dt = network(x, t, label) from t = 0 to 1 in equal steps and returns x at t = 1.
+    """Integrates dx/dt = network(x, t, label) from t = 0 to 1 in equal steps; returns the last x.
 
     A list given as times is filled with (t, x) at every step's end, for pictures.
     """

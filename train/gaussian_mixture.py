@@ -16,7 +16,7 @@ NAMES = ["right", "left", "below"]
 
 
 def mixture():
-    """Each class has a narrow Gaussian outside and a wide one further in, at angles 30, 150, 270."""
+    """Each class has a narrow Gaussian outside and a wide one inside, at angles 30, 150, 270."""
     classes = []
     for degrees in (30, 150, 270):
         direction = [math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]
@@ -37,7 +37,8 @@ def main():
     fields = config("A mixture of six Gaussians in three overlapping classes, in closed form",
                     mixture(), [2], {"method": "midpoint", "steps": 20}, NAMES)
     write_model(FOLDER, fields)
-    print(write_readme(FOLDER, fields, GaussianMixture(mixture()), data, script="gaussian_mixture.py"))
+    print(write_readme(FOLDER, fields, GaussianMixture(mixture()), data,
+                       script="gaussian_mixture.py"))
 
 
 if __name__ == "__main__":

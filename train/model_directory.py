@@ -77,7 +77,7 @@ def config(description, network, shape, solver, labels=None):
 
 
 def mlp(label="none"):
-    """The `network` object of a VelocityMLP: [x, t] or [x, t, label] in, SiLU between the layers."""
+    """The `network` object of a VelocityMLP: [x, t] or [x, t, label] in, SiLU in between."""
     return {"architecture": "mlp", "activation": "silu", "time": "concat_last", "label": label}
 
 

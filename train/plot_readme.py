@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/images/samples.png: how noise flows to data in the shipped models, and what they sample.
+"""Draws docs/images/samples.png: how noise flows to data in the shipped models.
 
     python3 train/plot_readme.py --daemon build/velocityd   # samples with the daemon, then draws
     python3 train/plot_readme.py --from FOLDER              # draws from files made before
@@ -61,7 +61,9 @@ def sample_with_torch(folder):
         for kind, request in requests(fields).items():
             x0 = torch.randn(request["num_samples"], *fields["flow"]["shape"])
             label = torch.tensor(request["labels"]) if "labels" in request else None
-            times, steps = [], fields["defaults"]["solver"]["steps"] if kind == "npy" else N_POINTS - 1
+            times, steps = [], N_POINTS - 1
+            if kind == "npy":
+                steps = fields["defaults"]["solver"]["steps"]
             samples = integrate(network, x0, "midpoint", steps, label, times)
             if kind == "npy":
                 numpy.save(folder / f"{name}.npy", samples.numpy())
@@ -94,7 +96,7 @@ def panel(figure, grid, dimension, limit):
     if dimension == 3:
         axis = figure.add_subplot(grid, projection="3d", computed_zorder=False)
         axis.view_init(elev=12, azim=-72)
-        axis.set_box_aspect((1, 1, 1), zoom=1.55)
+        axis.set_box_aspect((1, 1, 1), zoom=1.4)
         axis.set_zlim(-limit, limit)
         axis.patch.set_alpha(0)
     else:

@@ -9,15 +9,16 @@ from flow_matching import METHODS, integrate
 N_SAMPLES = 10_000
 N_REPEATS = 5  # of the model against fresh data
 N_PAIRS = 20  # of fresh data against fresh data
-SOLVERS = [("euler", 10), ("euler", 50), ("euler", 100), ("midpoint", 5),
-           ("midpoint", 10), ("midpoint", 20), ("midpoint", 50), ("rk4", 5), ("rk4", 10), ("rk4", 20)]
+SOLVERS = [("euler", 10), ("euler", 50), ("euler", 100),
+           ("midpoint", 5), ("midpoint", 10), ("midpoint", 20), ("midpoint", 50),
+           ("rk4", 5), ("rk4", 10), ("rk4", 20)]
 
 
 def sliced_wasserstein(a, b, n_directions=200):
     """Sliced 2-Wasserstein distance of two equally large sets of points [n, dimension].
 
-    SW2^2 = mean over directions d of the mean over i of (sort(a d)_i - sort(b d)_i)^2. The directions
-    are the same in each call, so two distances differ by their points alone.
+    SW2^2 = mean over directions d and ranks i of (sort(a d)_i - sort(b d)_i)^2. The directions
+    are the same in each call, so distances differ by their points alone.
     """
     directions = torch.randn(a.shape[1], n_directions, generator=torch.Generator().manual_seed(0))
     directions /= directions.norm(dim=0)
@@ -73,7 +74,7 @@ def solver_table(network, data, default):
 
 
 def measure_table(measures, network, data, default):
-    """A data set's own measures (name: function of samples and labels), for the model and for data."""
+    """A data set's own measures, {name: function of samples and labels}, of model and data."""
     torch.manual_seed(300)
     samples, label, _ = draw(network, data, default)
     x1, label_1 = data(N_SAMPLES)
@@ -85,14 +86,19 @@ def measure_table(measures, network, data, default):
 
 def training_text(network, facts):
     if facts is None:
-        return "Nothing was trained: the velocity is computed in closed form from the numbers in `config.json`."
+        return ("Nothing was trained: the velocity is computed in closed form from the numbers in "
+                "`config.json`.")
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    pairs = {"independent": "Noise and data were paired independently.",
-             "optimal transport": "Each batch's noise and data were paired by exact optimal transport."}
-    return (f"{n_parameters:,} parameters; {facts['steps']:,} steps of Adam with {facts['batch']:,} "
-            f"samples each, about {max(1, round(facts['seconds'] / 60))} min of one core; the weights are the moving "
-            f"average. {pairs[facts['coupling']]} The flow-matching loss ended at {facts['loss']:.4f}: "
-            "that is mostly the variance of x1 − x0 given x_t, which no network can remove.")
+    minutes = max(1, round(facts["seconds"] / 60))
+    pairs = {
+        "independent": "Noise and data were paired independently.",
+        "optimal transport": "Each batch's noise and data were paired by exact optimal transport.",
+    }
+    return (f"{n_parameters:,} parameters; {facts['steps']:,} steps of Adam with "
+            f"{facts['batch']:,} samples each, about {minutes} min of one core; the weights are "
+            f"the moving average. {pairs[facts['coupling']]} The flow-matching loss ended at "
+            f"{facts['loss']:.4f}: that is mostly the variance of x1 − x0 given x_t, which no "
+            "network can remove.")
 
 
 def write_readme(folder, fields, network, data, facts=None, measures=None, script=None):
@@ -102,15 +108,16 @@ def write_readme(folder, fields, network, data, facts=None, measures=None, scrip
     parts = [f"# {name}", fields["description"] + ".", "```sh\n"
              f"build/velocityd sample models/{name} --num-samples 1000 --output samples.npy\n```"]
     if labels:
-        parts.append("Labels: " + ", ".join(labels["names"])
-                     + f"; without a label the null class ({labels['null']}) is sampled, which is all of them.")
+        parts.append(f"Labels: {', '.join(labels['names'])}; without a label the null class "
+                     f"({labels['null']}) is sampled, which is all of them.")
     parts += ["## Training", training_text(network, facts),
               f"`make models` retrains every model, `python3 train/make_all.py {name}` this one "
               f"(`train/{script}`).",
-              "## Quality", f"Sliced 2-Wasserstein distance of {N_SAMPLES:,} samples to as many fresh data "
-              f"points: mean and standard deviation over {N_REPEATS} draws ({N_PAIRS} for data to data), "
-              "integrated in float32 by PyTorch. At about 1.0 this measure cannot tell samples from data. "
-              "The default solver is in bold.",
+              "## Quality",
+              f"Sliced 2-Wasserstein distance of {N_SAMPLES:,} samples to as many fresh data "
+              f"points: mean and standard deviation over {N_REPEATS} draws ({N_PAIRS} for data to "
+              "data), integrated in float32 by PyTorch. At about 1.0 this measure cannot tell "
+              "samples from data. The default solver is in bold.",
               solver_table(network, data, solver)]
     if labels:
         values = model_distances(network, data, solver, labels["null"])

@@ -26,7 +26,7 @@ def data(n):
 
 
 def distance_to_sheet(x, _):
-    """Root mean square over the samples of the distance to the spiral, seen along the roll's axis."""
+    """Root mean square over the samples of the distance to the spiral, seen along its axis."""
     angle = torch.linspace(1.5 * math.pi, 4.5 * math.pi, 4000)
     spiral = sheet(angle, torch.zeros_like(angle))[:, [0, 2]]
     return torch.cdist(x[:, [0, 2]], spiral).amin(dim=1).square().mean().sqrt().item()
