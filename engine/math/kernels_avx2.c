@@ -1,4 +1,6 @@
 /* Kernels for x86-64-v3: eight lanes. Compiled with -march=x86-64-v3, see the Makefile. */
+#include "engine/math/kernels.h"
+
 #if defined(__x86_64__)
 #define LANES        8
 #define KERNELS      fm_kernels_avx2
