@@ -28,7 +28,6 @@ fmd_exchange *fmd_exchange_new(fmd_server *server, struct MHD_Connection *connec
     exchange->model = FMD_NO_MODEL;
     exchange->routing.route = FMD_ROUTE_NONE;
     memcpy(exchange->raw_target, target, length);
-    server->n_exchanges++;
     return exchange;
 }
 
@@ -136,6 +135,7 @@ enum MHD_Result fmd_exchange_begin(fmd_exchange *exchange, fmd_client *client, c
 {
     exchange->client = client;
     exchange->progress = FMD_READING;
+    exchange->server->n_exchanges++;
     snprintf(exchange->method, sizeof exchange->method, "%s", method);
     fmd_head_read(exchange->connection, &exchange->head);
     const char *id = exchange->head.request_id;
@@ -212,8 +212,10 @@ enum MHD_Result fmd_exchange_upload(fmd_exchange *exchange, const char *data, si
     }
     if (exchange->refused) {
         fmd_exchange_drop_body(exchange);
-        /* Swallowing has an end, too. */
-        return exchange->body_seen / 2 > limit ? MHD_NO : MHD_YES;
+        /* Swallowing has an end, too; in the middle of a body nothing can be answered. */
+        bool endless = exchange->body_seen / 2 > limit;
+        exchange->status = endless ? MHD_HTTP_CONTENT_TOO_LARGE : 0;
+        return endless ? MHD_NO : MHD_YES;
     }
     if (!body_reserve(exchange, length)) {
         refuse(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "there is no memory for the body now");
@@ -354,7 +356,6 @@ void fmd_exchange_complete(fmd_exchange *exchange, unsigned status)
 {
     fmd_server *server = exchange->server;
     assert(exchange->ticket == NULL);
-    assert(server->n_exchanges > 0);
     unsigned logged = exchange->status != 0 ? exchange->status : status;
     logged = logged == 0 ? CLIENT_CLOSED : logged;
     double seconds = fmd_exchange_seconds(exchange);
@@ -369,6 +370,9 @@ void fmd_exchange_complete(fmd_exchange *exchange, unsigned status)
                 FMD_NUMBER("ms", seconds * 1000));
     }
     fmd_exchange_drop_body(exchange);
-    server->n_exchanges--;
+    if (exchange->progress != FMD_BEGUN) {
+        assert(server->n_exchanges > 0);
+        server->n_exchanges--;
+    }
     free(exchange);
 }

@@ -45,7 +45,7 @@ typedef struct fmd_server {
 
     fmd_http **https; /* one a listener */
     size_t n_https;
-    size_t n_exchanges; /* requests begun and not completed */
+    size_t n_exchanges; /* requests whose head was read, not completed: what a drain waits for */
     size_t max_connections;
 
     fmd_ticket *tickets; /* list of jobs in the engine */

@@ -1,0 +1,125 @@
+"""Many connections, pipelining, limits, and a loop that neither hangs nor spins."""
+
+import concurrent.futures
+import json
+import time
+
+from daemon import SAMPLE, Daemon, eventually, main, post, read_all, read_answer
+
+GET = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_pipelined_requests_are_answered_in_order():
+    with Daemon() as daemon, daemon.connect() as client:
+        count = 30
+        client.sendall(b"".join(post(SAMPLE, {"seed": i}) + GET for i in range(count)))
+        client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        answers = read_all(client).split(b"HTTP/1.1 ")[1:]
+        assert len(answers) == 2 * count + 1
+        assert all(answer.startswith(b"200 ") for answer in answers)
+        seeds = [json.loads(a.split(b"\r\n\r\n")[1])["seed"] for a in answers[:2 * count:2]]
+        assert seeds == list(range(count))
+
+
+def test_a_suspended_answer_comes_without_other_traffic():
+    """A resumed connection is not looked at before the next event unless it is run."""
+    with Daemon() as daemon, daemon.connect() as client:
+        for _ in range(50):
+            started = time.monotonic()
+            client.sendall(post(SAMPLE, {"num_samples": 1}))
+            assert read_answer(client)[0] == 200
+            assert time.monotonic() - started < 5
+
+
+def test_many_connections_at_once():
+    with Daemon() as daemon:
+        def one(seed):
+            with daemon.connect() as client:
+                samples = []
+                for _ in range(3):
+                    client.sendall(post(SAMPLE, {"seed": seed, "num_samples": 1 + seed % 7}))
+                    status, _, body = read_answer(client)
+                    assert status == 200
+                    samples.append(json.loads(body)["samples"])
+                assert samples[0] == samples[1] == samples[2]
+                return samples[0]
+
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            together = list(pool.map(one, range(200)))
+        assert together == [one(seed) for seed in range(200)], "the same bytes alone and together"
+        assert daemon.metric("velocityd_connections_total") >= 400
+        eventually(lambda: daemon.metric("velocityd_connections") == 1, "all closed")
+
+
+def test_connections_over_the_limit_are_told_so():
+    with Daemon("--limits-connections", "3") as daemon:
+        held = [daemon.connect() for _ in range(3)]
+        for client in held:
+            client.sendall(GET)
+            assert read_answer(client)[0] == 200
+        with daemon.connect() as fourth:
+            fourth.sendall(GET)
+            data = read_all(fourth)
+            assert data.startswith(b"HTTP/1.1 503 ") and b":overloaded" in data, data
+        for client in held:
+            client.sendall(GET)
+            assert read_answer(client)[0] == 200, "those within the limit are served on"
+            client.close()
+        eventually(lambda: daemon.request("GET", "/version").status == 200, "places are free")
+        assert daemon.metric("velocityd_connections_refused_total") >= 1
+
+
+def test_accepting_goes_on_after_the_last_slot_was_used():
+    """Beyond the reserve clients wait to be accepted; the first slot that gets free accepts the next at
+    once, without other traffic."""
+    with Daemon("--limits-connections", "1") as daemon:
+        clients = [daemon.connect() for _ in range(100)]
+        time.sleep(0.2)
+        waiting = clients.pop()
+        waiting.sendall(GET)
+        for client in clients:
+            client.close()
+        started = time.monotonic()
+        assert read_answer(waiting)[0] in (200, 503)
+        assert time.monotonic() - started < 3, "accepting stalled"
+        waiting.close()
+        eventually(lambda: daemon.request("GET", "/version").status == 200, "served again", 3)
+
+
+def test_one_address_cannot_take_every_connection():
+    with Daemon("--limits-connections-per-address", "2") as daemon:
+        held = [daemon.connect() for _ in range(2)]
+        for client in held:
+            client.sendall(GET)
+            assert read_answer(client)[0] == 200
+        with daemon.connect() as third:
+            third.settimeout(3)
+            try:
+                third.sendall(GET)
+                assert read_all(third) == b""
+            except ConnectionError:
+                pass
+        held[0].close()
+        time.sleep(0.1)
+        eventually(lambda: daemon.request("GET", "/version").status == 200, "a place is free")
+
+
+def test_waiting_costs_no_cpu():
+    """Neither idle connections nor half a request nor a suspended one make the loop spin."""
+    with Daemon("--workers", "1") as daemon:
+        idle = [daemon.connect() for _ in range(20)]
+        for client in idle[:10]:
+            client.sendall(GET[:-2])
+        before = daemon.metric("process_cpu_seconds_total")
+        time.sleep(1)
+        used = daemon.metric("process_cpu_seconds_total") - before
+        assert used < 0.3, used
+        with daemon.start_endless():
+            before = daemon.metrics()
+            time.sleep(1)
+            after = daemon.metrics()
+            cpu = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
+            assert cpu < 1.5, f"one worker and an idle loop used {cpu:.2f} s in a second"
+
+
+main(globals())

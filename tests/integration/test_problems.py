@@ -1,0 +1,118 @@
+"""Errors are problem documents that say what is wrong."""
+
+import socket
+
+from daemon import SAMPLE, Daemon, main, post, read_all, read_answer
+
+
+def problem(answer, status):
+    assert answer.status == status, (answer.status, answer.body)
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == status and body["type"].startswith("urn:velocityd:problem:")
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["title"] and body["detail"]
+    return body
+
+
+def test_what_is_not_json_is_400():
+    with Daemon() as daemon:
+        for text in ["{", "nonsense", '{"seed": 1, "seed": 2}', '{"seed": 1e999}', "\xff", '{"a": "\\u0000"}']:
+            answer = daemon.request("POST", SAMPLE, text.encode("latin-1"),
+                                    {"Content-Type": "application/json"})
+            problem(answer, 400)
+
+
+def test_every_broken_rule_is_listed():
+    with Daemon() as daemon:
+        body = problem(daemon.sample({"num_samples": 0, "sedd": 1, "solver": {"steps": 0}}), 422)
+        pointers = {error["pointer"] for error in body["errors"]}
+        assert {"/num_samples", "/sedd", "/solver/steps"} <= pointers, pointers
+
+
+def test_media_types_are_checked():
+    with Daemon() as daemon:
+        problem(daemon.request("POST", SAMPLE, b"{}", {"Content-Type": "text/plain"}), 415)
+        problem(daemon.request("POST", SAMPLE, b"{}"), 415)
+        good = {"Content-Type": "Application/JSON; charset=utf-8"}
+        assert daemon.request("POST", SAMPLE, b"{}", good).status == 200
+        problem(daemon.sample({}, headers={"Accept": "text/html"}), 406)
+        problem(daemon.request("GET", "/v1/models", headers={"Accept": "image/png, text/*"}), 406)
+        for accept in ["*/*", "application/*", "text/html, application/json;q=0.1"]:
+            assert daemon.sample({}, headers={"Accept": accept}).status == 200, accept
+        problem(daemon.sample({}, headers={"Accept": "application/json;q=0"}), 406)
+        assert daemon.request("GET", "/health/live", headers={"Accept": "text/html"}).status == 200
+
+
+def test_npy_comes_by_accept():
+    with Daemon() as daemon:
+        answer = daemon.sample({"num_samples": 4}, headers={"Accept": "application/x-npy"})
+        assert answer.status == 200 and answer.headers["content-type"] == "application/x-npy"
+        assert answer.body.startswith(b"\x93NUMPY")
+        both = {"Accept": "application/x-npy;q=0.5, application/json"}
+        assert daemon.sample({}, headers=both).headers["content-type"] == "application/json"
+
+
+def test_a_refused_body_is_swallowed_and_the_connection_lives_on():
+    with Daemon() as daemon, daemon.kept_alive() as connection:
+        for _ in range(3):
+            answer = daemon.request("POST", "/nowhere", b"x" * 100000, connection=connection)
+            problem(answer, 404)
+        assert daemon.request("GET", "/version", connection=connection).status == 200
+        assert daemon.metric("velocityd_connections_total") == 2
+
+
+def test_a_body_over_the_limit_is_413_before_it_is_sent():
+    with Daemon("--limits-body-bytes", "10K") as daemon:
+        with daemon.connect() as client:
+            client.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                           b"Expect: 100-continue\r\nContent-Length: 10241\r\n\r\n" % SAMPLE.encode())
+            data = read_all(client)
+            assert data.startswith(b"HTTP/1.1 413 "), data
+            assert b"10240" in data
+        with daemon.connect() as client:
+            body = b'{"seed": 1' + b" " * (10240 - 11) + b"}"
+            client.sendall(post(SAMPLE, body))
+            assert read_answer(client)[0] == 200
+
+
+def test_a_chunked_body_is_read_to_the_limit():
+    def chunks(total):
+        text = b'{"seed": 1' + b" " * (total - 11) + b"}"
+        pieces = [text[i:i + 1000] for i in range(0, total, 1000)]
+        framed = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
+        return (b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n" % SAMPLE.encode()) + framed
+
+    with Daemon("--limits-body-bytes", "10K") as daemon:
+        with daemon.connect() as client:
+            for total, status in [(10240, 200), (10241, 413), (15000, 413), (100, 200)]:
+                client.sendall(chunks(total))
+                assert read_answer(client)[0] == status, total
+        with daemon.connect() as client:
+            try:
+                client.sendall(chunks(1000000))
+                client.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+            assert b" 200 " not in read_all(client)
+        assert daemon.metric("velocityd_queue_bytes") == 0
+
+
+def test_parser_limits_answer_by_themselves():
+    with Daemon("--limits-header-bytes", "4K") as daemon:
+        for request, statuses in [
+            (b"GET /version HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 8000 + b"\r\n\r\n", (431, 413)),
+            (b"GET /" + b"y" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", (414, 431)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (505, 400)),
+            (b"GET /version HTTP/1.1\r\n\r\n", (400,)),
+        ]:
+            with daemon.connect() as client:
+                client.sendall(request)
+                client.shutdown(socket.SHUT_WR)
+                data = read_all(client)
+                assert data and int(data.split(b" ")[1]) in statuses, data[:100]
+        assert daemon.request("GET", "/version").status == 200
+
+
+main(globals())

@@ -1,0 +1,93 @@
+"""What the daemon takes on is bounded: a full queue is 429, a full memory 503, what never fits 413, and a
+deadline 504, each with what a client needs to go on."""
+
+import time
+
+from daemon import ENDLESS, SAMPLE, Daemon, eventually, main, post, read_answer
+
+
+def test_a_full_queue_is_429_with_an_honest_retry_after():
+    with Daemon("--limits-queue-requests", "2") as daemon:
+        clients = [daemon.start_endless() for _ in range(2)]
+        answer = daemon.sample({})
+        body = answer.json()
+        assert answer.status == 429 and body["type"].endswith(":queue-full")
+        assert body["retry_after_ms"] >= 1
+        assert int(answer.headers["retry-after"]) == -(-body["retry_after_ms"] // 1000)
+        assert daemon.metric('velocityd_jobs_total{outcome="refused"}') == 1
+        assert daemon.request("GET", "/version").status == 200
+        clients[0].close()
+        eventually(lambda: daemon.sample({}).status == 200, "a place is free")
+        clients[1].close()
+
+
+def test_the_queue_is_bounded_in_predicted_seconds():
+    with Daemon("--limits-queue-seconds", "1s", "--workers", "1") as daemon:
+        client = daemon.start_endless()
+        predicted = daemon.metric("velocityd_queue_seconds")
+        assert predicted > 1, "alone, a request of any length is admitted"
+        answer = daemon.sample({"num_samples": 1})
+        assert answer.status == 429, answer.body
+        assert 1 <= answer.json()["retry_after_ms"] <= predicted * 1000
+        client.close()
+        eventually(lambda: daemon.sample({}).status == 200, "the work is gone")
+        assert daemon.metric("velocityd_queue_seconds") == 0
+
+
+def test_the_estimate_shrinks_as_work_is_done():
+    with Daemon("--limits-queue-requests", "1", "--workers", "1") as daemon:
+        with daemon.start_endless():
+            first = daemon.sample({}).json()["retry_after_ms"]
+            eventually(lambda: daemon.sample({}).json()["retry_after_ms"] < first, "it shrinks")
+
+
+def test_memory_is_bounded():
+    with Daemon("--limits-memory", "4M") as daemon:
+        answer = daemon.sample({"num_samples": 60000})
+        assert answer.status == 413 and "limits.memory" in answer.json()["detail"]
+        body = dict(ENDLESS, num_samples=4000)
+        client = daemon.connect()
+        client.sendall(post(SAMPLE, body))
+        eventually(lambda: daemon.metric("velocityd_queue_requests") == 1, "admitted")
+        used = daemon.metric("velocityd_queue_bytes")
+        assert 4000 * 2 * 8 < used < 4 << 20, used
+        refused = [daemon.connect() for _ in range(40)]
+        for other in refused:
+            other.sendall(post(SAMPLE, body))
+        eventually(lambda: daemon.metric('velocityd_jobs_total{outcome="refused"}') > 1, "refused")
+        answer = daemon.sample(body)
+        assert answer.status == 503 and answer.json()["type"].endswith(":out-of-memory")
+        assert int(answer.headers["retry-after"]) >= 1
+        for other in [client, *refused]:
+            other.close()
+        eventually(lambda: daemon.metric("velocityd_queue_bytes") == 0, "given back")
+        assert daemon.sample({}).status == 200
+
+
+def test_a_deadline_is_504_at_once_and_the_connection_lives_on():
+    with Daemon() as daemon, daemon.connect() as client:
+        started = time.monotonic()
+        client.sendall(post(SAMPLE, dict(ENDLESS, timeout_ms=300)))
+        status, head, body = read_answer(client)
+        assert status == 504 and b":deadline" in body, body
+        assert 0.29 < time.monotonic() - started < 3
+        assert "connection: close" not in head.lower()
+        eventually(lambda: daemon.metric("velocityd_rows_in_flight") == 0, "rows freed")
+        assert daemon.metric('velocityd_jobs_total{outcome="expired"}') == 1
+        client.sendall(post(SAMPLE, {"num_samples": 2}))
+        assert read_answer(client)[0] == 200
+
+
+def test_the_deadline_counts_from_arrival_and_is_bounded():
+    with Daemon("--limits-timeout", "300ms", "--limits-timeout-max", "1s") as daemon:
+        assert daemon.sample(ENDLESS).status == 504
+        assert daemon.sample({"timeout_ms": 1001}).status == 422
+        with daemon.connect() as client:
+            request = post(SAMPLE, {"num_samples": 1, "timeout_ms": 200})
+            client.sendall(request[:-1])
+            time.sleep(0.5)
+            client.sendall(request[-1:])
+            assert read_answer(client)[0] == 504
+
+
+main(globals())
