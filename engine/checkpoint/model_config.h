@@ -20,10 +20,10 @@ typedef enum fm_mlp_label { FM_MLP_LABEL_NONE, FM_MLP_LABEL_CONCAT } fm_mlp_labe
 
 typedef struct fm_mlp_config {
     fm_activation activation;
-    bool time_first;        /* concat_first: [t, label, x]; else [x, t, label] */
+    bool time_first; /* concat_first: [t, label, x]; else [x, t, label] */
     fm_mlp_label label;
-    size_t fourier_count;   /* 0: none; n: the input z enters as [sin z … sin nz, cos z … cos nz] */
-    char **layers;          /* [n_layers] tensor-name stems in order, or NULL: find them */
+    size_t fourier_count; /* 0: none; n: the input z enters as [sin z … sin nz, cos z … cos nz] */
+    char **layers;        /* [n_layers] tensor-name stems in order, or NULL: find them */
     size_t n_layers;
 } fm_mlp_config;
 

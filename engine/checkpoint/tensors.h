@@ -14,15 +14,15 @@ typedef enum fm_dtype {
 #undef FM_DTYPE
 } fm_dtype;
 
-const char *fm_dtype_name(fm_dtype dtype);        /* "F32" */
-size_t fm_dtype_size_bytes(fm_dtype dtype);       /* 4 */
+const char *fm_dtype_name(fm_dtype dtype);  /* "F32" */
+size_t fm_dtype_size_bytes(fm_dtype dtype); /* 4 */
 
 typedef struct fm_tensor {
     const char *name;
     fm_dtype dtype;
     size_t rank, shape[FM_MAX_RANK];
-    size_t count;      /* product of shape */
-    const void *data;  /* row-major, little-endian, possibly unaligned */
+    size_t count;     /* product of shape */
+    const void *data; /* row-major, little-endian, possibly unaligned */
     size_t size_bytes;
 } fm_tensor;
 

@@ -109,6 +109,7 @@ void fm_weights_free(fm_weights *weights)
     if (weights == NULL) {
         return;
     }
+    assert(weights->entries != NULL || weights->count == 0);
     for (size_t i = 0; i < weights->count; i++) {
         if (weights->entries[i].tensor == NULL) { /* a copied name */
             fm_free((void *)(uintptr_t)weights->entries[i].name);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SCHEMA  "\"schema\":\"velocityd.model/1\""
@@ -568,6 +569,23 @@ START_TEST(a_folder_may_be_given_as_a_dot)
 }
 END_TEST
 
+START_TEST(a_folder_may_end_in_two_dots)
+{
+    temp_folder folder;
+    temp_folder_make(&folder);
+    temp_folder_write_text(&folder, "config.json", MINIMAL);
+    ck_assert_int_eq(mkdir(temp_folder_file(&folder, "inner"), 0700), 0);
+    fm_model_config config;
+    fm_error err = {0};
+    fm_status status = fm_model_config_read(temp_folder_file(&folder, "inner/.."), &config, &err);
+    ck_assert_int_eq(rmdir(temp_folder_file(&folder, "inner")), 0);
+    ck_assert_msg(status == FM_OK, "%s", err.text);
+    ck_assert_str_eq(config.name, "model");
+    fm_model_config_done(&config);
+    temp_folder_remove(&folder);
+}
+END_TEST
+
 START_TEST(a_folder_without_configuration_is_not_found)
 {
     temp_folder folder;
@@ -629,6 +647,7 @@ Suite *suite_engine_model_config(void)
     tcase_add_test(tests, a_label_may_be_the_null_class);
     tcase_add_test(tests, a_folders_name_follows_the_pattern);
     tcase_add_test(tests, a_folder_may_be_given_as_a_dot);
+    tcase_add_test(tests, a_folder_may_end_in_two_dots);
     tcase_add_test(tests, a_folder_without_configuration_is_not_found);
     tcase_add_test(tests, every_failed_allocation_is_an_error_and_leaks_nothing);
     suite_add_tcase(suite, tests);
