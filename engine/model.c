@@ -1,11 +1,11 @@
 /* Opening a model folder: configuration, tensors, network, field, checks and measures. */
 #include "engine/model.h"
 
+#include "engine/checkpoint/file.h"
 #include "engine/math/dense.h"
 #include "engine/model_bits.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #define MAX_WORKERS 1024
@@ -20,56 +20,27 @@ static void model_free(fm_model *model)
     fm_free(model);
 }
 
-/* "folder/file" on the heap, or NULL. */
-static char *join(const char *folder, const char *file)
-{
-    size_t size = strlen(folder) + strlen(file) + 2;
-    char *path = fm_alloc(size);
-    if (path != NULL) {
-        (void)snprintf(path, size, "%s/%s", folder, file);
-    }
-    return path;
-}
-
-static bool needs_weights(const fm_model_config *config)
-{
-    return config->architecture == FM_ARCHITECTURE_MLP;
-}
-
 static fm_status open_weights(fm_model *model, fm_error *err)
 {
     const fm_model_config *config = &model->config;
-    char *path = join(config->folder, config->weights_file);
+    char *path = fm_file_path(config->folder, config->weights_file);
     if (path == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory to open %s", config->weights_file);
     }
     fm_status status = fm_tensors_open(path, &model->tensors, err);
     fm_free(path);
     if (status != FM_OK) {
-        return fm_fail_prefix(err, status, "%s", config->weights_file);
+        return status;
     }
     return fm_weights_new(model->tensors, config->weights_prefix, &model->weights, err);
-}
-
-static fm_status compute_version(fm_model *model, fm_error *err)
-{
-    const fm_model_config *config = &model->config;
-    const char *files[2] = {"config.json", NULL};
-    size_t n_files = 1;
-    if (needs_weights(config)) {
-        files[n_files++] = config->weights_file;
-    } else if (config->architecture == FM_ARCHITECTURE_DATASET) {
-        files[n_files++] = config->dataset.file;
-    }
-    return fm_digest_files(config->folder, files, n_files, model->version, err);
 }
 
 static fm_status build_network(fm_model *model, fm_error *err)
 {
     fm_status status =
         fm_network_new(&model->config, model->weights, &model->config.path, &model->network, err);
-    if (status == FM_OK && model->weights != NULL) {
-        status = fm_weights_finish(model->weights, err);
+    if (status == FM_OK) {
+        status = fm_digest_model(&model->config, model->tensors, model->version, err);
     }
     if (status != FM_OK) {
         return status;
@@ -111,7 +82,7 @@ static void fill_names(fm_model *model)
     info->scheduler = fm_path_type_name(config->path.type);
     info->prediction = "velocity";
     info->output_kind = config->output_kind;
-    info->compute = needs_weights(config) ? "float32" : "float64";
+    info->compute = fm_architecture_has_weights(config->architecture) ? "float32" : "float64";
     info->defaults_json = config->defaults_json;
     info->label_names = (const char *const *)config->label_names;
     info->n_label_names = config->n_label_names;
@@ -142,14 +113,11 @@ static void fill_info(fm_model *model)
 static fm_status open_stages(fm_model *model, const fm_model_options *options, fm_error *err)
 {
     fm_status status = FM_OK;
-    if (needs_weights(&model->config)) {
+    if (fm_architecture_has_weights(model->config.architecture)) {
         status = open_weights(model, err);
     }
     if (status == FM_OK) {
         status = build_network(model, err);
-    }
-    if (status == FM_OK) {
-        status = compute_version(model, err);
     }
     if (status == FM_OK) {
         status = fm_model_check_bits(model, options->cache_folder, &model->info.bits_promised, err);

@@ -11,9 +11,9 @@
 #include "engine/math/activation.h"
 
 typedef enum fm_architecture {
-    FM_ARCHITECTURE_MLP,
-    FM_ARCHITECTURE_GAUSSIAN_MIXTURE,
-    FM_ARCHITECTURE_DATASET,
+#define FM_ARCHITECTURE(id, name, has_weights, constructor) FM_ARCHITECTURE_##id,
+#include "engine/network/architecture.def"
+#undef FM_ARCHITECTURE
 } fm_architecture;
 
 typedef enum fm_mlp_label { FM_MLP_LABEL_NONE, FM_MLP_LABEL_CONCAT } fm_mlp_label;

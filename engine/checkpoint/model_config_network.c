@@ -8,19 +8,14 @@
 #define MAX_FOURIER_COUNT ((size_t)65536)
 
 static const fm_json_choice architectures[] = {
-    {"mlp", FM_ARCHITECTURE_MLP},
-    {"gaussian_mixture", FM_ARCHITECTURE_GAUSSIAN_MIXTURE},
-    {"dataset", FM_ARCHITECTURE_DATASET},
-    {"torchcfm.unet", FM_JSON_UNSUPPORTED},
-    {"meta.unet", FM_JSON_UNSUPPORTED},
-    {"sit", FM_JSON_UNSUPPORTED},
-    {"text_dit", FM_JSON_UNSUPPORTED},
-    {"minrf.dit", FM_JSON_UNSUPPORTED},
-    {"minrf.mmdit", FM_JSON_UNSUPPORTED},
-    {"sd3", FM_JSON_UNSUPPORTED},
-    {"flux", FM_JSON_UNSUPPORTED},
-    {"onnx", FM_JSON_UNSUPPORTED},
-    {0},
+#define FM_ARCHITECTURE(id, name, has_weights, constructor) {name, FM_ARCHITECTURE_##id},
+#include "engine/network/architecture.def"
+#undef FM_ARCHITECTURE
+    {"torchcfm.unet", FM_JSON_UNSUPPORTED}, {"meta.unet", FM_JSON_UNSUPPORTED},
+    {"sit", FM_JSON_UNSUPPORTED},           {"text_dit", FM_JSON_UNSUPPORTED},
+    {"minrf.dit", FM_JSON_UNSUPPORTED},     {"minrf.mmdit", FM_JSON_UNSUPPORTED},
+    {"sd3", FM_JSON_UNSUPPORTED},           {"flux", FM_JSON_UNSUPPORTED},
+    {"onnx", FM_JSON_UNSUPPORTED},          {0},
 };
 
 const char *fm_architecture_name(fm_architecture architecture)
@@ -35,7 +30,12 @@ const char *fm_architecture_name(fm_architecture architecture)
 
 bool fm_architecture_has_weights(fm_architecture architecture)
 {
-    return architecture == FM_ARCHITECTURE_MLP;
+    static const bool has_weights[] = {
+#define FM_ARCHITECTURE(id, name, has_weights, constructor) has_weights,
+#include "engine/network/architecture.def"
+#undef FM_ARCHITECTURE
+    };
+    return has_weights[architecture];
 }
 
 fm_status fm_model_config_read_architecture(const fm_json_node *root, fm_model_config *config,

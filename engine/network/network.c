@@ -8,33 +8,20 @@
 typedef fm_status (*constructor)(const fm_model_config *config, fm_weights *weights,
                                  const fm_path *path, fm_network **ret, fm_error *err);
 
-typedef struct architecture {
-    bool needs_weights;
-    constructor make;
-} architecture;
-
-static const architecture architectures[] = {
-#define FM_ARCHITECTURE(id, name, needs_weights, constructor)                                      \
-    [FM_ARCHITECTURE_##id] = {needs_weights, constructor},
+static const constructor constructors[] = {
+#define FM_ARCHITECTURE(id, name, has_weights, constructor) constructor,
 #include "engine/network/architecture.def"
 #undef FM_ARCHITECTURE
 };
 
-static const architecture *architecture_of(fm_architecture id)
-{
-    assert((size_t)id < sizeof architectures / sizeof architectures[0]);
-    return &architectures[id];
-}
-
 fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, const fm_path *path,
                          fm_network **ret, fm_error *err)
 {
-    const architecture *row = architecture_of(config->architecture);
-    assert(row->needs_weights == fm_architecture_has_weights(config->architecture));
-    assert(!row->needs_weights || weights != NULL);
+    bool has_weights = fm_architecture_has_weights(config->architecture);
+    assert(!has_weights || weights != NULL);
     fm_network *network = NULL;
-    fm_status status = row->make(config, weights, path, &network, err);
-    if (status == FM_OK && row->needs_weights) {
+    fm_status status = constructors[config->architecture](config, weights, path, &network, err);
+    if (status == FM_OK && has_weights) {
         status = fm_weights_finish(weights, err);
     }
     if (status != FM_OK) {
