@@ -159,29 +159,35 @@ typedef void (*tile_function)(const tile *t);
 
 /* [rows - 1]: tiles of one panel, of the narrow last panel, and of two panels for few rows, which
  * would not keep the multiply-adders busy with one. */
+/* clang-format off */
 #if LANES == 16
-TILE(1, 1, 2)
-TILE(2, 1, 2)
-TILE(3, 1, 2) TILE(4, 1, 2) TILE(5, 1, 2) TILE(6, 1, 2) TILE(7, 1, 2) TILE(8, 1, 2) TILE(1, 1, 1)
-    TILE(2, 1, 1) TILE(3, 1, 1) TILE(4, 1, 1) TILE(5, 1, 1) TILE(6, 1, 1) TILE(7, 1, 1)
-        TILE(8, 1, 1) TILE(1, 2, 2) TILE(2, 2, 2) TILE(3, 2, 2)
-            TILE(4, 2, 2) static const tile_function whole[TILE_ROWS] = {
-                tile_1_1_2, tile_2_1_2, tile_3_1_2, tile_4_1_2,
-                tile_5_1_2, tile_6_1_2, tile_7_1_2, tile_8_1_2};
+TILE(1, 1, 2) TILE(2, 1, 2) TILE(3, 1, 2) TILE(4, 1, 2)
+TILE(5, 1, 2) TILE(6, 1, 2) TILE(7, 1, 2) TILE(8, 1, 2)
+TILE(1, 1, 1) TILE(2, 1, 1) TILE(3, 1, 1) TILE(4, 1, 1)
+TILE(5, 1, 1) TILE(6, 1, 1) TILE(7, 1, 1) TILE(8, 1, 1)
+TILE(1, 2, 2) TILE(2, 2, 2) TILE(3, 2, 2) TILE(4, 2, 2)
+#elif LANES == 8
+TILE(1, 1, 2) TILE(2, 1, 2) TILE(3, 1, 2) TILE(4, 1, 2)
+TILE(5, 1, 2) TILE(6, 1, 2) TILE(1, 2, 2) TILE(2, 2, 2)
+TILE(3, 2, 2)
+#else
+TILE(1, 1, 4) TILE(2, 1, 4) TILE(1, 2, 4)
+#endif
+/* clang-format on */
+
+#if LANES == 16
+static const tile_function whole[TILE_ROWS] = {tile_1_1_2, tile_2_1_2, tile_3_1_2, tile_4_1_2,
+                                               tile_5_1_2, tile_6_1_2, tile_7_1_2, tile_8_1_2};
 static const tile_function narrow[TILE_ROWS] = {tile_1_1_1, tile_2_1_1, tile_3_1_1, tile_4_1_1,
                                                 tile_5_1_1, tile_6_1_1, tile_7_1_1, tile_8_1_1};
 static const tile_function pair[PAIR_ROWS] = {tile_1_2_2, tile_2_2_2, tile_3_2_2, tile_4_2_2};
 #elif LANES == 8
-TILE(1, 1, 2)
-TILE(2, 1, 2)
-TILE(3, 1, 2) TILE(4, 1, 2) TILE(5, 1, 2) TILE(6, 1, 2) TILE(1, 2, 2) TILE(2, 2, 2)
-    TILE(3, 2, 2) static const tile_function whole[TILE_ROWS] = {
-        tile_1_1_2, tile_2_1_2, tile_3_1_2, tile_4_1_2, tile_5_1_2, tile_6_1_2};
+static const tile_function whole[TILE_ROWS] = {tile_1_1_2, tile_2_1_2, tile_3_1_2,
+                                               tile_4_1_2, tile_5_1_2, tile_6_1_2};
 static const tile_function *const narrow = whole; /* columns are a multiple of the panel */
 static const tile_function pair[PAIR_ROWS] = {tile_1_2_2, tile_2_2_2, tile_3_2_2};
 #else
-TILE(1, 1, 4)
-TILE(2, 1, 4) TILE(1, 2, 4) static const tile_function whole[TILE_ROWS] = {tile_1_1_4, tile_2_1_4};
+static const tile_function whole[TILE_ROWS] = {tile_1_1_4, tile_2_1_4};
 static const tile_function *const narrow = whole;
 static const tile_function pair[PAIR_ROWS] = {tile_1_2_4};
 #endif
