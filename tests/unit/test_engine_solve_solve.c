@@ -127,16 +127,16 @@ START_TEST(outputs_at_grid_points_are_the_states_there_up_to_rounding_of_the_tim
     if (info(&plan)->adaptive) {
         return;
     }
-    double times[3] = {nextafter(0.2, 0), nextafter(0.45, 1), 0.8};
+    double times[4] = {nextafter(0.2, 0), nextafter(0.45, 1), 0.8, nextafter(1, 0)};
     plan.output_times = times;
-    plan.n_output_times = 3;
+    plan.n_output_times = 4;
     trajectory run, every;
     trajectory_run(&run, &plan, velocity_mixture, NULL, start);
     plan.n_output_times = 0;
     plan.output_every_step = true;
     trajectory_run(&every, &plan, velocity_mixture, NULL, start);
     ck_assert_uint_eq(every.n_outputs, 5);
-    ck_assert_mem_eq(run.outputs, every.outputs + 2, 6 * sizeof(double));
+    ck_assert_mem_eq(run.outputs, every.outputs + 2, 8 * sizeof(double));
     ck_assert_uint_eq(run.report.evaluations, every.report.evaluations);
     trajectory_done(&run);
     trajectory_done(&every);
@@ -435,6 +435,82 @@ START_TEST(element_has_the_same_bits_in_every_place_and_dimension)
 }
 END_TEST
 
+typedef struct watch {
+    size_t n;
+    double t[64], slope;
+} watch;
+
+/* A constant slope, or waves far too fast where the slope is 0; notes the first times asked for. */
+static void velocity_watched(void *context, double t, const double *x, double *v)
+{
+    watch *seen = context;
+    (void)x;
+    if (seen->n < 64) {
+        seen->t[seen->n++] = t;
+    }
+    v[0] = v[1] = seen->slope != 0 ? seen->slope : 1e9 * cos(1e4 * t);
+}
+
+START_TEST(probe_of_the_first_step_goes_a_hundredth_of_state_over_slope)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    if (!info(&plan)->adaptive) {
+        return;
+    }
+    const double x0[2] = {1, 1};
+    watch seen = {.slope = 2};
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_watched, &seen, x0);
+    ck_assert_double_eq(seen.t[0], 0);
+    ck_assert_double_eq_tol(seen.t[1], 0.005, 1e-15);
+    trajectory_done(&run);
+}
+END_TEST
+
+START_TEST(probe_stays_within_the_span_where_the_field_is_slow)
+{
+    for (int backward = 0; backward < 2; backward++) {
+        fm_solve_plan plan = plan_method(_i, backward);
+        const double x0[2] = {1e4, 1e4};
+        watch seen = {.slope = 0.1};
+        trajectory run;
+        trajectory_run(&run, &plan, velocity_watched, &seen, x0);
+        ck_assert_double_ge(run.earliest, 0);
+        ck_assert_double_le(run.latest, 1);
+        ck_assert_double_eq_tol(run.end[0], backward ? 1e4 - 0.1 : 1e4 + 0.1, 1e-9);
+        trajectory_done(&run);
+    }
+}
+END_TEST
+
+START_TEST(step_with_a_huge_error_is_tried_again_at_a_fifth)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    if (!info(&plan)->adaptive) {
+        return;
+    }
+    plan.solver.first_step = 0.9;
+    plan.solver.max_evaluations = 40;
+    watch seen = {.slope = 0};
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_watched, &seen, start);
+    size_t cost = (size_t)info(&plan)->evaluations_per_step;
+    ck_assert_double_eq_tol(seen.t[1 + cost] / seen.t[1], 0.2, 1e-12);
+    trajectory_done(&run);
+}
+END_TEST
+
+START_TEST(first_step_below_the_rounding_of_t_still_moves)
+{
+    fm_solve_plan plan = plan_method(_i, true);
+    plan.solver.first_step = 1e-300;
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_mixture, NULL, start);
+    ck_assert_int_eq(run.report.status, FM_ROW_OK);
+    trajectory_done(&run);
+}
+END_TEST
+
 static bool refuse_memory(void *context, size_t size_bytes)
 {
     (void)size_bytes;
@@ -597,6 +673,11 @@ Suite *suite_engine_solve_solve(void)
     tcase_add_loop_test(methods, non_finite_start_asks_for_nothing, 0, count);
     tcase_add_loop_test(methods, resting_point_stays_with_either_tolerance_zero, 0, count);
     tcase_add_loop_test(methods, element_has_the_same_bits_in_every_place_and_dimension, 0, count);
+    tcase_add_loop_test(methods, probe_of_the_first_step_goes_a_hundredth_of_state_over_slope, 0,
+                        count);
+    tcase_add_loop_test(methods, probe_stays_within_the_span_where_the_field_is_slow, 0, count);
+    tcase_add_loop_test(methods, step_with_a_huge_error_is_tried_again_at_a_fifth, 0, count);
+    tcase_add_loop_test(methods, first_step_below_the_rounding_of_t_still_moves, 0, count);
     tcase_add_loop_test(methods, memory_is_reusable_and_nothing_is_allocated_inside, 0, count);
     suite_add_tcase(suite, methods);
     TCase *rules = tcase_create("rules");
