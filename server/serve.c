@@ -1,5 +1,6 @@
 #include "server/serve.h"
 
+#include "server/cache_folder.h"
 #include "server/http.h"
 #include "server/lifecycle.h"
 #include "server/log.h"
@@ -7,6 +8,7 @@
 #include "server/server.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -150,9 +152,9 @@ fail_engine:
 static fm_status open_and_run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd_on_loop)
 {
     const fmc_options *options = server->options;
-    const char *cache = options->engine.cache_folder;
-    fm_model_options model = {.workers = server->workers,
-                              .cache_folder = cache[0] == '\0' ? NULL : cache};
+    char cache[PATH_MAX];
+    bool has_cache = fmd_cache_folder(options->engine.cache_folder, cache, sizeof cache);
+    fm_model_options model = {.workers = server->workers, .cache_folder = has_cache ? cache : NULL};
     /* Sockets first: an address in use is found out before the models are read. */
     fm_status status = open_listeners(server, err);
     if (status == FM_OK) {
