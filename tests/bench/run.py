@@ -53,7 +53,8 @@ def json_lines(command):
         note(f"  {os.path.basename(command[-1])}: {failure}")
         return []
     if done.returncode != 0:
-        note(f"  {' '.join(command[:2])} failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        note(f"  {os.path.basename(command[1])} failed: {next((line for line in lines if 'Error' in line), lines[-1])}")
         return []
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
