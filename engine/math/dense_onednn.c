@@ -1,9 +1,9 @@
 /* The oneDNN provider: packed matmul primitives, one per row class.
  *
- * oneDNN promises nothing about bits at different row counts. Its brgemm kernels keep one order of sums
- * at all of them, its gemm fallback (short inputs, CPUs without AVX-512) does not; so a shape is taken
- * only when every class runs on brgemm and all classes give one row the same bytes. That is a function
- * of the shape, the library and the CPU type. */
+ * oneDNN promises nothing about bits at different row counts. Its brgemm kernels were seen to keep one
+ * order of sums at all of them; its gemm fallback (seen wherever a size is no multiple of 16) is not
+ * relied on. So a shape is taken only when every class runs on brgemm and all classes give one row the
+ * same bytes: a function of the shape, the library and the CPU type. */
 #include "engine/math/dense_common.h"
 #include "engine/math/openmp.h"
 #include "engine/memory.h"

@@ -173,7 +173,6 @@ TILE(3, 2, 2)
 #else
 TILE(1, 1, 4) TILE(2, 1, 4) TILE(1, 2, 4)
 #endif
-/* clang-format on */
 
 #if LANES == 16
 static const tile_function whole[TILE_ROWS] = {tile_1_1_2, tile_2_1_2, tile_3_1_2, tile_4_1_2,
@@ -191,6 +190,7 @@ static const tile_function whole[TILE_ROWS] = {tile_1_1_4, tile_2_1_4};
 static const tile_function *const narrow = whole;
 static const tile_function pair[PAIR_ROWS] = {tile_1_2_4};
 #endif
+/* clang-format on */
 
 /* The columns [first, first + width) of a block of rows, in tiles of about equal height. */
 static void column_run(const fm_matmul *job, size_t block, size_t rows, size_t first, size_t width)
