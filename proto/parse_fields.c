@@ -113,13 +113,14 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, json_t *valu
     return false;
 }
 
-static bool is_inert(const fmp_field *field, json_t *value)
+static bool is_inert(fmp_parse *parse, const fmp_field *field, json_t *value)
 {
     if (field->inert == NULL) {
         return false;
     }
     json_t *inert = json_loads(field->inert, JSON_DECODE_ANY, NULL);
-    bool equal = inert != NULL && json_equal(inert, value) != 0;
+    parse->out_of_memory = parse->out_of_memory || inert == NULL;
+    bool equal = json_equal(inert, value) != 0;
     json_decref(inert);
     return equal;
 }
@@ -158,7 +159,7 @@ static void read_field(field_reader *reader, fmp_field_id id, json_t *value)
     const fmp_field *field = fmp_field_at(id);
     const fmp_limits *limits = reader->parse->limits;
     if (field->later) {
-        if (!is_inert(field, value)) {
+        if (!is_inert(reader->parse, field, value)) {
             fmp_parse_fail(reader->parse, id, "is not supported by this release");
         }
         return;

@@ -41,16 +41,24 @@ void *fmp_parse_alloc(fmp_parse *parse, size_t count, size_t element_bytes)
     return memory;
 }
 
+/* jansson says nothing at all where its own memory ran out before it looked at the text. Where it runs
+ * out within, it calls that bad syntax, and so do we, unknowing. */
+static bool lacked_memory(const json_error_t *error)
+{
+    enum json_error_code code = json_error_code(error);
+    return code == json_error_out_of_memory || code == json_error_unknown;
+}
+
 /* The body as JSON. An empty one is NULL without a problem where that may be. */
 static bool load_body(fmp_parse *parse, const char *body, size_t length)
 {
     if (length == 0 && parse->route == FMP_API_SAMPLE) {
         return true;
     }
-    json_error_t error;
+    json_error_t error = {0}; /* jansson leaves the code alone where it has no text */
     parse->body = json_loadb(body, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (parse->body == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory) {
+        if (lacked_memory(&error)) {
             parse->out_of_memory = true;
         } else {
             fmp_problem_set(parse->problem, FMP_PROBLEM_MALFORMED,
@@ -66,22 +74,25 @@ static bool load_body(fmp_parse *parse, const char *body, size_t length)
     return true;
 }
 
-/* The model's defaults: part of the model, so anything wrong with their JSON is our fault. */
+/* The model's defaults. They were checked when it was loaded, so all that can go wrong later is memory,
+ * which jansson does not always call by its name. */
 static bool load_defaults(fmp_parse *parse)
 {
-    json_error_t error;
+    json_error_t error = {0};
     const char *text = parse->model->defaults_json;
     if (text == NULL) {
         return true;
     }
     parse->defaults = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (parse->defaults == NULL && json_error_code(&error) == json_error_out_of_memory) {
-        parse->out_of_memory = true;
-    } else if (!json_is_object(parse->defaults)) {
-        fmp_problem_set(parse->problem, FMP_PROBLEM_INTERNAL,
-                        "the model's defaults are not a JSON object");
+    if (json_is_object(parse->defaults)) {
+        return true;
     }
-    return json_is_object(parse->defaults);
+    if (parse->defaults_only && !lacked_memory(&error)) {
+        fmp_parse_fail_at(parse, "", "must be a JSON object");
+    } else {
+        parse->out_of_memory = true;
+    }
+    return false;
 }
 
 /* x0 or x, and the count of rows where nothing else says it. */

@@ -635,6 +635,43 @@ START_TEST(bad_defaults_are_named_under_defaults)
 }
 END_TEST
 
+/* ---- Memory ---- */
+
+static size_t allocations_left;
+
+static void *failing_malloc(size_t size)
+{
+    return allocations_left > 0 ? (allocations_left--, malloc(size)) : NULL;
+}
+
+START_TEST(any_json_allocation_may_fail_and_nothing_leaks)
+{
+    fmp_request request;
+    fmp_problem problem;
+    bool parsed = false;
+    json_malloc_t old_malloc;
+    json_free_t old_free;
+    json_get_alloc_funcs(&old_malloc, &old_free);
+    for (size_t k = 0; !parsed; k++) {
+        ck_assert_uint_lt(k, 1000);
+        allocations_left = k;
+        json_set_alloc_funcs(failing_malloc, free);
+        parsed = parse(proto_case_labelled, FMP_API_SAMPLE,
+                       "{\"labels\": [1, \"two\", null], \"solver\": {\"atol\": 1e-3}, "
+                       "\"stream\": false, \"seed\": \"12\"}",
+                       &request, &problem);
+        json_set_alloc_funcs(old_malloc, old_free);
+        if (!parsed) {
+            /* jansson calls a token that it has no memory for bad syntax. */
+            ck_assert_msg(problem.kind == FMP_PROBLEM_OUT_OF_MEMORY ||
+                              (k > 0 && problem.kind == FMP_PROBLEM_MALFORMED),
+                          "allocation %zu: %s", k, problem.detail);
+        }
+    }
+    fmp_request_done(&request);
+}
+END_TEST
+
 static void add_parsing(Suite *suite)
 {
     TCase *tcase = tcase_create("parse");
@@ -673,6 +710,7 @@ Suite *suite_proto_request(void)
     tcase = tcase_create("defaults");
     tcase_add_test(tcase, good_defaults_pass_even_where_a_request_needs_more);
     tcase_add_test(tcase, bad_defaults_are_named_under_defaults);
+    tcase_add_test(tcase, any_json_allocation_may_fail_and_nothing_leaks);
     suite_add_tcase(suite, tcase);
     return suite;
 }

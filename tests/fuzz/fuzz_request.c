@@ -1,0 +1,92 @@
+/* Any bytes as the body of any request of any model: parsed or refused, never worse, and what is parsed
+ * keeps the promises that the engine and the answers rely on. */
+#include "proto/request.h"
+#include "tests/support/proto_case.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool promise)
+{
+    if (!promise) {
+        abort();
+    }
+}
+
+static void check_problem(const fmp_problem *problem)
+{
+    fmp_buffer buffer;
+    fmp_buffer_init(&buffer, 1 << 20);
+    fmp_problem_write(&buffer, problem, "fuzz");
+    require(!buffer.failed && problem->detail[0] != '\0');
+    require(problem->kind != FMP_PROBLEM_INTERNAL);
+    fmp_buffer_done(&buffer);
+}
+
+static void check_times(const double *times, size_t n, double first, double last)
+{
+    for (size_t i = 0; i < n; i++) {
+        require(times[i] >= first && times[i] <= last && (i == 0 || times[i] > times[i - 1]));
+    }
+}
+
+static void check_sample(const fmp_request *request, const fm_model_info *model)
+{
+    const fm_job_spec *spec = &request->spec;
+    const fm_solver *solver = &spec->solver;
+    require(solver->method != NULL && solver->n_grid >= 2 && solver->max_evaluations >= 1);
+    check_times(solver->grid, solver->n_grid, model->sample_range[0], model->sample_range[1]);
+    check_times(spec->output_times, spec->n_output_times, solver->grid[0],
+                solver->grid[solver->n_grid - 1]);
+    require(spec->x != NULL || solver->grid[0] == model->sample_range[0]);
+}
+
+static void check_request(const fmp_request *request, const fm_model_info *model,
+                          const fmp_limits *limits)
+{
+    const fm_job_spec *spec = &request->spec;
+    require(spec->n_rows >= 1 && spec->n_rows <= limits->max_samples);
+    require(isfinite(spec->guidance_scale));
+    require(request->timeout_ms >= 1 && request->timeout_ms <= limits->max_timeout_ms);
+    for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
+        require(spec->labels[i] >= 0 && spec->labels[i] <= model->label_count);
+    }
+    for (size_t i = 0; spec->x != NULL && i < spec->n_rows * model->dimension; i++) {
+        require(isfinite((float)spec->x[i]));
+    }
+    if (spec->task == FM_TASK_SAMPLE) {
+        check_sample(request, model);
+    } else {
+        require(spec->x != NULL && spec->t != NULL && spec->fields != 0);
+    }
+    require(fmp_request_answer_bytes(request, model) <= limits->max_answer_bytes);
+}
+
+/* The first byte chooses model and route, the rest is the body. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    const fm_model_info models[] = {proto_case_plain(), proto_case_labelled(),
+                                    proto_case_without_null()};
+    fmp_limits limits = proto_case_limits();
+    const fm_model_info *model = &models[data[0] % 3];
+    const char *body = (const char *)data + 1;
+    fmp_request request;
+    fmp_problem problem;
+    bool parsed =
+        (data[0] & 0x40) != 0 /* upper-case letters and `: sample */
+            ? fmp_request_parse_sample(body, size - 1, model, &limits, 1, &request, &problem)
+            : fmp_request_parse_velocity(body, size - 1, model, &limits, &request, &problem);
+    if (parsed) {
+        check_request(&request, model, &limits);
+        fmp_request_done(&request);
+    } else {
+        check_problem(&problem);
+    }
+    return 0;
+}
