@@ -29,6 +29,14 @@ static bool has_control(const char *text)
     return false;
 }
 
+/* RFC 9110, 5.6.2: a name with a blank before its colon is none, and hides a header from one of two. */
+static bool is_token(const char *text)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "!#$%&'*+-.^_`|~";
+    return text[0] != '\0' && text[strspn(text, allowed)] == '\0';
+}
+
 static void keep_first(const char **slot, const char *value)
 {
     *slot = *slot == NULL ? value : *slot;
@@ -37,7 +45,7 @@ static void keep_first(const char **slot, const char *value)
 void fmd_head_add(fmd_head *head, const char *name, const char *value)
 {
     value = value == NULL ? "" : value;
-    head->bad_value = head->bad_value || has_control(name) || has_control(value);
+    head->bad_value = head->bad_value || !is_token(name) || has_control(value);
     if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
         head->n_hosts++;
     } else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
@@ -93,7 +101,7 @@ const char *fmd_head_fault(const fmd_head *head, const char *method, const char 
         return "unknown method";
     }
     if (head->bad_value) {
-        return "a header holds a control character";
+        return "a header has a name or a value that is none";
     }
     if (head->n_hosts > 1 || (is_1_1 && head->n_hosts == 0)) {
         return "exactly one Host header is needed";

@@ -1,0 +1,111 @@
+/* Admission: what is taken on, what is refused, and the promise of Retry-After. */
+#include "server/admission.h"
+#include "tests/unit/suites.h"
+
+#include <stdlib.h>
+
+static fmd_admission fresh(void)
+{
+    return (fmd_admission){.max_requests = 3, .max_seconds = 10, .max_bytes = 1000};
+}
+
+static fmd_verdict take(fmd_admission *admission, double seconds, uint64_t bytes, uint64_t *retry)
+{
+    return fmd_admission_take(admission, &(fmd_cost){seconds, bytes}, admission->seconds, retry);
+}
+
+START_TEST(requests_are_counted_up_and_down)
+{
+    fmd_admission admission = fresh();
+    uint64_t retry = 0;
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(take(&admission, 1, 100, &retry), FMD_ADMITTED);
+    }
+    ck_assert_int_eq(take(&admission, 1, 100, &retry), FMD_QUEUE_FULL);
+    ck_assert_uint_eq(retry, 1000); /* three seconds of work in three requests */
+    fmd_admission_release(&admission, &(fmd_cost){1, 100});
+    ck_assert_int_eq(take(&admission, 1, 100, &retry), FMD_ADMITTED);
+    ck_assert_uint_eq(admission.bytes, 300);
+}
+END_TEST
+
+START_TEST(time_is_bounded_and_retry_after_is_the_excess)
+{
+    fmd_admission admission = fresh();
+    uint64_t retry = 0;
+    ck_assert_int_eq(take(&admission, 9, 1, &retry), FMD_ADMITTED);
+    ck_assert_int_eq(take(&admission, 3.5, 1, &retry), FMD_QUEUE_FULL);
+    ck_assert_uint_eq(retry, 2500);
+    /* With four seconds of the nine done it fits. */
+    ck_assert_int_eq(fmd_admission_take(&admission, &(fmd_cost){3.5, 1}, 5, &retry), FMD_ADMITTED);
+}
+END_TEST
+
+START_TEST(a_request_over_every_bound_of_time_is_admitted_alone)
+{
+    fmd_admission admission = fresh();
+    uint64_t retry = 0;
+    ck_assert_int_eq(take(&admission, 1000, 1, &retry), FMD_ADMITTED);
+    ck_assert_int_eq(take(&admission, 1000, 1, &retry), FMD_QUEUE_FULL);
+    ck_assert_uint_eq(retry, 1000000); /* when the first is done, not later */
+}
+END_TEST
+
+START_TEST(memory_that_never_fits_is_told_from_memory_that_will)
+{
+    fmd_admission admission = fresh();
+    uint64_t retry = 0;
+    ck_assert_int_eq(take(&admission, 1, 1001, &retry), FMD_TOO_LARGE);
+    ck_assert_int_eq(take(&admission, 1, UINT64_MAX, &retry), FMD_TOO_LARGE);
+    ck_assert_int_eq(take(&admission, 1, 600, &retry), FMD_ADMITTED);
+    ck_assert_int_eq(take(&admission, 1, 600, &retry), FMD_MEMORY_FULL);
+    ck_assert_uint_ge(retry, 1);
+    ck_assert(!fmd_admission_take_bytes(&admission, 401));
+    ck_assert(fmd_admission_take_bytes(&admission, 400));
+    ck_assert(!fmd_admission_take_bytes(&admission, UINT64_MAX));
+    fmd_admission_release_bytes(&admission, 400);
+    ck_assert_uint_eq(admission.bytes, 600);
+}
+END_TEST
+
+START_TEST(random_takes_and_releases_end_at_nothing)
+{
+    fmd_admission admission = {.max_requests = 50, .max_seconds = 100, .max_bytes = 100000};
+    fmd_cost held[50];
+    size_t n_held = 0;
+    unsigned state = 1;
+    for (int i = 0; i < 10000; i++) {
+        state = state * 1103515245 + 12345;
+        fmd_cost cost = {(state >> 8) % 1000 / 77.0, (state >> 4) % 5000};
+        uint64_t retry = 0;
+        if (state % 3 != 0) {
+            if (fmd_admission_take(&admission, &cost, admission.seconds, &retry) == FMD_ADMITTED) {
+                held[n_held++] = cost;
+            }
+        } else if (n_held > 0) {
+            fmd_admission_release(&admission, &held[--n_held]);
+        }
+        ck_assert_uint_eq(admission.requests, n_held);
+        ck_assert_uint_le(admission.bytes, admission.max_bytes);
+        ck_assert_double_ge(admission.seconds, 0);
+    }
+    while (n_held > 0) {
+        fmd_admission_release(&admission, &held[--n_held]);
+    }
+    ck_assert_uint_eq(admission.bytes, 0);
+    ck_assert_double_eq(admission.seconds, 0);
+}
+END_TEST
+
+Suite *suite_server_admission(void)
+{
+    Suite *suite = suite_create("server/admission");
+    TCase *tests = tcase_create("bounds");
+    tcase_add_test(tests, requests_are_counted_up_and_down);
+    tcase_add_test(tests, time_is_bounded_and_retry_after_is_the_excess);
+    tcase_add_test(tests, a_request_over_every_bound_of_time_is_admitted_alone);
+    tcase_add_test(tests, memory_that_never_fits_is_told_from_memory_that_will);
+    tcase_add_test(tests, random_takes_and_releases_end_at_nothing);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
