@@ -264,7 +264,7 @@ static void check_answer_size(fmp_parse *parse)
 /* Everything allocated ends here but the request. True: no rule is broken. */
 static bool finish(fmp_parse *parse, bool loaded)
 {
-    bool broken = !loaded || parse->problem->n_errors > 0 || parse->problem->detail[0] != '\0';
+    bool broken = !loaded || parse->problem->detail[0] != '\0';
     if (!broken && !parse->out_of_memory && !parse->defaults_only) {
         check_answer_size(parse);
         broken = parse->problem->detail[0] != '\0';
