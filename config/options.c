@@ -347,7 +347,7 @@ fm_status fmc_options_load(fmc_options *options, int argc, char *const *argv,
                            char *const *environment, const fmc_switch *switches, size_t n_switches,
                            fm_error *err)
 {
-    flag_table table;
+    flag_table table = {.names = {""}};
     flag_table_fill(&table, switches, n_switches);
     const char *config = environment_find(environment, CONFIG_VARIABLE);
     fm_status status = scan_flags(options, argc, argv, &table, switches, false, &config, err);

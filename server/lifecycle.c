@@ -87,7 +87,7 @@ fm_status fmd_lifecycle_start(fmd_server *server, fm_error *err)
     server->terminate.data = server->interrupt.data = server;
     server->drain_timer.data = server->drain_check.data = server;
     /* A client that goes away is an error of the write, not the end of the daemon. */
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     if (uv_signal_start(&server->terminate, on_signal, SIGTERM) != 0 ||
         uv_signal_start(&server->interrupt, on_signal, SIGINT) != 0) {
         fmd_lifecycle_close(server);

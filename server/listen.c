@@ -96,7 +96,7 @@ static fm_status open_unix(fmd_listeners *listeners, const fmc_address *address,
 
 static void name_bound(fmd_listener *listener)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof bound;
     char host[NI_MAXHOST], port[NI_MAXSERV];
     if (getsockname(listener->fd, (struct sockaddr *)&bound, &length) != 0 ||

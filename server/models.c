@@ -47,13 +47,15 @@ static void names_done(names *found)
 static fm_status names_add(names *found, const char *name, fm_error *err)
 {
     char **items = realloc(found->items, (found->count + 1) * sizeof *items);
-    char *copy = strdup(name);
-    found->items = items == NULL ? found->items : items;
-    if (items == NULL || copy == NULL) {
-        free(copy);
+    if (items == NULL) {
         return fm_fail(err, FM_ENOMEM, "out of memory");
     }
-    items[found->count++] = copy;
+    found->items = items;
+    items[found->count] = strdup(name);
+    if (items[found->count] == NULL) {
+        return fm_fail(err, FM_ENOMEM, "out of memory");
+    }
+    found->count++;
     return FM_OK;
 }
 

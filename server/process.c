@@ -20,7 +20,7 @@ double fmd_process_resident_bytes(void)
     if (got == NULL) {
         return 0;
     }
-    strtod(text, &rest); /* total size; the second number is what is resident, in pages */
+    (void)strtod(text, &rest); /* total size; the second number is what is resident, in pages */
     return strtod(rest, NULL) * (double)sysconf(_SC_PAGESIZE);
 }
 
