@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PROBLEM_BYTES     (64 * 1024)
+#define RETRY_AFTER_MS    1000 /* of a 503 that nothing better is known of */
 #define BODY_FIRST_BYTES  4096
 #define PROBLEM_MEDIATYPE "application/problem+json"
 
@@ -302,12 +303,15 @@ enum MHD_Result fmd_exchange_answer(fmd_exchange *exchange, const fmd_answer *an
     return result;
 }
 
-enum MHD_Result fmd_exchange_problem(fmd_exchange *exchange, const fmp_problem *problem)
+enum MHD_Result fmd_exchange_problem(fmd_exchange *exchange, fmp_problem *problem)
 {
+    int status = fmp_problem_status(problem);
+    if (status == MHD_HTTP_SERVICE_UNAVAILABLE && problem->retry_after_ms == 0) {
+        problem->retry_after_ms = RETRY_AFTER_MS;
+    }
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, PROBLEM_BYTES);
     fmp_problem_write(&buffer, problem, exchange->id);
-    int status = fmp_problem_status(problem);
     fmd_answer answer = {
         .status = (unsigned)status,
         .content_type = PROBLEM_MEDIATYPE,
@@ -330,9 +334,6 @@ enum MHD_Result fmd_exchange_fail(fmd_exchange *exchange, fmp_problem_kind kind,
     va_end(arguments);
     fmp_problem problem = {.n_errors = 0};
     fmp_problem_set(&problem, kind, "%s", detail);
-    if (fmp_problem_status(&problem) == MHD_HTTP_SERVICE_UNAVAILABLE) {
-        problem.retry_after_ms = 1000;
-    }
     return fmd_exchange_problem(exchange, &problem);
 }
 

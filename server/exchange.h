@@ -81,8 +81,8 @@ void fmd_exchange_complete(fmd_exchange *exchange, unsigned status) FM_REQUIRES(
 /* Queues the answer; the data is freed in any case. MHD_NO cuts the connection. */
 enum MHD_Result fmd_exchange_answer(fmd_exchange *exchange, const fmd_answer *answer)
     FM_REQUIRES(fmd_on_loop);
-/* The same of a problem document; what the buffer failed to hold becomes 503. */
-enum MHD_Result fmd_exchange_problem(fmd_exchange *exchange, const fmp_problem *problem)
+/* The same of a problem document; every 503 gets a Retry-After. */
+enum MHD_Result fmd_exchange_problem(fmd_exchange *exchange, fmp_problem *problem)
     FM_REQUIRES(fmd_on_loop);
 enum MHD_Result fmd_exchange_fail(fmd_exchange *exchange, fmp_problem_kind kind, const char *format,
                                   ...) FM_PRINTF(3, 4) FM_REQUIRES(fmd_on_loop);
