@@ -29,7 +29,8 @@ case "${1:-serve}" in
 serve | -*) ;;
 *) exec "$BINARY" "$@" ;;
 esac
-"$BINARY" "$@" 2>serve.log &
+: >serve.log # of an earlier command
+"$BINARY" "$@" 2>>serve.log &
 until grep -qE '(info |"event":")ready' serve.log; do
     kill -0 $! 2>/dev/null || { cat serve.log >&2; exit 1; }
     sleep 0.02
