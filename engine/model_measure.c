@@ -6,9 +6,12 @@
 #include "engine/math/rng.h"
 #include "engine/model.h"
 
+#include <math.h>
+
 /* What a call costs beside the network: picking, giving back, a contended lock. */
 #define CALL_SECONDS      3e-6
 #define FIRST_TILE        8
+#define MAX_SIZES         16
 #define TOLERANCE         1.04
 #define REPEATS           3
 #define LONG_CALL_SECONDS 4e-3 /* no larger tiles once a call takes this long */
@@ -35,26 +38,24 @@ static double time_call(const fm_measurement *bench, size_t n_rows)
     return best;
 }
 
-/* Row seconds of the doubled sizes up to the capacity; returns the tile chosen. */
+/* Tries the doubled sizes up to the capacity; returns the tile chosen. */
 static size_t choose_tile(const fm_measurement *bench, size_t capacity, double *ret_row_seconds)
 {
-    size_t sizes[16];
-    double row_seconds[16];
-    size_t count = 0;
-    double best = 0;
+    size_t sizes[MAX_SIZES] = {0};
+    double row_seconds[MAX_SIZES] = {0};
+    double best = HUGE_VAL;
+    size_t count = 0, chosen = 0;
+    bool short_call = true;
     size_t size = capacity < FIRST_TILE ? capacity : FIRST_TILE;
-    for (; size <= capacity && count < 16; size *= 2) {
+    for (; size <= capacity && count < MAX_SIZES && short_call; size *= 2) {
         double seconds = time_call(bench, size);
         sizes[count] = size;
         row_seconds[count] = (seconds + CALL_SECONDS) / (double)size;
-        best = count == 0 || row_seconds[count] < best ? row_seconds[count] : best;
+        best = fmin(best, row_seconds[count]);
         count++;
-        if (seconds > LONG_CALL_SECONDS) {
-            break;
-        }
+        short_call = seconds <= LONG_CALL_SECONDS;
     }
-    size_t chosen = 0;
-    while (row_seconds[chosen] > best * TOLERANCE) {
+    while (chosen + 1 < count && row_seconds[chosen] > best * TOLERANCE) {
         chosen++;
     }
     *ret_row_seconds = row_seconds[chosen];

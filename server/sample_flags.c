@@ -20,7 +20,7 @@ enum { FLAG_REQUEST = FMP_FIELD_COUNT, FLAG_OUTPUT, FLAG_WORKERS, FLAG_HELP, FLA
 static void flag_name(const char *pointer, char ret[NAME_MAX_BYTES])
 {
     size_t i = 0;
-    for (pointer++; pointer[i] != '\0' && i < NAME_MAX_BYTES - 1; i++) {
+    for (pointer++; i < NAME_MAX_BYTES - 1 && pointer[i] != '\0'; i++) {
         ret[i] = pointer[i] == '/' || pointer[i] == '_' ? '-' : pointer[i];
     }
     ret[i] = '\0';

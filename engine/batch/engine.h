@@ -31,8 +31,8 @@ struct fm_engine {
     size_t n_started;
 };
 
-/* A worker thread's life. */
-void *fm_worker_run(void *worker);
+/* A worker thread's life; context is its fm_worker. */
+void *fm_worker_run(void *context);
 
 /* Takes what the job offers out of the batch and counts it as cancelled; rows in a call follow when
  * they return. */

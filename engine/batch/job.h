@@ -84,8 +84,8 @@ FM_MUST_USE fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error
 
 /* ---- one row; the caller owns it for the moment. Thread: the worker that has it. ---- */
 
-/* fm_solve_output of every job: keeps a state at an asked time, or of an accepted step. */
-void fm_row_keep_output(void *row, size_t index, double t, const double *x);
+/* fm_solve_output of every job (context: the fm_row): keeps a state at an asked time, or of an accepted step. */
+void fm_row_keep_output(void *context, size_t index, double t, const double *x);
 /* Draws or copies the start and asks for the first velocity. */
 void fm_row_start(fm_row *row);
 /* The velocity has been written to want.v: advance. Sets `ended`, or the next want. */

@@ -14,8 +14,8 @@
 unsigned fm_lane_class_of(double row_evaluations)
 {
     unsigned size_class = 0;
-    for (double limit = 4; limit < row_evaluations && size_class < FM_LANE_CLASSES - 1;
-         limit *= 4) {
+    while (row_evaluations > 4 && size_class < FM_LANE_CLASSES - 1) {
+        row_evaluations /= 4;
         size_class++;
     }
     return size_class;

@@ -35,7 +35,7 @@ typedef struct fm_lane_class {
 } fm_lane_class;
 
 struct fm_lane {
-    const fm_model *model; /* set when the model is opened */
+    const fm_model *model;    /* set when the model is opened */
     fm_lane *previous, *next; /* active lanes of the engine */
     bool active;
     size_t n_offered; /* rows on offer */

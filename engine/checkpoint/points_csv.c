@@ -57,10 +57,11 @@ static fm_status read_number(csv_reader *reader, const char *begin, const char *
     size_t length = (size_t)(end - begin);
     char *stopped = NULL;
     double value = 0.0;
-    if (length > 0 && strspn(begin, "+-.0123456789eE") >= length) {
+    bool plain = length > 0 && strspn(begin, "+-.0123456789eE") >= length;
+    if (plain) {
         value = strtod_l(begin, &stopped, reader->c_locale);
     }
-    if (stopped != end) {
+    if (!plain || stopped != end) {
         return fm_fail(err, FM_EFORMAT, "line %zu: expected a number, found \"%.*s\"", reader->line,
                        (int)(length < 24 ? length : 24), begin);
     }

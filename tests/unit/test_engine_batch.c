@@ -44,14 +44,14 @@ static void close_models(void)
 
 /* ---- random requests ---- */
 
-typedef struct request {
+typedef struct random_request {
     fm_job_spec spec;
     double grid[MAX_STEPS + 1];
     double times[3];
     int32_t labels[MAX_ROWS];
     size_t which; /* model */
     float *alone; /* [n_rows][dimension] */
-} request;
+} random_request;
 
 static unsigned next_random(unsigned *state)
 {
@@ -59,7 +59,7 @@ static unsigned next_random(unsigned *state)
     return *state >> 8;
 }
 
-static void make_request(request *request, unsigned *state)
+static void make_request(random_request *request, unsigned *state)
 {
     memset(request, 0, sizeof *request);
     request->which = next_random(state) % N_MODELS;
@@ -91,7 +91,7 @@ static void make_request(request *request, unsigned *state)
     request->spec.n_output_times = next_random(state) % 2 == 0 ? 3 : 0;
 }
 
-static fm_job *submit(request *request)
+static fm_job *submit(random_request *request)
 {
     fm_error err;
     fm_job *job = NULL;
@@ -105,13 +105,13 @@ static fm_job *submit(request *request)
 }
 
 /* Samples, then trajectories, as one array. */
-static size_t result_count(const request *request)
+static size_t result_count(const random_request *request)
 {
     size_t dimension = models[request->which]->config.dimension;
     return request->spec.n_rows * dimension * (1 + request->spec.n_output_times);
 }
 
-static float *copy_results(const request *request, const fm_job *job)
+static float *copy_results(const random_request *request, const fm_job *job)
 {
     size_t dimension = models[request->which]->config.dimension;
     size_t n = request->spec.n_output_times * dimension;
@@ -130,7 +130,7 @@ static float *copy_results(const request *request, const fm_job *job)
     return copy;
 }
 
-static void run_alone(request *requests, size_t count)
+static void run_alone(random_request *requests, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         fm_job *job = submit(&requests[i]);
@@ -140,39 +140,48 @@ static void run_alone(request *requests, size_t count)
     }
 }
 
-/* All at once in random order; every fifth has a twin beside it that is cancelled. */
-static void run_together(request *requests, size_t count, unsigned *state)
+static void shuffle(size_t *order, size_t count, unsigned *state)
 {
-    size_t order[N_REQUESTS];
-    size_t expected = 0;
     for (size_t i = 0; i < count; i++) {
         size_t j = next_random(state) % (i + 1);
         order[i] = order[j];
         order[j] = i;
     }
-    for (size_t i = 0; i < count; i++) {
+}
+
+static void compare_next(void)
+{
+    fm_job *job = fm_engine_wait(engine);
+    const random_request *request = fm_job_context(job);
+    if (fm_job_status(job) == FM_OK) {
+        float *together = copy_results(request, job);
+        ck_assert_mem_eq(together, request->alone, result_count(request) * sizeof(float));
+        free(together);
+    }
+    fm_job_free(job);
+}
+
+/* All at once in random order; every fifth has a twin beside it that is cancelled. */
+static void run_together(random_request *requests, size_t count, unsigned *state)
+{
+    size_t order[N_REQUESTS];
+    size_t submitted = 0;
+    shuffle(order, count, state);
+    for (size_t i = 0; i < count; i++, submitted++) {
         (void)submit(&requests[order[i]]);
-        expected++;
         if (i % 5 == 0) {
             fm_engine_cancel(engine, submit(&requests[order[(i + 7) % count]]));
-            expected++;
+            submitted++;
         }
     }
-    for (size_t i = 0; i < expected; i++) {
-        fm_job *job = fm_engine_wait(engine);
-        request *request = fm_job_context(job);
-        if (fm_job_status(job) == FM_OK) {
-            float *together = copy_results(request, job);
-            ck_assert_mem_eq(together, request->alone, result_count(request) * sizeof(float));
-            free(together);
-        }
-        fm_job_free(job);
+    while (submitted-- > 0) {
+        compare_next();
     }
 }
 
 START_TEST(same_request_gives_same_bytes_in_any_mix)
 {
-    static request requests[N_REQUESTS];
+    static random_request requests[N_REQUESTS];
     unsigned state = 20261123u + (unsigned)_i;
     size_t workers = (size_t)_i;
     for (size_t i = 0; i < N_REQUESTS; i++) {

@@ -57,15 +57,15 @@ static const flow_name kinked = {"mlp-labels", "dopri5-1e-5-guidance-2"};
 #define N_STARTS   41
 #define START_MOVE 1e-7
 
-typedef struct run {
+typedef struct reference_run {
     fm_model *model;
     fm_engine *engine;
     flow_case flow;
     fm_job *job;
     size_t dimension;
-} run;
+} reference_run;
 
-static void run_flow(run *run, const flow_name *name)
+static void run_flow(reference_run *run, const flow_name *name)
 {
     char folder[256];
     fm_error err;
@@ -82,7 +82,7 @@ static void run_flow(run *run, const flow_name *name)
     run->dimension = fm_model_describe(run->model)->dimension;
 }
 
-static void end_run(run *run)
+static void end_run(reference_run *run)
 {
     fm_job_free(run->job);
     flow_case_close(&run->flow);
@@ -90,7 +90,7 @@ static void end_run(run *run)
     fm_model_unref(run->model);
 }
 
-static double largest_error(const run *run, const double *expected)
+static double largest_error(const reference_run *run, const double *expected)
 {
     double largest = 0;
     for (size_t row = 0; row < run->flow.spec.n_rows; row++) {
@@ -105,7 +105,7 @@ static double largest_error(const run *run, const double *expected)
 }
 
 /* The reference has time first, results have the sample first. */
-static double largest_trajectory_error(const run *run, const double *expected)
+static double largest_trajectory_error(const reference_run *run, const double *expected)
 {
     double largest = 0;
     size_t n_times = run->flow.spec.n_output_times, n_rows = run->flow.spec.n_rows;
@@ -142,7 +142,7 @@ static double largest_difference(const double *a, const double *b, size_t count)
 
 START_TEST(fixed_flows_end_where_the_libraries_end)
 {
-    run run;
+    reference_run run;
     run_flow(&run, &fixed[_i]);
     size_t count = 0;
     double *expected = flow_case_values(&run.flow, "x1", &count);
@@ -155,7 +155,7 @@ END_TEST
 
 START_TEST(fixed_flows_pass_through_the_states_on_the_grid)
 {
-    run run;
+    reference_run run;
     run_flow(&run, &fixed[_i]);
     size_t count = 0;
     double *expected = flow_case_values(&run.flow, "trajectory", &count);
@@ -170,7 +170,7 @@ END_TEST
 
 START_TEST(adaptive_flows_are_as_exact_as_the_reference)
 {
-    run run;
+    reference_run run;
     run_flow(&run, &adaptive[_i]);
     size_t count = 0;
     double *exact = flow_case_values(&run.flow, "x1_exact", &count);
@@ -202,7 +202,7 @@ static int ascending(const void *a, const void *b)
 
 START_TEST(kinked_flow_is_as_exact_as_the_reference_in_the_median)
 {
-    run run;
+    reference_run run;
     run_flow(&run, &kinked);
     size_t count = 0;
     double *exact = flow_case_values(&run.flow, "x1_exact", &count);
@@ -235,7 +235,7 @@ END_TEST
 
 START_TEST(adaptive_flows_cost_what_the_reference_costs)
 {
-    run run;
+    reference_run run;
     run_flow(&run, &adaptive[_i]);
     run.flow.spec.n_output_times = 0; /* outputs may cost evaluations of their own */
     fm_error err;

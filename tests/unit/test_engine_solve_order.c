@@ -65,6 +65,16 @@ static void plant(tree_list *list)
     }
 }
 
+/* Sum over j < i of a[i][j] phi[j]. */
+static double row_sum(const fm_tableau *tableau, size_t i, const tree *child)
+{
+    double sum = 0;
+    for (size_t j = 0; j < i; j++) {
+        sum += fm_tableau_row(tableau, i)[j] * child->phi[j];
+    }
+    return sum;
+}
+
 static void weigh(tree_list *list, const fm_tableau *tableau)
 {
     size_t rows = tableau->stages + tableau->extra;
@@ -73,11 +83,7 @@ static void weigh(tree_list *list, const fm_tableau *tableau)
         for (size_t i = 0; i < rows; i++) {
             at->phi[i] = 1;
             for (size_t child = 0; child < at->n_children; child++) {
-                double sum = 0;
-                for (size_t j = 0; j < i; j++) {
-                    sum += fm_tableau_row(tableau, i)[j] * list->trees[at->children[child]].phi[j];
-                }
-                at->phi[i] *= sum;
+                at->phi[i] *= row_sum(tableau, i, &list->trees[at->children[child]]);
             }
         }
     }
