@@ -9,14 +9,26 @@
 #include <string.h>
 
 #define ANSWER_SLACK_BYTES ((size_t)1024 * 1024) /* the envelope around what the limit counts */
+/* Longer bodies are parsed on a thread of libuv's pool, for the loop would stand still meanwhile: a
+ * megabyte takes it some 25 ms. */
+#define PARSE_ON_LOOP_BYTES ((size_t)64 * 1024)
 
 struct fmd_ticket {
     fmd_server *server;
     fmd_exchange *exchange; /* NULL once it was answered */
     fmd_ticket *previous, *next;
+    size_t model_index;
     const fm_model_info *model;
+    fmd_route route;
+    bool dry_run, wants_npy;
+    /* Parsing, on the loop or beside it; a body beside it belongs to the ticket. */
+    uv_work_t work;
+    bool parsing, parsed;
+    char *body;
+    size_t body_length, body_capacity;
+    fmp_problem problem;
     fmp_request request;
-    fm_job *job;
+    fm_job *job; /* NULL before it is submitted */
     char id[FMD_REQUEST_ID_MAX + 1];
     fmp_buffer
         answer; /* written by the worker that finishes the job, read after it was collected */
@@ -62,7 +74,10 @@ static fmd_ticket *ticket_new(fmd_exchange *exchange)
     fmd_server *server = exchange->server;
     ticket->server = server;
     ticket->exchange = exchange;
+    ticket->model_index = exchange->model;
     ticket->model = server->models.described[exchange->model];
+    ticket->route = exchange->routing.route;
+    ticket->wants_npy = exchange->wants_npy;
     ticket->holds = 1;
     memcpy(ticket->id, exchange->id, sizeof ticket->id);
     fmp_buffer_init(&ticket->answer, server->limits.max_answer_bytes + ANSWER_SLACK_BYTES);
@@ -74,7 +89,9 @@ static void ticket_end(fmd_ticket *ticket)
 {
     fm_job_free(ticket->job);
     ticket->job = NULL;
-    fmp_request_done(&ticket->request);
+    if (ticket->parsed) {
+        fmp_request_done(&ticket->request);
+    }
     fmp_buffer_done(&ticket->answer);
     ticket_release(ticket);
 }
@@ -131,7 +148,9 @@ static void ticket_abandon(fmd_ticket *ticket, fmp_problem_kind kind, const char
     (void)queued; /* refused, it is a connection that ends when it is resumed */
     MHD_resume_connection(connection);
     server->metrics.outcomes[outcome]++;
-    fm_engine_cancel(server->engine, ticket->job);
+    if (ticket->job != NULL) {
+        fm_engine_cancel(server->engine, ticket->job);
+    }
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -226,8 +245,20 @@ void fmd_sampling_collect(fmd_server *server)
     }
 }
 
+static bool any_parsing(const fmd_server *server)
+{
+    const fmd_ticket *ticket = server->tickets;
+    while (ticket != NULL && !ticket->parsing) {
+        ticket = ticket->next;
+    }
+    return ticket != NULL;
+}
+
 void fmd_sampling_wait(fmd_server *server)
 {
+    while (any_parsing(server)) {
+        uv_run(&server->loop, UV_RUN_ONCE);
+    }
     while (server->tickets != NULL) {
         ticket_collect(fm_job_context(fm_engine_wait(server->engine)));
     }
@@ -237,6 +268,9 @@ void fmd_sampling_wait(fmd_server *server)
 
 static double ticket_remaining_seconds(const fmd_ticket *ticket)
 {
+    if (ticket->job == NULL) {
+        return 0; /* not admitted yet */
+    }
     double done = (double)fm_job_evaluations_done(ticket->job);
     double share = ticket->expected_evaluations > 0 ? done / ticket->expected_evaluations : 0;
     return share < 1 ? ticket->cost.seconds * (1 - share) : 0;
@@ -263,8 +297,8 @@ static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
     ticket->cost.bytes = job > SIZE_MAX - answer ? SIZE_MAX : job + answer;
 }
 
-/* Admits the ticket or fills the problem. */
-static bool admit(fmd_ticket *ticket, fmp_problem *problem) FM_REQUIRES(fmd_on_loop)
+/* Admits the ticket or fills its problem. */
+static bool admit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
     fmd_admission *admission = &ticket->server->admission;
     uint64_t retry_after_ms = 0;
@@ -280,37 +314,53 @@ static bool admit(fmd_ticket *ticket, fmp_problem *problem) FM_REQUIRES(fmd_on_l
     case FMD_ADMITTED:
         return true;
     case FMD_QUEUE_FULL:
-        fmp_problem_set(problem, FMP_PROBLEM_QUEUE_FULL, "the queue is full");
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_QUEUE_FULL, "the queue is full");
         break;
     case FMD_MEMORY_FULL:
-        fmp_problem_set(problem, FMP_PROBLEM_OUT_OF_MEMORY,
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_OUT_OF_MEMORY,
                         "the requests being served hold the memory that limits.memory allows");
         break;
     case FMD_TOO_LARGE:
-        fmp_problem_set(problem, FMP_PROBLEM_TOO_LARGE,
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_TOO_LARGE,
                         "the request needs %llu bytes, more than limits.memory",
                         (unsigned long long)ticket->cost.bytes);
         break;
     }
-    problem->retry_after_ms = retry_after_ms;
+    ticket->problem.retry_after_ms = retry_after_ms;
     ticket->server->metrics.outcomes[FMD_REFUSED]++;
     return false;
 }
 
-/* ---- The request ---- */
+/* ---- Into the engine ---- */
 
-static bool parse(fmd_exchange *exchange, fmd_ticket *ticket, fmp_problem *problem)
+/* Submits an admitted ticket. On failure its problem is filled and the cost given back. */
+static bool submit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = ticket->server;
+    fm_error error;
+    if (fm_engine_submit(server->engine, &ticket->request.spec, &ticket->job, &error) == FM_OK) {
+        return true;
+    }
+    fmd_log(FMD_ERROR, "submit", FMD_TEXT("id", ticket->id), FMD_TEXT("error", error.text));
+    fmp_problem_from_error(&ticket->problem, &error);
+    fmd_admission_release(&server->admission, &ticket->cost);
+    server->metrics.outcomes[FMD_FAILED]++;
+    return false;
+}
+
+/* Takes a parsed ticket into the engine, or fills its problem.
+ *   ret_left_ms  until its deadline */
+static bool start(fmd_ticket *ticket, const fmd_exchange *exchange, uint64_t *ret_left_ms)
     FM_REQUIRES(fmd_on_loop)
 {
-    const fmd_server *server = exchange->server;
-    const char *body = exchange->body_length > 0 ? exchange->body : "{}";
-    size_t length = exchange->body_length > 0 ? exchange->body_length : 2;
-    if (exchange->routing.route == FMD_ROUTE_VELOCITY) {
-        return fmp_request_parse_velocity(body, length, ticket->model, &server->limits,
-                                          &ticket->request, problem);
+    uint64_t spent_ms = (uint64_t)(fmd_exchange_seconds(exchange) * 1000);
+    if (spent_ms >= ticket->request.timeout_ms) {
+        ticket->server->metrics.outcomes[FMD_EXPIRED]++;
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_DEADLINE, "timeout_ms has passed");
+        return false;
     }
-    return fmp_request_parse_sample(body, length, ticket->model, &server->limits, fmd_draw_seed(),
-                                    &ticket->request, problem);
+    *ret_left_ms = ticket->request.timeout_ms - spent_ms;
+    return admit(ticket) && submit(ticket);
 }
 
 static enum MHD_Result answer_dry_run(fmd_exchange *exchange, const fmd_ticket *ticket)
@@ -320,6 +370,14 @@ static enum MHD_Result answer_dry_run(fmd_exchange *exchange, const fmd_ticket *
     fmp_buffer_init(&buffer, ANSWER_SLACK_BYTES);
     fmp_response_write_dry_run(&buffer, &ticket->request, ticket->model, exchange->server->workers);
     return fmd_exchange_answer_buffer(exchange, FMD_JSON, &buffer);
+}
+
+/* Answers what does not reach the engine. */
+static enum MHD_Result answer_unstarted(fmd_exchange *exchange, fmd_ticket *ticket)
+    FM_REQUIRES(fmd_on_loop)
+{
+    return ticket->parsed && ticket->dry_run ? answer_dry_run(exchange, ticket)
+                                             : fmd_exchange_problem(exchange, &ticket->problem);
 }
 
 /* From here on the exchange is answered by the ticket. */
@@ -340,42 +398,79 @@ static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms
     uv_poll_start(&ticket->watch, UV_DISCONNECT, on_disconnect);
 }
 
-/* Submits an admitted ticket. On failure the problem is filled and the cost given back. */
-static bool submit(fmd_ticket *ticket, fmp_problem *problem) FM_REQUIRES(fmd_on_loop)
+/* ---- Parsing ---- */
+
+/* Pure, on any thread: fills the request or the problem. */
+static void parse(fmd_ticket *ticket, const char *body, size_t length)
 {
-    fmd_server *server = ticket->server;
-    fm_error error;
-    if (fm_engine_submit(server->engine, &ticket->request.spec, &ticket->job, &error) == FM_OK) {
-        return true;
+    const fmp_limits *limits = &ticket->server->limits;
+    fmp_request *request = &ticket->request;
+    if (length == 0) {
+        body = "{}";
+        length = 2;
     }
-    fmd_log(FMD_ERROR, "submit", FMD_TEXT("id", ticket->id), FMD_TEXT("error", error.text));
-    fmp_problem_from_error(problem, &error);
-    fmd_admission_release(&server->admission, &ticket->cost);
-    server->metrics.outcomes[FMD_FAILED]++;
-    return false;
+    ticket->parsed = ticket->route == FMD_ROUTE_VELOCITY
+                         ? fmp_request_parse_velocity(body, length, ticket->model, limits, request,
+                                                      &ticket->problem)
+                         : fmp_request_parse_sample(body, length, ticket->model, limits,
+                                                    fmd_draw_seed(), request, &ticket->problem);
+    if (ticket->parsed) {
+        request->spec.model = ticket->server->models.items[ticket->model_index];
+        request->spec.finished = encode;
+        request->spec.context = ticket;
+        request->encoding = ticket->wants_npy ? FMP_ENCODING_NPY : request->encoding;
+    }
 }
 
-static enum MHD_Result run_ticket(fmd_exchange *exchange, fmd_ticket *ticket)
-    FM_REQUIRES(fmd_on_loop)
+static void parse_beside(uv_work_t *work)
 {
-    fmd_server *server = exchange->server;
-    uint64_t spent_ms = (uint64_t)(fmd_exchange_seconds(exchange) * 1000);
-    if (spent_ms >= ticket->request.timeout_ms) {
-        server->metrics.outcomes[FMD_EXPIRED]++;
-        ticket_end(ticket);
-        return fmd_exchange_fail(exchange, FMP_PROBLEM_DEADLINE, "timeout_ms has passed");
+    fmd_ticket *ticket = work->data;
+    parse(ticket, ticket->body, ticket->body_length);
+}
+
+static void on_parsed(uv_work_t *work, int status)
+{
+    fmd_role_enter(&fmd_on_loop);
+    (void)status; /* never cancelled */
+    fmd_ticket *ticket = work->data;
+    fmd_server *server = ticket->server;
+    ticket->parsing = false;
+    free(ticket->body);
+    fmd_admission_release_bytes(&server->admission, ticket->body_capacity);
+    fmd_exchange *exchange = ticket->exchange;
+    uint64_t left_ms = 0;
+    if (exchange != NULL && ticket->parsed && !ticket->dry_run &&
+        start(ticket, exchange, &left_ms)) {
+        uv_timer_start(&ticket->deadline, on_deadline, left_ms, 0);
+        return;
     }
-    fm_job_spec *spec = &ticket->request.spec;
-    spec->model = server->models.items[exchange->model];
-    spec->finished = encode;
-    spec->context = ticket;
-    fmp_problem problem = {.n_errors = 0};
-    if (!admit(ticket, &problem) || !submit(ticket, &problem)) {
-        ticket_end(ticket);
-        return fmd_exchange_problem(exchange, &problem);
+    if (exchange != NULL) {
+        struct MHD_Connection *connection = exchange->connection;
+        fmd_http *http = exchange->client->http;
+        ticket_detach(ticket);
+        enum MHD_Result queued = answer_unstarted(exchange, ticket);
+        (void)queued;
+        MHD_resume_connection(connection);
+        fmd_http_run(http);
     }
-    suspend(exchange, ticket, ticket->request.timeout_ms - spent_ms);
-    return MHD_YES;
+    ticket_unlink(ticket);
+    ticket_end(ticket);
+}
+
+/* The body becomes the ticket's; until its timeout_ms is known, the largest allowed holds. */
+static void start_parsing(fmd_exchange *exchange, fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    ticket->body = exchange->body;
+    ticket->body_length = exchange->body_length;
+    ticket->body_capacity = exchange->body_capacity;
+    exchange->body = NULL;
+    exchange->body_length = exchange->body_capacity = 0;
+    ticket->parsing = true;
+    ticket->work.data = ticket;
+    suspend(exchange, ticket, exchange->server->limits.max_timeout_ms);
+    int failed = uv_queue_work(&exchange->server->loop, &ticket->work, parse_beside, on_parsed);
+    assert(failed == 0); /* it has all its arguments */
+    (void)failed;
 }
 
 static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
@@ -389,24 +484,21 @@ static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
     if (ticket == NULL) {
         return fmd_exchange_fail(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "out of memory");
     }
-    fmp_problem problem = {.n_errors = 0};
-    bool parsed = parse(exchange, ticket, &problem);
+    ticket->dry_run = query == FMD_QUERY_DRY_RUN;
+    if (exchange->body_length > PARSE_ON_LOOP_BYTES) {
+        start_parsing(exchange, ticket);
+        return MHD_YES;
+    }
+    parse(ticket, exchange->body, exchange->body_length);
     fmd_exchange_drop_body(exchange);
-    if (!parsed) {
-        ticket->request = (fmp_request){.has_trajectory = false};
-        ticket_end(ticket);
-        return fmd_exchange_problem(exchange, &problem);
+    uint64_t left_ms = 0;
+    if (ticket->parsed && !ticket->dry_run && start(ticket, exchange, &left_ms)) {
+        suspend(exchange, ticket, left_ms);
+        return MHD_YES;
     }
-    if (exchange->wants_npy) {
-        ticket->request.encoding = FMP_ENCODING_NPY;
-    }
-    if (query == FMD_QUERY_DRY_RUN) {
-        ticket->request.spec.model = exchange->server->models.items[exchange->model];
-        enum MHD_Result result = answer_dry_run(exchange, ticket);
-        ticket_end(ticket);
-        return result;
-    }
-    return run_ticket(exchange, ticket);
+    enum MHD_Result result = answer_unstarted(exchange, ticket);
+    ticket_end(ticket);
+    return result;
 }
 
 enum MHD_Result fmd_handle_sample(fmd_exchange *exchange)

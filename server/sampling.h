@@ -1,7 +1,8 @@
 /* Requests that go through the engine: …/sample and …/velocity.
  *
  * DESIGN. A ticket is what a suspended exchange and its job share.
- * 1. The loop thread parses, admits and submits, suspends the connection, starts the deadline timer and
+ * 1. The loop thread parses (a long body: a thread of libuv's pool, while the connection is already
+ *    suspended), admits and submits, suspends the connection, starts the deadline timer and
  *    watches the socket for a disconnect, which libmicrohttpd does not while a connection is suspended.
  * 2. The worker that finishes the last row encodes the answer into ticket->answer; it touches nothing
  *    else that the loop thread writes.

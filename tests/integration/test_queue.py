@@ -7,7 +7,7 @@ from daemon import ENDLESS, SAMPLE, Daemon, eventually, main, post, read_answer
 
 
 def test_a_full_queue_is_429_with_an_honest_retry_after():
-    with Daemon("--limits-queue-requests", "2") as daemon:
+    with Daemon("--limits-queue-requests", "2", "--limits-queue-seconds", "24h") as daemon:
         clients = [daemon.start_endless() for _ in range(2)]
         answer = daemon.sample({})
         body = answer.json()
