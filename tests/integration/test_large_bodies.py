@@ -79,7 +79,7 @@ def test_the_daemon_may_stop_while_a_body_is_parsed():
             client.sendall(post(SAMPLE, body()))
             eventually(lambda s=server: s.metric("velocityd_queue_bytes") > 6 << 20, "body read")
             server.process.send_signal(signal.SIGINT)
-            assert read_all(client)[9:12] in (b"200", b"503")
+            assert read_all(client)[9:12] in (b"200", b"503", b""), "cut short, a body still being read has no answer"
             server.wait()
 
 
