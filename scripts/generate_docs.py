@@ -33,8 +33,6 @@ WHEN = {
     "method-not-allowed": "the path has other methods; `Allow` lists them",
     "not-acceptable": "`Accept` takes nothing that the route gives",
     "request-timeout": "headers or body came too slowly; the connection is closed",
-    "conflict": None,
-    "length-required": None,
     "too-large": "the body, the answer or the memory needed is over a limit",
     "unsupported-media-type": "the body is not `application/json`",
     "invalid-request": "a rule is broken; `errors` lists every one",

@@ -27,8 +27,8 @@ static bool automatic(char *ret, size_t size)
     const char *given = folder_variable("CACHE_DIRECTORY");
     const char *cache = folder_variable("XDG_CACHE_HOME");
     const char *home = folder_variable("HOME");
-    if (given != NULL) {
-        return snprintf(ret, size, "%s", given) < (int)size;
+    if (given != NULL) { /* a list with colons where several are configured: the first is ours */
+        return snprintf(ret, size, "%.*s", (int)strcspn(given, ":"), given) < (int)size;
     }
     if (cache == NULL && (home == NULL || !join(ret, size, home, ".cache"))) {
         return false;

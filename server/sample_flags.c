@@ -13,8 +13,10 @@
 #define NAME_MAX_BYTES 64
 #define MAX_WORKERS    1024
 
-/* Flags that are no request field, after those that are. */
-enum { FLAG_REQUEST = FMP_FIELD_COUNT, FLAG_OUTPUT, FLAG_WORKERS, FLAG_HELP, FLAG_COUNT };
+/* What getopt_long() returns, beyond its own '?': the command's flags, then a request field each. */
+enum { FLAG_REQUEST = 256, FLAG_OUTPUT, FLAG_WORKERS, FLAG_HELP, FLAG_FIRST_FIELD };
+
+#define MAX_FLAGS (FLAG_FIRST_FIELD - FLAG_REQUEST + FMP_FIELD_COUNT + 1)
 
 /* "/solver/first_step" becomes "solver-first-step". */
 static void flag_name(const char *pointer, char ret[NAME_MAX_BYTES])
@@ -126,22 +128,21 @@ static int take_flag(fmd_sample_flags *flags, json_t **body, int flag, const cha
     default:
         break;
     }
-    if (flag < 0 || flag >= FMP_FIELD_COUNT) {
-        return fmd_complain(FMD_EXIT_USAGE, "see velocityd sample --help");
-    }
-    return set_field(*body, fmp_field_at((size_t)flag)->pointer, optarg)
+    const fmp_field *field = fmp_field_at((size_t)(flag - FLAG_FIRST_FIELD));
+    return set_field(*body, field->pointer, optarg)
                ? FMD_EXIT_OK
                : fmd_complain(FMD_EXIT_FAILED, "out of memory");
 }
 
-static size_t list_flags(struct option options[FLAG_COUNT + 1],
-                         char names[FMP_FIELD_COUNT][NAME_MAX_BYTES])
+static void list_flags(struct option options[MAX_FLAGS],
+                       char names[FMP_FIELD_COUNT][NAME_MAX_BYTES])
 {
     size_t count = 0;
     for (int i = 0; i < FMP_FIELD_COUNT; i++) {
         if (is_flag(fmp_field_at((size_t)i))) {
             flag_name(fmp_field_at((size_t)i)->pointer, names[i]);
-            options[count++] = (struct option){names[i], required_argument, NULL, i};
+            options[count++] =
+                (struct option){names[i], required_argument, NULL, FLAG_FIRST_FIELD + i};
         }
     }
     options[count++] = (struct option){"request", required_argument, NULL, FLAG_REQUEST};
@@ -149,19 +150,25 @@ static size_t list_flags(struct option options[FLAG_COUNT + 1],
     options[count++] = (struct option){"workers", required_argument, NULL, FLAG_WORKERS};
     options[count++] = (struct option){"help", no_argument, NULL, FLAG_HELP};
     options[count] = (struct option){0};
-    return count;
 }
 
 static int parse_into(fmd_sample_flags *flags, json_t **body, int argc, char **argv)
 {
-    struct option options[FLAG_COUNT + 1];
+    struct option options[MAX_FLAGS];
     char names[FMP_FIELD_COUNT][NAME_MAX_BYTES];
     const char *request = NULL;
     int code = FMD_EXIT_OK;
-    (void)list_flags(options, names);
+    list_flags(options, names);
     optind = 1;
+    opterr = 0; /* the complaint is ours, like every other */
     for (int flag = 0; code == FMD_EXIT_OK && flag != -1;) {
         flag = getopt_long(argc, argv, "", options, NULL);
+        if (flag == '?') {
+            return fmd_complain(
+                FMD_EXIT_USAGE,
+                "%s: no such flag, or its value is missing; see velocityd sample --help",
+                argv[optind - 1]);
+        }
         code = flag == -1 ? code : take_flag(flags, body, flag, &request);
     }
     if (code != FMD_EXIT_OK || flags->help) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Retrains models: `python3 train/make_all.py [--jobs N] [NAME ...]`, all of them by default."""
+"""Retrains models: `/usr/bin/python3 train/make_all.py [--jobs N] [NAME ...]`, all of them by default."""
 
 import argparse
 import os

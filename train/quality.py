@@ -111,7 +111,7 @@ def write_readme(folder, fields, network, data, facts=None, measures=None, scrip
         parts.append(f"Labels: {', '.join(labels['names'])}; without a label the null class "
                      f"({labels['null']}) is sampled, which is all of them.")
     parts += ["## Training", training_text(network, facts),
-              f"`make models` retrains every model, `python3 train/make_all.py {name}` this one "
+              f"`make models` retrains every model, `/usr/bin/python3 train/make_all.py {name}` this one "
               f"(`train/{script}`).",
               "## Quality",
               f"Sliced 2-Wasserstein distance of {N_SAMPLES:,} samples to as many fresh data "
@@ -124,7 +124,7 @@ def write_readme(folder, fields, network, data, facts=None, measures=None, scrip
         parts.append(f"With the null class and the default solver: {show(values)}.")
     if measures:
         parts.append(measure_table(measures, network, data, solver))
-    parts += ["## Licence", "CC0-1.0: weights, data and this text are in the public domain."]
+    parts += ["## Licence", "CC0-1.0: the model, its data and this text are in the public domain."]
     text = "\n\n".join(parts) + "\n"
     (Path(folder) / "README.md").write_text(text, encoding="utf-8")
     return next(line for line in text.splitlines() if line.startswith("| **")).replace("*", "")
