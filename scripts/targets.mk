@@ -105,7 +105,7 @@ aarch64-check:  ## compile everything for aarch64 (no linking)
 valgrind:  ## unit tests under valgrind (slow)
 	$(INSTALL_DEPS) run check gate
 	@$(SUBMAKE) MODE=debug build/debug/unit
-	@CK_VERBOSITY=normal CK_FORK=no CK_RUN_SUITE='$(SUITE)' valgrind --quiet --error-exitcode=1 --leak-check=full \
+	@CK_VERBOSITY=normal CK_FORK=no $(if $(SUITE),CK_RUN_SUITE='$(SUITE)') valgrind --quiet --error-exitcode=1 --leak-check=full \
 	    --errors-for-leak-kinds=definite build/debug/unit
 
 # ---- Fuzzing ----
