@@ -1,5 +1,6 @@
 /* What machine this is: CPUs that may be used, and the facts that a result's bits belong to. */
-#include "engine/fm.h"
+#include "engine/machine.h"
+
 #include "engine/math/dense.h"
 
 #include <pthread.h>
@@ -44,48 +45,53 @@ static double quota_of(const char *quota, const char *period)
     return end == quota || microseconds <= 0 || each <= 0 ? 0 : microseconds / each;
 }
 
-/* The tightest cgroup v2 quota of this process's group and its parents. */
-static double quota_v2(void)
+/* The tightest cgroup v2 quota of the group named in `membership` and its parents. */
+static double quota_v2(const char *membership, const char *root)
 {
     char line[512];
-    if (!read_line("/proc/self/cgroup", line, sizeof line) || strncmp(line, "0::/", 4) != 0) {
+    if (!read_line(membership, line, sizeof line) || strncmp(line, "0::/", 4) != 0) {
         return 0;
     }
     line[strcspn(line, "\n")] = '\0';
-    char group[512];
-    (void)snprintf(group, sizeof group, "%s", line + 3);
+    char *group = line + 3;
     double tightest = 0;
     for (;;) {
-        char path[640], value[128];
-        (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+        char path[1024], value[128];
+        (void)snprintf(path, sizeof path, "%s%s/cpu.max", root, group);
         if (read_line(path, value, sizeof value)) {
             char *space = strchr(value, ' ');
             double quota = space == NULL ? 0 : quota_of(value, space + 1);
             tightest = quota > 0 && (tightest == 0 || quota < tightest) ? quota : tightest;
         }
         char *slash = strrchr(group, '/');
-        if (slash == NULL || group[0] == '\0') {
+        if (slash == NULL) {
             return tightest;
         }
         *slash = '\0';
     }
 }
 
-static double quota_v1(void)
+static double quota_v1(const char *root)
 {
-    char quota[64], period[64];
-    if (!read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof quota) ||
-        !read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof period)) {
+    char path[1024], quota[64], period[64];
+    (void)snprintf(path, sizeof path, "%s/cpu/cpu.cfs_quota_us", root);
+    if (!read_line(path, quota, sizeof quota)) {
         return 0;
     }
-    return quota_of(quota, period);
+    (void)snprintf(path, sizeof path, "%s/cpu/cpu.cfs_period_us", root);
+    return read_line(path, period, sizeof period) ? quota_of(quota, period) : 0;
+}
+
+double fm_cpu_quota(const char *membership, const char *root)
+{
+    double quota = quota_v2(membership, root);
+    return quota > 0 ? quota : quota_v1(root);
 }
 
 size_t fm_cpu_count(void)
 {
     size_t count = affinity_count();
-    double quota = quota_v2();
-    quota = quota > 0 ? quota : quota_v1();
+    double quota = fm_cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     if (quota > 0 && quota < (double)count) {
         size_t whole = (size_t)quota;
         count = (double)whole < quota ? whole + 1 : whole;

@@ -1,0 +1,128 @@
+/* CPUs that may be used: affinity and cgroup quotas. */
+#include "engine/machine.h"
+#include "tests/unit/suites.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char root[] = "/tmp/velocityd-cgroup-XXXXXX";
+static char membership[64];
+
+static void write_file(const char *name, const char *text)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", root, name);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static void make_folder(const char *name)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", root, name);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+}
+
+static void set_up(void)
+{
+    memcpy(root + sizeof root - 7, "XXXXXX", 6);
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    (void)snprintf(membership, sizeof membership, "%s/membership", root);
+    make_folder("pod");
+    make_folder("pod/container");
+    make_folder("cpu");
+    write_file("membership", "0::/pod/container\n");
+}
+
+static void tear_down(void)
+{
+    static const char *const names[] = {"pod/container/cpu.max",
+                                        "pod/cpu.max",
+                                        "cpu.max",
+                                        "cpu/cpu.cfs_quota_us",
+                                        "cpu/cpu.cfs_period_us",
+                                        "membership",
+                                        "pod/container",
+                                        "pod",
+                                        "cpu",
+                                        ""};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[256];
+        (void)snprintf(path, sizeof path, "%s/%s", root, names[i]);
+        (void)remove(path);
+    }
+}
+
+START_TEST(no_quota_file_means_no_quota)
+{
+    ck_assert_double_eq(fm_cpu_quota(membership, root), 0);
+    ck_assert_double_eq(fm_cpu_quota("/nowhere", "/nowhere"), 0);
+}
+END_TEST
+
+START_TEST(max_means_no_quota)
+{
+    write_file("pod/container/cpu.max", "max 100000\n");
+    ck_assert_double_eq(fm_cpu_quota(membership, root), 0);
+}
+END_TEST
+
+START_TEST(the_tightest_group_on_the_way_up_counts)
+{
+    write_file("pod/container/cpu.max", "400000 100000\n");
+    ck_assert_double_eq(fm_cpu_quota(membership, root), 4);
+    write_file("pod/cpu.max", "150000 100000\n");
+    ck_assert_double_eq(fm_cpu_quota(membership, root), 1.5);
+    write_file("cpu.max", "50000 100000\n");
+    ck_assert_double_eq(fm_cpu_quota(membership, root), 0.5);
+}
+END_TEST
+
+START_TEST(version_one_is_read_where_version_two_is_not)
+{
+    write_file("membership", "3:cpu,cpuacct:/\n");
+    write_file("cpu/cpu.cfs_quota_us", "250000\n");
+    write_file("cpu/cpu.cfs_period_us", "100000\n");
+    ck_assert_double_eq(fm_cpu_quota(membership, root), 2.5);
+    write_file("cpu/cpu.cfs_quota_us", "-1\n");
+    ck_assert_double_eq(fm_cpu_quota(membership, root), 0);
+}
+END_TEST
+
+START_TEST(count_follows_the_affinity_mask)
+{
+    cpu_set_t old, one;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof old, &old), 0);
+    ck_assert_uint_le(fm_cpu_count(), (size_t)CPU_COUNT(&old));
+    ck_assert_uint_ge(fm_cpu_count(), 1);
+    int first = 0;
+    while (!CPU_ISSET(first, &old)) {
+        first++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    ck_assert_uint_eq(fm_cpu_count(), 1);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof old, &old), 0);
+}
+END_TEST
+
+Suite *suite_engine_machine(void)
+{
+    Suite *suite = suite_create("engine/machine");
+    TCase *tcase = tcase_create("cpus");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, no_quota_file_means_no_quota);
+    tcase_add_test(tcase, max_means_no_quota);
+    tcase_add_test(tcase, the_tightest_group_on_the_way_up_counts);
+    tcase_add_test(tcase, version_one_is_read_where_version_two_is_not);
+    tcase_add_test(tcase, count_follows_the_affinity_mask);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
