@@ -414,6 +414,13 @@ static void parse(fmd_ticket *ticket, const char *body, size_t length)
                                                       &ticket->problem)
                          : fmp_request_parse_sample(body, length, ticket->model, limits,
                                                     fmd_draw_seed(), request, &ticket->problem);
+    if (ticket->parsed && ticket->wants_npy && ticket->route == FMD_ROUTE_VELOCITY &&
+        request->spec.fields != FM_FIELD_VELOCITY) {
+        fmp_request_done(request);
+        ticket->parsed = false;
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_NOT_ACCEPTABLE,
+                        FMD_NPY " holds the velocity alone: fields must be [\"velocity\"]");
+    }
     if (ticket->parsed) {
         request->spec.model = ticket->server->models.items[ticket->model_index];
         request->spec.finished = encode;

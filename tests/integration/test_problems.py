@@ -53,6 +53,20 @@ def test_npy_comes_by_accept():
         assert daemon.sample({}, headers=both).headers["content-type"] == "application/json"
 
 
+def test_npy_holds_nothing_but_the_velocity():
+    with Daemon() as daemon:
+        path, points = "/v1/models/mixture/velocity", {"x": [[0, 0], [1, 1]], "t": 0.5}
+        for fields in (["log_density"], ["velocity", "log_density"]):
+            body = dict(points, fields=fields)
+            answer = daemon.request("POST", path, body, {"Accept": "application/x-npy"})
+            detail = problem(answer, 406)["detail"]
+            assert "application/x-npy" in detail and '["velocity"]' in detail, detail
+            assert daemon.request("POST", path, body).status == 200
+        answer = daemon.request("POST", path, dict(points, fields=["velocity"]), {"Accept": "application/x-npy"})
+        assert answer.status == 200 and answer.body.startswith(b"\x93NUMPY")
+        assert daemon.metric("velocityd_queue_bytes") == 0
+
+
 def test_a_refused_body_is_swallowed_and_the_connection_lives_on():
     with Daemon() as daemon, daemon.kept_alive() as connection:
         for _ in range(3):
