@@ -167,7 +167,9 @@ typedef struct fm_job_spec {
     fm_solver solver; /* FM_TASK_SAMPLE */
     const double *output_times; /* [n_output_times] along the grid's direction, or NULL */
     size_t n_output_times;
-    bool output_every_step; /* the first state and the end of every accepted step */
+    bool output_every_step;     /* the first state and the end of every accepted step */
+    size_t max_recording_bytes; /* with output_every_step: bytes that all rows' recordings may take;
+                                 * 0: no bound */
     /* Called once on the worker that finished the last row (or on the thread that cancelled a job
      * with none in flight), before the job is handed to fm_engine_collect(). May be NULL. Must not
      * call the engine. */
@@ -226,7 +228,8 @@ fm_job *fm_engine_collect(fm_engine *engine);
 fm_job *fm_engine_wait(fm_engine *engine);
 
 void *fm_job_context(const fm_job *job);
-/* FM_OK; FM_ECANCELED; FM_ENOMEM when recording every step ran out of memory. */
+/* FM_OK; FM_ECANCELED; FM_ENOMEM when recording every step ran out of memory, FM_ETOOBIG when it went
+ * beyond max_recording_bytes. */
 fm_status fm_job_status(const fm_job *job);
 size_t fm_job_n_rows(const fm_job *job);
 void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret); /* of a finished job */

@@ -1,4 +1,4 @@
-/* How many bytes an answer may have, before anything is computed. */
+/* How many bytes an answer and its recordings may have, before anything is computed. */
 #include "proto/base64.h"
 #include "proto/number.h"
 #include "proto/request.h"
@@ -12,6 +12,8 @@
 #define ROW_STATS_BYTES   128  /* three counts, a status and a time of every row */
 /* Accepted steps of an adaptive trajectory, which nobody knows before: more than most need. */
 #define ADAPTIVE_STEPS_GUESS 100
+/* A recording has room for so many states at least, and doubles when it is full. */
+#define RECORDING_MIN_STATES 32
 
 static size_t add(size_t a, size_t b)
 {
@@ -73,4 +75,25 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
         row = add(row, number_bytes(request->encoding, true));
     }
     return add(ENVELOPE_BYTES, multiply(spec->n_rows, row));
+}
+
+static bool records_adaptive_steps(const fm_job_spec *spec)
+{
+    return spec->task == FM_TASK_SAMPLE && spec->output_every_step &&
+           fm_method_describe(spec->solver.method)->adaptive;
+}
+
+size_t fmp_request_recording_bytes(const fmp_request *request, const fm_model_info *model)
+{
+    const fm_job_spec *spec = &request->spec;
+    if (!records_adaptive_steps(spec)) {
+        return 0;
+    }
+    double step = fm_method_describe(spec->solver.method)->evaluations_per_step;
+    uint64_t least = step < 1 ? 1 : (uint64_t)step;
+    uint64_t steps = spec->solver.max_evaluations / least;
+    size_t states = multiply(2, add(steps > SIZE_MAX ? SIZE_MAX : (size_t)steps, 1));
+    states = states < RECORDING_MIN_STATES ? RECORDING_MIN_STATES : states;
+    size_t state_bytes = add(multiply(model->dimension, sizeof(float)), sizeof(double));
+    return multiply(spec->n_rows, multiply(states, state_bytes));
 }

@@ -50,7 +50,16 @@ void fmp_request_done(fmp_request *request);
 FM_MUST_USE bool fmp_request_check_defaults(const fm_model_info *model, const fmp_limits *limits,
                                             fmp_problem *problem);
 
-/* Estimated bytes of the encoded answer. */
+/* Bytes that a body's tree takes while it is parsed, from one look at its text: no less than the real
+ * use, and within four times of it for lists of numbers. SIZE_MAX where it would overflow. */
+size_t fmp_request_tree_bytes(const char *body, size_t length);
+
+/* Estimated bytes of the encoded answer. At most so many, but for every step of an adaptive method,
+ * where it is a usual number of steps: the most that could be would refuse requests that are small. */
 size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info *model);
+
+/* The most bytes that the recordings of every step of an adaptive method can take, for
+ * fm_job_spec.max_recording_bytes; 0 for any other request. SIZE_MAX where it would overflow. */
+size_t fmp_request_recording_bytes(const fmp_request *request, const fm_model_info *model);
 
 #endif

@@ -74,8 +74,9 @@ struct fm_job {
     double submitted_seconds, first_call_seconds, ended_seconds;
 
     atomic_ullong evaluations;
-    atomic_bool out_of_memory; /* while recording every step */
-    void *block;               /* one allocation behind all arrays */
+    atomic_size_t recording_bytes; /* that all rows' recordings have room for */
+    atomic_int recording_status;   /* fm_status: why recording every step cannot go on, or FM_OK */
+    void *block;                   /* one allocation behind all arrays */
 };
 
 /* Allocates a job and its arrays, takes a reference to the model.

@@ -24,28 +24,39 @@ static bool to_float(const double *from, float *to, size_t n)
     return clamped;
 }
 
-/* Errors: false when memory ran out; the recording keeps what it has. */
-static bool recording_reserve(fm_recording *recording, size_t dimension)
+/* Counts the room that a recording is about to get with that of all rows of the job. */
+static bool count_recording(fm_job *job, size_t bytes)
+{
+    size_t limit = job->spec.max_recording_bytes;
+    size_t before = atomic_fetch_add_explicit(&job->recording_bytes, bytes, memory_order_relaxed);
+    return limit == 0 || (bytes <= limit && before <= limit - bytes);
+}
+
+/* Room for one more state. Errors: FM_ETOOBIG beyond the job's bound; FM_ENOMEM. The recording keeps
+ * what it has. */
+static fm_status recording_reserve(fm_job *job, fm_recording *recording)
 {
     if (recording->count < recording->capacity) {
-        return true;
+        return FM_OK;
     }
-    size_t capacity = recording->capacity == 0 ? 32 : recording->capacity * 2;
-    size_t old_row_bytes = recording->capacity * sizeof(float);
-    size_t new_row_bytes = capacity * sizeof(float);
-    float *x = fm_grow(recording->x, old_row_bytes * dimension, new_row_bytes * dimension);
+    size_t old = recording->capacity;
+    size_t capacity = old == 0 ? 32 : old * 2;
+    size_t row_bytes = job->dimension * sizeof(float);
+    if (!count_recording(job, (capacity - old) * (row_bytes + sizeof(double)))) {
+        return FM_ETOOBIG;
+    }
+    float *x = fm_grow(recording->x, old * row_bytes, capacity * row_bytes);
     if (x == NULL) {
-        return false;
+        return FM_ENOMEM;
     }
     recording->x = x;
-    double *times =
-        fm_grow(recording->times, recording->capacity * sizeof(double), capacity * sizeof(double));
+    double *times = fm_grow(recording->times, old * sizeof *times, capacity * sizeof *times);
     if (times == NULL) {
-        return false;
+        return FM_ENOMEM;
     }
     recording->times = times;
     recording->capacity = capacity;
-    return true;
+    return FM_OK;
 }
 
 void fm_row_keep_output(void *context, size_t index, double t, const double *x)
@@ -60,8 +71,9 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x)
         return;
     }
     fm_recording *recording = &job->recordings[row->index];
-    if (!recording_reserve(recording, job->dimension)) {
-        atomic_store_explicit(&job->out_of_memory, true, memory_order_relaxed);
+    fm_status status = recording_reserve(job, recording);
+    if (status != FM_OK) {
+        atomic_store_explicit(&job->recording_status, (int)status, memory_order_relaxed);
         return;
     }
     float *to = recording->x + recording->count * job->dimension;

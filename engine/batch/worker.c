@@ -138,8 +138,9 @@ static bool return_row(fm_engine *engine, fm_row *row) FM_REQUIRES(&engine->mute
     if (row->ended) {
         count_end(engine, row);
     }
-    if (atomic_load_explicit(&job->out_of_memory, memory_order_relaxed) && job->status == FM_OK) {
-        fm_engine_drop(engine, job, FM_ENOMEM);
+    int recorded = atomic_load_explicit(&job->recording_status, memory_order_relaxed);
+    if (recorded != FM_OK && job->status == FM_OK) {
+        fm_engine_drop(engine, job, (fm_status)recorded);
     }
     if (job->status != FM_OK) {
         engine->stats.rows_in_flight -= !row->ended;

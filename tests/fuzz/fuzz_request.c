@@ -62,6 +62,8 @@ static void check_request(const fmp_request *request, const fm_model_info *model
     } else {
         require(spec->x != NULL && spec->t != NULL && spec->fields != 0);
     }
+    bool records = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
+    require((fmp_request_recording_bytes(request, model) > 0) == records);
     require(fmp_request_answer_bytes(request, model) <= limits->max_answer_bytes);
 }
 
@@ -78,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *body = (const char *)data + 1;
     fmp_request request;
     fmp_problem problem;
+    require(fmp_request_tree_bytes(body, size - 1) >= size);
     bool parsed =
         (data[0] & 0x40) != 0 /* upper-case letters and `: sample */
             ? fmp_request_parse_sample(body, size - 1, model, &limits, 1, &request, &problem)

@@ -371,6 +371,57 @@ START_TEST(every_step_is_recorded_per_row)
 }
 END_TEST
 
+START_TEST(recordings_end_the_job_at_their_bound)
+{
+    open_models(2);
+    fm_job_spec spec = mixture_spec(40, 1);
+    spec.solver.method = fm_method_find("dopri5");
+    spec.output_every_step = true;
+    const size_t row_bytes =
+        32 * (2 * sizeof(float) + sizeof(double)); /* the first room of a row */
+    static const fm_status expected[] = {FM_OK, FM_ETOOBIG, FM_OK, FM_ETOOBIG};
+    const size_t bounds[] = {0, 40 * row_bytes - 1, 40 * row_bytes, 1};
+    for (size_t i = 0; i < 4; i++) {
+        spec.max_recording_bytes = bounds[i];
+        fm_job *job = run(&spec);
+        ck_assert_int_eq(fm_job_status(job), expected[i]);
+        fm_job_free(job);
+    }
+    fm_engine_stats stats;
+    fm_engine_statistics(engine, &stats);
+    ck_assert_uint_eq(stats.rows_in_flight, 0);
+    ck_assert_uint_eq(stats.rows_waiting, 0);
+    close_models();
+}
+END_TEST
+
+START_TEST(a_recording_that_doubles_counts_all_its_room)
+{
+    open_models(1);
+    fm_job_spec spec = mixture_spec(1, 1);
+    spec.solver.method = fm_method_find("adaptive_heun");
+    spec.solver.rtol = spec.solver.atol = 1e-7;
+    spec.output_every_step = true;
+    spec.solver.max_evaluations = 100000;
+    fm_job *job = run(&spec);
+    fm_row_result result;
+    fm_job_row(job, 0, &result);
+    ck_assert_uint_gt(result.n_trajectory, 64);
+    size_t room = 32;
+    while (room < result.n_trajectory) {
+        room *= 2;
+    }
+    fm_job_free(job);
+    for (size_t missing = 0; missing < 2; missing++) {
+        spec.max_recording_bytes = room * (2 * sizeof(float) + sizeof(double)) - missing;
+        job = run(&spec);
+        ck_assert_int_eq(fm_job_status(job), missing == 0 ? FM_OK : FM_ETOOBIG);
+        fm_job_free(job);
+    }
+    close_models();
+}
+END_TEST
+
 START_TEST(velocity_and_density_are_those_of_the_network)
 {
     open_models(2);
@@ -501,6 +552,8 @@ Suite *suite_engine_batch(void)
     tcase_add_test(tcase, budget_ends_a_row_with_its_state_and_time);
     tcase_add_test(tcase, non_finite_start_ends_its_row_and_no_other);
     tcase_add_test(tcase, every_step_is_recorded_per_row);
+    tcase_add_test(tcase, recordings_end_the_job_at_their_bound);
+    tcase_add_test(tcase, a_recording_that_doubles_counts_all_its_room);
     tcase_add_test(tcase, velocity_and_density_are_those_of_the_network);
     tcase_add_test(tcase, guidance_on_gaussians_gives_the_closed_form);
     tcase_add_test(tcase, broken_rules_are_refused_before_anything_is_queued);
