@@ -78,10 +78,21 @@ static void on_signal(uv_signal_t *handle, int number)
     uv_timer_start(&server->drain_timer, on_pause_over, pause_ms, 0);
 }
 
+/* By custom it asks for the configuration to be read again; unwatched, it would end the process. */
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    fmd_role_enter(&fmd_on_loop);
+    (void)handle;
+    (void)number;
+    fmd_log(FMD_WARNING, "signal", FMD_TEXT("name", "SIGHUP"),
+            FMD_TEXT("detail", "reload is not served by this release"));
+}
+
 fm_status fmd_lifecycle_start(fmd_server *server, fm_error *err)
 {
     uv_signal_init(&server->loop, &server->terminate);
     uv_signal_init(&server->loop, &server->interrupt);
+    uv_signal_init(&server->loop, &server->hangup);
     uv_timer_init(&server->loop, &server->drain_timer);
     uv_check_init(&server->loop, &server->drain_check);
     server->terminate.data = server->interrupt.data = server;
@@ -89,7 +100,8 @@ fm_status fmd_lifecycle_start(fmd_server *server, fm_error *err)
     /* A client that goes away is an error of the write, not the end of the daemon. */
     (void)signal(SIGPIPE, SIG_IGN);
     if (uv_signal_start(&server->terminate, on_signal, SIGTERM) != 0 ||
-        uv_signal_start(&server->interrupt, on_signal, SIGINT) != 0) {
+        uv_signal_start(&server->interrupt, on_signal, SIGINT) != 0 ||
+        uv_signal_start(&server->hangup, on_hangup, SIGHUP) != 0) {
         fmd_lifecycle_close(server);
         return fm_fail(err, FM_EIO, "signals cannot be watched");
     }
@@ -100,6 +112,7 @@ void fmd_lifecycle_close(fmd_server *server)
 {
     uv_close((uv_handle_t *)&server->terminate, NULL);
     uv_close((uv_handle_t *)&server->interrupt, NULL);
+    uv_close((uv_handle_t *)&server->hangup, NULL);
     uv_close((uv_handle_t *)&server->drain_timer, NULL);
     uv_close((uv_handle_t *)&server->drain_check, NULL);
 }

@@ -37,7 +37,7 @@ typedef struct fmd_server {
 
     uv_loop_t loop;
     uv_async_t wake; /* from workers: fm_engine_collect() has something */
-    uv_signal_t terminate, interrupt;
+    uv_signal_t terminate, interrupt, hangup;
     uv_timer_t drain_timer;
     uv_check_t drain_check;
     fmd_phase phase;

@@ -72,6 +72,16 @@ def test_the_drain_timeout_cancels_what_is_left():
         assert daemon.events("cut_short")
 
 
+def test_a_hangup_is_no_end():
+    with Daemon() as daemon:
+        daemon.process.send_signal(signal.SIGHUP)
+        eventually(lambda: daemon.events("signal") or daemon.process.poll() is not None, "seen")
+        assert daemon.sample({}).status == 200
+        assert [(e["name"], e["detail"]) for e in daemon.events("signal")] == [
+            ("SIGHUP", "reload is not served by this release")]
+        assert daemon.request("GET", "/health/ready").status == 200
+
+
 def test_a_second_signal_ends_at_once():
     for first, second in [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)]:
         with Daemon("--server-drain-pause", "30s", expect_exit=1) as daemon:
