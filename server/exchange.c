@@ -349,6 +349,29 @@ enum MHD_Result fmd_exchange_answer_buffer(fmd_exchange *exchange, const char *c
     return fmd_exchange_answer(exchange, &answer);
 }
 
+void fmd_exchange_time_out(fmd_exchange *exchange, fmp_buffer *ret)
+{
+    assert(exchange->status == 0);
+    if (exchange->id[0] == '\0') {
+        fmd_request_id_make(exchange->id); /* its head was not complete */
+    }
+    fmp_problem problem = {.n_errors = 0};
+    fmp_problem_set(&problem, FMP_PROBLEM_TIMEOUT, "the request was too slow to arrive");
+    exchange->status = (unsigned)fmp_problem_status(&problem);
+    fmp_buffer body;
+    fmp_buffer_init(&body, PROBLEM_BYTES);
+    fmp_buffer_init(ret, PROBLEM_BYTES);
+    fmp_problem_write(&body, &problem, exchange->id);
+    fmp_buffer_format(ret,
+                      "HTTP/1.1 %u Request Timeout\r\nConnection: close\r\nX-Request-Id: %s\r\n"
+                      "Cache-Control: no-store\r\nContent-Type: " PROBLEM_MEDIATYPE
+                      "\r\nContent-Length: %zu\r\n\r\n",
+                      exchange->status, exchange->id, body.length);
+    fmp_buffer_append(ret, body.data, body.length);
+    exchange->answer_bytes = ret->failed ? 0 : body.length;
+    fmp_buffer_done(&body);
+}
+
 /* ---- The end ---- */
 
 #define CLIENT_CLOSED 499 /* in the log and the metrics alone */

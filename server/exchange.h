@@ -74,6 +74,9 @@ enum MHD_Result fmd_exchange_upload(fmd_exchange *exchange, const char *data, si
     FM_REQUIRES(fmd_on_loop);
 /* The body is complete: runs the route's handler. */
 enum MHD_Result fmd_exchange_dispatch(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
+/* The request was too slow to arrive: it counts as answered 408.
+ *   ret  the whole answer's bytes, head included, to be sent past libmicrohttpd; the caller's */
+void fmd_exchange_time_out(fmd_exchange *exchange, fmp_buffer *ret) FM_REQUIRES(fmd_on_loop);
 /* Logs, counts and frees it.
  *   status  what libmicrohttpd sent by itself, where we have not answered; 0: nothing */
 void fmd_exchange_complete(fmd_exchange *exchange, unsigned status) FM_REQUIRES(fmd_on_loop);

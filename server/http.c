@@ -26,11 +26,6 @@ struct fmd_http {
     unsigned open_handles;
 };
 
-fmd_server *fmd_http_server(fmd_http *http)
-{
-    return http->server;
-}
-
 /* ---- Deadlines of a connection ---- */
 
 static uint64_t allowed_ms(const fmd_client *client, uint64_t base_ms)
@@ -44,18 +39,13 @@ static uint64_t allowed_ms(const fmd_client *client, uint64_t base_ms)
  * under way on the socket then. */
 static void hang_up(fmd_client *client, bool answer) FM_REQUIRES(fmd_on_loop)
 {
-    static const char slow[] =
-        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nCache-Control: no-store\r\n"
-        "Content-Type: application/problem+json\r\nContent-Length: 87\r\n\r\n"
-        "{\"type\":\"urn:velocityd:problem:request-timeout\",\"title\":\"Request "
-        "timeout\",\"status\":408}";
-    _Static_assert(sizeof "{\"type\":\"urn:velocityd:problem:request-timeout\",\"title\":\"Request "
-                          "timeout\",\"status\":408}" == 88,
-                   "Content-Length");
     client->timed_out = true;
-    if (answer) {
-        ssize_t sent = send(client->fd, slow, sizeof slow - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-        (void)sent;
+    if (answer && client->exchange != NULL) {
+        fmp_buffer slow;
+        fmd_exchange_time_out(client->exchange, &slow);
+        ssize_t sent = send(client->fd, slow.data, slow.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)sent; /* a few hundred bytes, into a socket that nothing was written to */
+        fmp_buffer_done(&slow);
     }
     shutdown(client->fd, SHUT_RDWR);
     fmd_http_run(client->http);
@@ -215,7 +205,11 @@ static void *on_request_line(void *context, const char *target, struct MHD_Conne
     if (client != NULL) {
         client_expect_head(client);
     }
-    return fmd_exchange_new(http->server, connection, target);
+    fmd_exchange *exchange = fmd_exchange_new(http->server, connection, target);
+    if (client != NULL) {
+        client->exchange = exchange;
+    }
+    return exchange;
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
@@ -229,6 +223,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     fmd_client *client = client_of(connection);
     if (exchange == NULL || client == NULL) {
         return MHD_NO; /* out of memory: nothing left to say it with */
+    }
+    if (client->timed_out || client->gone) {
+        return MHD_NO; /* whatever else had arrived from it; closes the connection */
     }
     if (exchange->progress == FMD_BEGUN) {
         return fmd_exchange_begin(exchange, client, method, version);
@@ -250,15 +247,15 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     fmd_exchange *exchange = *request_context;
     fmd_client *client = client_of(connection);
     *request_context = NULL;
-    bool timed_out = client != NULL && client->timed_out;
     if (client != NULL) {
+        client->exchange = NULL;
         client_expect_request(client);
     }
     if (exchange != NULL) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
         unsigned status = info == NULL ? 0 : info->http_status;
-        fmd_exchange_complete(exchange, timed_out ? MHD_HTTP_REQUEST_TIMEOUT : status);
+        fmd_exchange_complete(exchange, status);
     }
 }
 

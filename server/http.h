@@ -25,6 +25,8 @@ typedef struct fmd_client {
     bool over_limit; /* every request is answered 503 and closes it */
     bool head_begun; /* a request line was read and its headers were not */
     bool timed_out;  /* hung up on, because it was too slow */
+    bool gone;       /* it closed the connection while a request of it was suspended */
+    struct fmd_exchange *exchange; /* the request in progress, or NULL */
     uv_timer_t timer;
     uint64_t phase_started_ms; /* on the loop's clock: when the head, body or answer began */
     uint64_t phase_bytes;      /* of the body or answer so far: what body_rate lends time for */
@@ -33,7 +35,6 @@ typedef struct fmd_client {
 /* Errors: FM_EIO, FM_ENOMEM. The listener stays the caller's. */
 FM_MUST_USE fm_status fmd_http_new(fmd_server *server, fmd_listener *listener, fmd_http **ret,
                                    fm_error *err) FM_REQUIRES(fmd_on_loop);
-fmd_server *fmd_http_server(fmd_http *http);
 /* Lets MHD do what it can; after every change that it must see. Not from within its callbacks. */
 void fmd_http_run(fmd_http *http) FM_REQUIRES(fmd_on_loop);
 /* Accepts no more; the listener is closed. */

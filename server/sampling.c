@@ -136,21 +136,28 @@ static fmd_exchange *ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 
 /* ---- Ends before the job's own ---- */
 
-/* Answers with a problem, resumes, and cancels the job, whose rows leave the engine. */
-static void ticket_abandon(fmd_ticket *ticket, fmp_problem_kind kind, const char *detail,
-                           fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
+/* Resumes the connection and cancels the job, whose rows leave the engine. */
+static void ticket_let_go(fmd_ticket *ticket, struct MHD_Connection *connection,
+                          fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
 {
     fmd_server *server = ticket->server;
-    fmd_exchange *exchange = ticket_detach(ticket);
-    struct MHD_Connection *connection = exchange->connection;
-    exchange->must_close = kind != FMP_PROBLEM_DEADLINE;
-    enum MHD_Result queued = fmd_exchange_fail(exchange, kind, "%s", detail);
-    (void)queued; /* refused, it is a connection that ends when it is resumed */
     MHD_resume_connection(connection);
     server->metrics.outcomes[outcome]++;
     if (ticket->job != NULL) {
         fm_engine_cancel(server->engine, ticket->job);
     }
+}
+
+/* Answers with a problem instead of the job's result. */
+static void ticket_abandon(fmd_ticket *ticket, fmp_problem_kind kind, const char *detail,
+                           fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_exchange *exchange = ticket_detach(ticket);
+    struct MHD_Connection *connection = exchange->connection;
+    exchange->must_close = kind != FMP_PROBLEM_DEADLINE;
+    enum MHD_Result queued = fmd_exchange_fail(exchange, kind, "%s", detail);
+    (void)queued; /* refused, it is a connection that ends when it is resumed */
+    ticket_let_go(ticket, connection, outcome);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -170,9 +177,11 @@ static void on_disconnect(uv_poll_t *watch, int status, int events)
     if (status == 0 && (events & UV_DISCONNECT) == 0) {
         return;
     }
-    fmd_http *http = ticket->exchange->client->http;
-    ticket_abandon(ticket, FMP_PROBLEM_CANCELLED, "the client closed its connection",
-                   FMD_CANCELLED);
+    fmd_exchange *exchange = ticket_detach(ticket);
+    fmd_http *http = exchange->client->http;
+    /* Nobody is there to be answered; the connection closes when it is resumed. */
+    exchange->client->gone = true;
+    ticket_let_go(ticket, exchange->connection, FMD_CANCELLED);
     fmd_http_run(http);
 }
 
@@ -484,8 +493,8 @@ static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
 {
     fmd_query query = fmd_query_parse(exchange->target.query);
     if (query == FMD_QUERY_INVALID) {
-        return fmd_exchange_fail(exchange, FMP_PROBLEM_INVALID_REQUEST,
-                                 "the only query here is dry_run, 0 or 1");
+        return fmd_exchange_fail(exchange, FMP_PROBLEM_MALFORMED,
+                                 "the only query here is dry_run=0 or dry_run=1");
     }
     fmd_ticket *ticket = ticket_new(exchange);
     if (ticket == NULL) {

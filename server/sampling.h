@@ -7,9 +7,9 @@
  * 2. The worker that finishes the last row encodes the answer into ticket->answer; it touches nothing
  *    else that the loop thread writes.
  * 3. The loop thread collects the job, answers and resumes.
- * Deadline and disconnect let the exchange go first (answered 504, or 499 for the log) and cancel the
- * job, whose rows leave the engine; the ticket is freed when the job has come back and libuv has let
- * go of both handles. */
+ * Deadline and disconnect let the exchange go first (answered 504, or its connection closed without an
+ * answer and logged as 499) and cancel the job, whose rows leave the engine; the ticket is freed when
+ * the job has come back and libuv has let go of both handles. */
 #ifndef FMD_SAMPLING_H
 #define FMD_SAMPLING_H
 

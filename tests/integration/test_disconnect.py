@@ -45,8 +45,7 @@ def test_by_closing_after_pipelining_more():
 def test_half_a_close_counts_as_gone():
     def half(client):
         client.shutdown(socket.SHUT_WR)
-        data = read_all(client)
-        assert data.startswith(b"HTTP/1.1 499 ") and b"\r\nConnection: close\r\n" in data
+        assert read_all(client) == b"", "nobody is there to be answered"
         client.close()
 
     leave_by(half)

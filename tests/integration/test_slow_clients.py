@@ -1,5 +1,6 @@
 """A client cannot hold a connection by sending, or taking, a byte now and then."""
 
+import json
 import time
 
 from daemon import SAMPLE, Daemon, eventually, main, post, read_answer
@@ -31,16 +32,32 @@ def trickle(client, data, seconds=0.1):
     raise AssertionError(f"still open after {time.monotonic() - started:.1f} s")
 
 
+def check_timeout(answer):
+    """Whether it is a whole problem document; returns its body's bytes and object."""
+    head, data = answer.split(b"\r\n\r\n")
+    assert f"Content-Length: {len(data)}".encode() in head
+    assert b"Content-Type: application/problem+json" in head and b"Connection: close" in head
+    body = json.loads(data)
+    assert body["type"] == "urn:velocityd:problem:request-timeout" and body["status"] == 408
+    assert f"X-Request-Id: {body['request_id']}".encode() in head and body["detail"]
+    return data, body
+
+
+def check_log(daemon, answer):
+    eventually(lambda: daemon.events("request"), "logged")
+    event = daemon.events("request")[0]
+    assert event["status"] == 408 and event["bytes"] == len(answer[0]), event
+    assert event["id"] == answer[1]["request_id"], event
+
+
 def test_a_slow_head_is_ended():
     with Daemon("--limits-header-timeout", "1s") as daemon, daemon.connect() as client:
         client.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n")
         held, answer = trickle(client, b"X-Y: z\r\n" * 100)
         assert 0.9 < held < 3, held
         assert answer.startswith(b"HTTP/1.1 408 "), answer
-        head, body = answer.split(b"\r\n\r\n")
-        assert f"Content-Length: {len(body)}".encode() in head
-        eventually(lambda: daemon.events("request"), "logged")
-        assert daemon.events("request")[0]["status"] == 408
+        body = check_timeout(answer)
+        check_log(daemon, body)
 
 
 def test_a_slow_request_line_is_ended():
@@ -77,10 +94,13 @@ def test_an_idle_connection_is_closed():
 def test_a_slow_body_is_ended():
     with Daemon("--limits-body-timeout", "1s") as daemon, daemon.connect() as client:
         request = post(SAMPLE, b"{" + b" " * 10000 + b"}")
-        client.sendall(request[:-10000])
+        client.sendall(request[:-10000].replace(b"Host:", b"X-Request-Id: mine\r\nHost:"))
         held, answer = trickle(client, request[-10000:])
         assert 0.9 < held < 3, held
         assert answer.startswith(b"HTTP/1.1 408 "), answer
+        body = check_timeout(answer)
+        assert body[1]["request_id"] == "mine"
+        check_log(daemon, body)
         assert daemon.metric("velocityd_queue_bytes") == 0
 
 
