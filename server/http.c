@@ -309,6 +309,8 @@ static struct MHD_Daemon *daemon_start(fmd_http *http)
 {
     const fmc_options *options = http->server->options;
     unsigned connections = (unsigned)(http->server->max_connections + RESERVE_CONNECTIONS);
+    /* Strict for clients 0: at 1 the library would answer what fmd_head_fault() and fmd_target_parse()
+     * refuse as well, twice and without a problem document; at -1 a blank before a colon passes. */
     struct MHD_OptionItem items[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},
         {MHD_OPTION_LISTEN_SOCKET, http->listener->fd, NULL},
@@ -317,7 +319,7 @@ static struct MHD_Daemon *daemon_start(fmd_http *http)
          NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)(options->limits.idle_timeout / 1000), NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)options->limits.header_bytes, NULL},
-        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
+        {MHD_OPTION_STRICT_FOR_CLIENT, 0, NULL},
         {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_request_line, http},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
