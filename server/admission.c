@@ -16,22 +16,22 @@ static bool bytes_fit(const fmd_admission *admission, uint64_t bytes)
            bytes <= admission->max_bytes - admission->bytes;
 }
 
-fmd_verdict fmd_admission_take(fmd_admission *admission, const fmd_cost *cost,
-                               double remaining_seconds, uint64_t *ret_retry_after_ms)
+fmd_verdict fmd_admission_take(fmd_admission *admission, const fmd_cost *cost, const fmd_load *load,
+                               uint64_t *ret_retry_after_ms)
 {
-    assert(cost->seconds >= 0 && remaining_seconds >= 0);
+    assert(cost->seconds >= 0 && load->ahead_seconds >= 0 && load->gone_seconds >= 0);
     if (cost->bytes > admission->max_bytes) {
         return FMD_TOO_LARGE;
     }
     /* Requests leave one after the other, so a place is free after the mean of what each still needs. */
-    double one = admission->requests == 0 ? 0 : remaining_seconds / (double)admission->requests;
+    double one = admission->requests == 0 ? 0 : load->gone_seconds / (double)admission->requests;
     if (admission->requests >= admission->max_requests) {
         *ret_retry_after_ms = milliseconds_up(one);
         return FMD_QUEUE_FULL;
     }
-    double excess = remaining_seconds + cost->seconds - admission->max_seconds;
+    double excess = load->ahead_seconds + cost->seconds - admission->max_seconds;
     if (admission->requests > 0 && excess > 0) {
-        *ret_retry_after_ms = milliseconds_up(fmin(excess, remaining_seconds));
+        *ret_retry_after_ms = milliseconds_up(fmin(excess, load->gone_seconds));
         return FMD_QUEUE_FULL;
     }
     if (!bytes_fit(admission, cost->bytes)) {

@@ -14,7 +14,7 @@
 
 typedef struct fmd_admission {
     uint64_t max_requests;
-    double max_seconds;
+    double max_seconds; /* until a request's predicted end */
     uint64_t max_bytes;
     uint64_t requests; /* admitted, not yet released */
     double seconds;    /* predicted for them, all workers together */
@@ -27,6 +27,15 @@ typedef struct fmd_cost {
     uint64_t bytes;
 } fmd_cost;
 
+/* What is in a newcomer's way. Progress and deadlines are known to the caller only; work that a deadline
+ * will cut off does not count. */
+typedef struct fmd_load {
+    /* What it waits for while the engine shares evenly: of every admitted request what remains, but at
+     * most as much as its own. A short request does not wait for the end of a long one. */
+    double ahead_seconds;
+    double gone_seconds; /* until everything admitted is done, or past its deadline */
+} fmd_load;
+
 typedef enum fmd_verdict {
     FMD_ADMITTED,
     FMD_QUEUE_FULL,  /* requests or seconds: 429 */
@@ -34,12 +43,12 @@ typedef enum fmd_verdict {
     FMD_TOO_LARGE,   /* it never fits: 413 */
 } fmd_verdict;
 
-/* Takes the cost on, or says why not.
- *   remaining_seconds   of the admitted work, at most admission->seconds: progress made is known to
- *                       the caller only
- *   ret_retry_after_ms  when refused: an estimate of when the same request would be admitted, >= 1 */
+/* Takes the cost on, or says why not. A request is expected to end after load->ahead_seconds and its own
+ * seconds; beyond max_seconds it is refused.
+ *   ret_retry_after_ms  when refused: an estimate of when the same request would be admitted, >= 1 and
+ *                       never after load->gone_seconds */
 FM_MUST_USE fmd_verdict fmd_admission_take(fmd_admission *admission, const fmd_cost *cost,
-                                           double remaining_seconds, uint64_t *ret_retry_after_ms);
+                                           const fmd_load *load, uint64_t *ret_retry_after_ms);
 void fmd_admission_release(fmd_admission *admission, const fmd_cost *cost);
 
 /* Memory alone, for bodies while they are read. */

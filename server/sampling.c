@@ -3,41 +3,16 @@
 #include "proto/response.h"
 #include "server/handlers.h"
 #include "server/log.h"
+#include "server/ticket.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_SLACK_BYTES ((size_t)1024 * 1024) /* the envelope around what the limit counts */
+#define DRY_RUN_BYTES ((size_t)1024)
 /* Longer bodies are parsed on a thread of libuv's pool, for the loop would stand still meanwhile: a
  * megabyte takes it some 25 ms. */
 #define PARSE_ON_LOOP_BYTES ((size_t)64 * 1024)
-
-struct fmd_ticket {
-    fmd_server *server;
-    fmd_exchange *exchange; /* NULL once it was answered */
-    fmd_ticket *previous, *next;
-    size_t model_index;
-    const fm_model_info *model;
-    fmd_route route;
-    bool dry_run, wants_npy;
-    /* Parsing, on the loop or beside it; a body beside it belongs to the ticket. */
-    uv_work_t work;
-    bool parsing, parsed;
-    char *body;
-    size_t body_length, body_capacity;
-    fmp_problem problem;
-    fmp_request request;
-    fm_job *job; /* NULL before it is submitted */
-    char id[FMD_REQUEST_ID_MAX + 1];
-    fmp_buffer
-        answer; /* written by the worker that finishes the job, read after it was collected */
-    fmd_cost cost;
-    double expected_evaluations; /* of all rows */
-    uv_timer_t deadline;
-    uv_poll_t watch;
-    unsigned holds; /* the job and the open handles; freed at 0 */
-};
 
 /* ---- On a worker ---- */
 
@@ -48,90 +23,6 @@ static void encode(void *context, const fm_job *job)
     if (fm_job_status(job) == FM_OK) {
         fmp_response_write(&ticket->answer, &ticket->request, ticket->model, ticket->id, job);
     }
-}
-
-/* ---- A ticket's life ---- */
-
-static void ticket_release(fmd_ticket *ticket)
-{
-    assert(ticket->holds > 0);
-    if (--ticket->holds == 0) {
-        free(ticket);
-    }
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-    ticket_release(handle->data);
-}
-
-static fmd_ticket *ticket_new(fmd_exchange *exchange)
-{
-    fmd_ticket *ticket = calloc(1, sizeof *ticket);
-    if (ticket == NULL) {
-        return NULL;
-    }
-    fmd_server *server = exchange->server;
-    ticket->server = server;
-    ticket->exchange = exchange;
-    ticket->model_index = exchange->model;
-    ticket->model = server->models.described[exchange->model];
-    ticket->route = exchange->routing.route;
-    ticket->wants_npy = exchange->wants_npy;
-    ticket->holds = 1;
-    memcpy(ticket->id, exchange->id, sizeof ticket->id);
-    fmp_buffer_init(&ticket->answer, server->limits.max_answer_bytes + ANSWER_SLACK_BYTES);
-    return ticket;
-}
-
-/* The job has come back, or was never submitted. */
-static void ticket_end(fmd_ticket *ticket)
-{
-    fm_job_free(ticket->job);
-    ticket->job = NULL;
-    if (ticket->parsed) {
-        fmp_request_done(&ticket->request);
-    }
-    fmp_buffer_done(&ticket->answer);
-    ticket_release(ticket);
-}
-
-static void ticket_link(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
-{
-    fmd_server *server = ticket->server;
-    ticket->next = server->tickets;
-    if (ticket->next != NULL) {
-        ticket->next->previous = ticket;
-    }
-    server->tickets = ticket;
-}
-
-static void ticket_unlink(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
-{
-    fmd_server *server = ticket->server;
-    if (ticket->previous != NULL) {
-        ticket->previous->next = ticket->next;
-    } else {
-        server->tickets = ticket->next;
-    }
-    if (ticket->next != NULL) {
-        ticket->next->previous = ticket->previous;
-    }
-    ticket->previous = ticket->next = NULL;
-}
-
-/* Takes the exchange from its ticket, to be answered and resumed. The watch goes first: a descriptor must
- * not be polled by two once libmicrohttpd has it back. */
-static fmd_exchange *ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
-{
-    fmd_exchange *exchange = ticket->exchange;
-    assert(exchange != NULL && exchange->ticket == ticket);
-    ticket->exchange = NULL;
-    exchange->ticket = NULL;
-    uv_poll_stop(&ticket->watch);
-    uv_close((uv_handle_t *)&ticket->watch, on_handle_closed);
-    uv_close((uv_handle_t *)&ticket->deadline, on_handle_closed);
-    return exchange;
 }
 
 /* ---- Ends before the job's own ---- */
@@ -152,7 +43,7 @@ static void ticket_let_go(fmd_ticket *ticket, struct MHD_Connection *connection,
 static void ticket_abandon(fmd_ticket *ticket, fmp_problem_kind kind, const char *detail,
                            fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
 {
-    fmd_exchange *exchange = ticket_detach(ticket);
+    fmd_exchange *exchange = fmd_ticket_detach(ticket);
     struct MHD_Connection *connection = exchange->connection;
     exchange->must_close = kind != FMP_PROBLEM_DEADLINE;
     enum MHD_Result queued = fmd_exchange_fail(exchange, kind, "%s", detail);
@@ -177,7 +68,7 @@ static void on_disconnect(uv_poll_t *watch, int status, int events)
     if (status == 0 && (events & UV_DISCONNECT) == 0) {
         return;
     }
-    fmd_exchange *exchange = ticket_detach(ticket);
+    fmd_exchange *exchange = fmd_ticket_detach(ticket);
     fmd_http *http = exchange->client->http;
     /* Nobody is there to be answered; the connection closes when it is resumed. */
     exchange->client->gone = true;
@@ -231,16 +122,17 @@ static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchang
 static void ticket_collect(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
     fmd_server *server = ticket->server;
+    ticket->collected = true;
     if (ticket->exchange != NULL) {
-        fmd_exchange *exchange = ticket_detach(ticket);
+        fmd_exchange *exchange = fmd_ticket_detach(ticket);
         struct MHD_Connection *connection = exchange->connection;
         enum MHD_Result queued = answer_finished(ticket, exchange);
         (void)queued;
         MHD_resume_connection(connection);
     }
     fmd_admission_release(&server->admission, &ticket->cost);
-    ticket_unlink(ticket);
-    ticket_end(ticket);
+    fmd_ticket_unlink(ticket);
+    fmd_ticket_end(ticket);
 }
 
 void fmd_sampling_collect(fmd_server *server)
@@ -254,10 +146,10 @@ void fmd_sampling_collect(fmd_server *server)
     }
 }
 
-static bool any_parsing(const fmd_server *server)
+static bool any_beside(const fmd_server *server)
 {
     const fmd_ticket *ticket = server->tickets;
-    while (ticket != NULL && !ticket->parsing) {
+    while (ticket != NULL && !ticket->beside) {
         ticket = ticket->next;
     }
     return ticket != NULL;
@@ -265,79 +157,12 @@ static bool any_parsing(const fmd_server *server)
 
 void fmd_sampling_wait(fmd_server *server)
 {
-    while (any_parsing(server)) {
+    while (any_beside(server)) {
         uv_run(&server->loop, UV_RUN_ONCE);
     }
     while (server->tickets != NULL) {
         ticket_collect(fm_job_context(fm_engine_wait(server->engine)));
     }
-}
-
-/* ---- Admission ---- */
-
-static double ticket_remaining_seconds(const fmd_ticket *ticket)
-{
-    if (ticket->job == NULL) {
-        return 0; /* not admitted yet */
-    }
-    double done = (double)fm_job_evaluations_done(ticket->job);
-    double share = ticket->expected_evaluations > 0 ? done / ticket->expected_evaluations : 0;
-    return share < 1 ? ticket->cost.seconds * (1 - share) : 0;
-}
-
-static double remaining_seconds(const fmd_server *server) FM_REQUIRES(fmd_on_loop)
-{
-    double sum = 0;
-    for (const fmd_ticket *ticket = server->tickets; ticket != NULL; ticket = ticket->next) {
-        sum += ticket_remaining_seconds(ticket);
-    }
-    return sum;
-}
-
-static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
-{
-    const fm_job_spec *spec = &ticket->request.spec;
-    double rows_per_evaluation = spec->guidance_scale == 1 ? 1 : 2;
-    ticket->expected_evaluations = (double)spec->n_rows * fm_job_expected_evaluations(spec);
-    ticket->cost.seconds = ticket->expected_evaluations * rows_per_evaluation *
-                           ticket->model->evaluation_seconds / (double)ticket->server->workers;
-    size_t job = fm_job_size_bytes(spec);
-    size_t answer = fmp_request_answer_bytes(&ticket->request, ticket->model);
-    ticket->cost.bytes = job > SIZE_MAX - answer ? SIZE_MAX : job + answer;
-}
-
-/* Admits the ticket or fills its problem. */
-static bool admit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
-{
-    fmd_admission *admission = &ticket->server->admission;
-    uint64_t retry_after_ms = 0;
-    predict(ticket);
-    fmd_verdict verdict =
-        fmd_admission_take(admission, &ticket->cost, admission->seconds, &retry_after_ms);
-    if (verdict == FMD_QUEUE_FULL || verdict == FMD_MEMORY_FULL) {
-        /* Before refusing, the progress of what runs is looked at. */
-        verdict = fmd_admission_take(admission, &ticket->cost, remaining_seconds(ticket->server),
-                                     &retry_after_ms);
-    }
-    switch (verdict) {
-    case FMD_ADMITTED:
-        return true;
-    case FMD_QUEUE_FULL:
-        fmp_problem_set(&ticket->problem, FMP_PROBLEM_QUEUE_FULL, "the queue is full");
-        break;
-    case FMD_MEMORY_FULL:
-        fmp_problem_set(&ticket->problem, FMP_PROBLEM_OUT_OF_MEMORY,
-                        "the requests being served hold the memory that limits.memory allows");
-        break;
-    case FMD_TOO_LARGE:
-        fmp_problem_set(&ticket->problem, FMP_PROBLEM_TOO_LARGE,
-                        "the request needs %llu bytes, more than limits.memory",
-                        (unsigned long long)ticket->cost.bytes);
-        break;
-    }
-    ticket->problem.retry_after_ms = retry_after_ms;
-    ticket->server->metrics.outcomes[FMD_REFUSED]++;
-    return false;
 }
 
 /* ---- Into the engine ---- */
@@ -369,14 +194,14 @@ static bool start(fmd_ticket *ticket, const fmd_exchange *exchange, uint64_t *re
         return false;
     }
     *ret_left_ms = ticket->request.timeout_ms - spent_ms;
-    return admit(ticket) && submit(ticket);
+    return fmd_ticket_admit(ticket) && submit(ticket);
 }
 
 static enum MHD_Result answer_dry_run(fmd_exchange *exchange, const fmd_ticket *ticket)
     FM_REQUIRES(fmd_on_loop)
 {
     fmp_buffer buffer;
-    fmp_buffer_init(&buffer, ANSWER_SLACK_BYTES);
+    fmp_buffer_init(&buffer, DRY_RUN_BYTES);
     fmp_response_write_dry_run(&buffer, &ticket->request, ticket->model, exchange->server->workers);
     return fmd_exchange_answer_buffer(exchange, FMD_JSON, &buffer);
 }
@@ -395,7 +220,7 @@ static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms
 {
     fmd_server *server = exchange->server;
     exchange->ticket = ticket;
-    ticket_link(ticket);
+    fmd_ticket_link(ticket);
     ticket->deadline.data = ticket->watch.data = ticket;
     ticket->holds += 2;
     uv_timer_init(&server->loop, &ticket->deadline);
@@ -450,7 +275,7 @@ static void on_parsed(uv_work_t *work, int status)
     (void)status; /* never cancelled */
     fmd_ticket *ticket = work->data;
     fmd_server *server = ticket->server;
-    ticket->parsing = false;
+    ticket->beside = false;
     free(ticket->body);
     fmd_admission_release_bytes(&server->admission, ticket->body_capacity);
     fmd_exchange *exchange = ticket->exchange;
@@ -463,14 +288,14 @@ static void on_parsed(uv_work_t *work, int status)
     if (exchange != NULL) {
         struct MHD_Connection *connection = exchange->connection;
         fmd_http *http = exchange->client->http;
-        ticket_detach(ticket);
+        fmd_ticket_detach(ticket);
         enum MHD_Result queued = answer_unstarted(exchange, ticket);
         (void)queued;
         MHD_resume_connection(connection);
         fmd_http_run(http);
     }
-    ticket_unlink(ticket);
-    ticket_end(ticket);
+    fmd_ticket_unlink(ticket);
+    fmd_ticket_end(ticket);
 }
 
 /* The body becomes the ticket's; until its timeout_ms is known, the largest allowed holds. */
@@ -481,7 +306,7 @@ static void start_parsing(fmd_exchange *exchange, fmd_ticket *ticket) FM_REQUIRE
     ticket->body_capacity = exchange->body_capacity;
     exchange->body = NULL;
     exchange->body_length = exchange->body_capacity = 0;
-    ticket->parsing = true;
+    ticket->beside = true;
     ticket->work.data = ticket;
     suspend(exchange, ticket, exchange->server->limits.max_timeout_ms);
     int failed = uv_queue_work(&exchange->server->loop, &ticket->work, parse_beside, on_parsed);
@@ -496,7 +321,7 @@ static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
         return fmd_exchange_fail(exchange, FMP_PROBLEM_MALFORMED,
                                  "the only query here is dry_run=0 or dry_run=1");
     }
-    fmd_ticket *ticket = ticket_new(exchange);
+    fmd_ticket *ticket = fmd_ticket_new(exchange);
     if (ticket == NULL) {
         return fmd_exchange_fail(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "out of memory");
     }
@@ -513,7 +338,7 @@ static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
         return MHD_YES;
     }
     enum MHD_Result result = answer_unstarted(exchange, ticket);
-    ticket_end(ticket);
+    fmd_ticket_end(ticket);
     return result;
 }
 

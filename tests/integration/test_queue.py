@@ -22,16 +22,32 @@ def test_a_full_queue_is_429_with_an_honest_retry_after():
 
 
 def test_the_queue_is_bounded_in_predicted_seconds():
-    with Daemon("--limits-queue-seconds", "1s", "--workers", "1") as daemon:
+    with Daemon("--limits-queue-seconds", "1s", "--workers", "1", "--limits-timeout", "30s") as daemon:
         client = daemon.start_endless()
         predicted = daemon.metric("velocityd_queue_seconds")
         assert predicted > 1, "alone, a request of any length is admitted"
-        answer = daemon.sample({"num_samples": 1})
+        answer = daemon.sample(ENDLESS)
         assert answer.status == 429, answer.body
-        assert 1 <= answer.json()["retry_after_ms"] <= predicted * 1000
+        assert 1 <= answer.json()["retry_after_ms"] <= min(predicted, 30) * 1000
         client.close()
-        eventually(lambda: daemon.sample({}).status == 200, "the work is gone")
-        assert daemon.metric("velocityd_queue_seconds") == 0
+        eventually(lambda: daemon.metric("velocityd_queue_seconds") == 0, "the work is gone")
+        daemon.start_endless().close()
+
+
+def test_a_short_request_is_taken_beside_a_long_one():
+    with Daemon("--limits-queue-seconds", "1s", "--workers", "1") as daemon:
+        with daemon.start_endless():
+            assert daemon.sample({"num_samples": 1}).status == 200
+
+
+def test_work_beyond_its_deadline_does_not_count():
+    with Daemon("--limits-queue-seconds", "1s", "--workers", "1") as daemon, daemon.connect() as client:
+        long = dict(ENDLESS, num_samples=4000)
+        client.sendall(post(SAMPLE, dict(ENDLESS, timeout_ms=1500)))
+        eventually(lambda: daemon.metric("velocityd_queue_requests") == 1, "admitted")
+        answer = daemon.sample(long)
+        assert answer.status == 429, answer.body
+        assert 1 <= answer.json()["retry_after_ms"] <= 1500
 
 
 def test_the_estimate_shrinks_as_work_is_done():

@@ -2,6 +2,7 @@
 #include "server/admission.h"
 #include "tests/unit/suites.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static fmd_admission fresh(void)
@@ -11,7 +12,10 @@ static fmd_admission fresh(void)
 
 static fmd_verdict take(fmd_admission *admission, double seconds, uint64_t bytes, uint64_t *retry)
 {
-    return fmd_admission_take(admission, &(fmd_cost){seconds, bytes}, admission->seconds, retry);
+    /* As with one admitted request that nothing of is done and that has no deadline. */
+    fmd_load load = {.ahead_seconds = fmin(admission->seconds, seconds),
+                     .gone_seconds = admission->seconds};
+    return fmd_admission_take(admission, &(fmd_cost){seconds, bytes}, &load, retry);
 }
 
 START_TEST(requests_are_counted_up_and_down)
@@ -34,10 +38,26 @@ START_TEST(time_is_bounded_and_retry_after_is_the_excess)
     fmd_admission admission = fresh();
     uint64_t retry = 0;
     ck_assert_int_eq(take(&admission, 9, 1, &retry), FMD_ADMITTED);
-    ck_assert_int_eq(take(&admission, 3.5, 1, &retry), FMD_QUEUE_FULL);
-    ck_assert_uint_eq(retry, 2500);
-    /* With four seconds of the nine done it fits. */
-    ck_assert_int_eq(fmd_admission_take(&admission, &(fmd_cost){3.5, 1}, 5, &retry), FMD_ADMITTED);
+    ck_assert_int_eq(take(&admission, 5.5, 1, &retry), FMD_QUEUE_FULL);
+    ck_assert_uint_eq(retry, 1000);
+    /* With five seconds of the nine done it fits. */
+    fmd_load load = {.ahead_seconds = 4, .gone_seconds = 4};
+    ck_assert_int_eq(fmd_admission_take(&admission, &(fmd_cost){5.5, 1}, &load, &retry),
+                     FMD_ADMITTED);
+}
+END_TEST
+
+START_TEST(a_short_request_does_not_wait_for_a_long_one)
+{
+    fmd_admission admission = fresh();
+    uint64_t retry = 0;
+    ck_assert_int_eq(take(&admission, 1000, 1, &retry), FMD_ADMITTED);
+    ck_assert_int_eq(take(&admission, 0.1, 1, &retry), FMD_ADMITTED);
+    /* But for many that are as short as itself. */
+    fmd_load load = {.ahead_seconds = 10, .gone_seconds = 1000};
+    ck_assert_int_eq(fmd_admission_take(&admission, &(fmd_cost){0.1, 1}, &load, &retry),
+                     FMD_QUEUE_FULL);
+    ck_assert_uint_eq(retry, 100);
 }
 END_TEST
 
@@ -48,6 +68,10 @@ START_TEST(a_request_over_every_bound_of_time_is_admitted_alone)
     ck_assert_int_eq(take(&admission, 1000, 1, &retry), FMD_ADMITTED);
     ck_assert_int_eq(take(&admission, 1000, 1, &retry), FMD_QUEUE_FULL);
     ck_assert_uint_eq(retry, 1000000); /* when the first is done, not later */
+    fmd_load cut_off = {.ahead_seconds = 60, .gone_seconds = 60};
+    ck_assert_int_eq(fmd_admission_take(&admission, &(fmd_cost){1000, 1}, &cut_off, &retry),
+                     FMD_QUEUE_FULL);
+    ck_assert_uint_eq(retry, 60000); /* nor after its deadline */
 }
 END_TEST
 
@@ -79,7 +103,7 @@ START_TEST(random_takes_and_releases_end_at_nothing)
         fmd_cost cost = {(state >> 8) % 1000 / 77.0, (state >> 4) % 5000};
         uint64_t retry = 0;
         if (state % 3 != 0) {
-            if (fmd_admission_take(&admission, &cost, admission.seconds, &retry) == FMD_ADMITTED) {
+            if (take(&admission, cost.seconds, cost.bytes, &retry) == FMD_ADMITTED) {
                 held[n_held++] = cost;
             }
         } else if (n_held > 0) {
@@ -103,6 +127,7 @@ Suite *suite_server_admission(void)
     TCase *tests = tcase_create("bounds");
     tcase_add_test(tests, requests_are_counted_up_and_down);
     tcase_add_test(tests, time_is_bounded_and_retry_after_is_the_excess);
+    tcase_add_test(tests, a_short_request_does_not_wait_for_a_long_one);
     tcase_add_test(tests, a_request_over_every_bound_of_time_is_admitted_alone);
     tcase_add_test(tests, memory_that_never_fits_is_told_from_memory_that_will);
     tcase_add_test(tests, random_takes_and_releases_end_at_nothing);

@@ -1,0 +1,87 @@
+#include "server/ticket.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_SLACK_BYTES ((size_t)1024 * 1024) /* the envelope around what the limit counts */
+
+static void ticket_release(fmd_ticket *ticket)
+{
+    assert(ticket->holds > 0);
+    if (--ticket->holds == 0) {
+        free(ticket);
+    }
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    ticket_release(handle->data);
+}
+
+fmd_ticket *fmd_ticket_new(fmd_exchange *exchange)
+{
+    fmd_ticket *ticket = calloc(1, sizeof *ticket);
+    if (ticket == NULL) {
+        return NULL;
+    }
+    fmd_server *server = exchange->server;
+    ticket->server = server;
+    ticket->exchange = exchange;
+    ticket->model_index = exchange->model;
+    ticket->model = server->models.described[exchange->model];
+    ticket->route = exchange->routing.route;
+    ticket->wants_npy = exchange->wants_npy;
+    ticket->holds = 1;
+    memcpy(ticket->id, exchange->id, sizeof ticket->id);
+    fmp_buffer_init(&ticket->answer, server->limits.max_answer_bytes + ANSWER_SLACK_BYTES);
+    return ticket;
+}
+
+void fmd_ticket_end(fmd_ticket *ticket)
+{
+    fm_job_free(ticket->job);
+    ticket->job = NULL;
+    if (ticket->parsed) {
+        fmp_request_done(&ticket->request);
+    }
+    fmp_buffer_done(&ticket->answer);
+    ticket_release(ticket);
+}
+
+void fmd_ticket_link(fmd_ticket *ticket)
+{
+    fmd_server *server = ticket->server;
+    ticket->next = server->tickets;
+    if (ticket->next != NULL) {
+        ticket->next->previous = ticket;
+    }
+    server->tickets = ticket;
+}
+
+void fmd_ticket_unlink(fmd_ticket *ticket)
+{
+    fmd_server *server = ticket->server;
+    if (ticket->previous != NULL) {
+        ticket->previous->next = ticket->next;
+    } else {
+        server->tickets = ticket->next;
+    }
+    if (ticket->next != NULL) {
+        ticket->next->previous = ticket->previous;
+    }
+    ticket->previous = ticket->next = NULL;
+}
+
+fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket)
+{
+    fmd_exchange *exchange = ticket->exchange;
+    assert(exchange != NULL && exchange->ticket == ticket);
+    ticket->exchange = NULL;
+    exchange->ticket = NULL;
+    /* A descriptor must not be polled by two once libmicrohttpd has it back. */
+    uv_poll_stop(&ticket->watch);
+    uv_close((uv_handle_t *)&ticket->watch, on_handle_closed);
+    uv_close((uv_handle_t *)&ticket->deadline, on_handle_closed);
+    return exchange;
+}

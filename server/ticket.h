@@ -1,0 +1,50 @@
+/* A ticket: what a suspended exchange and its job share. Private to sampling.c and ticket*.c. */
+#ifndef FMD_TICKET_H
+#define FMD_TICKET_H
+
+#include "server/exchange.h"
+
+struct fmd_ticket {
+    fmd_server *server;
+    fmd_exchange *exchange; /* NULL once it was answered, or its client is gone */
+    fmd_ticket *previous, *next;
+    size_t model_index;
+    const fm_model_info *model;
+    fmd_route route;
+    bool dry_run, wants_npy;
+    /* Work on libuv's pool: parsing a long body, which belongs to the ticket then, or encoding a long
+     * answer. While it lasts, the pool's thread has body, problem and request, or job and answer. */
+    uv_work_t work;
+    bool beside;
+    bool parsed; /* request is filled, otherwise problem */
+    char *body;
+    size_t body_length, body_capacity;
+    fmp_problem problem;
+    fmp_request request;
+    fm_job *job;    /* NULL before it is submitted */
+    bool collected; /* the job has come back from the engine */
+    char id[FMD_REQUEST_ID_MAX + 1];
+    /* Written by the worker that finishes the job, or by the pool; read by the loop afterwards. */
+    fmp_buffer answer;
+    size_t answer_bytes; /* estimated when it was admitted */
+    fmd_cost cost;
+    double expected_evaluations; /* of all rows */
+    uv_timer_t deadline;
+    uv_poll_t watch;
+    unsigned holds; /* the job and the open handles; freed at 0 */
+};
+
+/* NULL when out of memory. */
+fmd_ticket *fmd_ticket_new(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
+/* Its job has come back, or was never submitted: frees the job and lets the ticket go. */
+void fmd_ticket_end(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
+/* Into and out of server->tickets. */
+void fmd_ticket_link(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
+void fmd_ticket_unlink(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
+/* Takes the exchange from its ticket, to be answered and resumed, and closes deadline and watch. */
+fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
+
+/* Predicts what a parsed ticket costs and admits it, or fills its problem. */
+FM_MUST_USE bool fmd_ticket_admit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
+
+#endif
