@@ -103,11 +103,6 @@ void *fm_arena_take(fm_arena *arena, size_t size_bytes)
     return piece;
 }
 
-void fm_arena_reset(fm_arena *arena)
-{
-    arena->used_bytes = 0;
-}
-
 void fm_arena_done(fm_arena *arena)
 {
     if (arena->base != NULL) {

@@ -40,7 +40,6 @@ typedef struct fm_arena {
 FM_MUST_USE fm_status fm_arena_init(fm_arena *arena, size_t size_bytes, fm_error *err);
 /* The next aligned piece; asserts that it fits, for the owner has computed the size beforehand. */
 void *fm_arena_take(fm_arena *arena, size_t size_bytes);
-void fm_arena_reset(fm_arena *arena);
 void fm_arena_done(fm_arena *arena);
 /* size_bytes rounded up to what fm_arena_take() uses of an arena. */
 size_t fm_arena_round(size_t size_bytes);

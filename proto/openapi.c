@@ -134,7 +134,6 @@ static bool answers(const route_row *route, int status)
         return true;
     case 404:
         return strchr(route->path, '{') != NULL || strcmp(route->id, "METRICS") == 0;
-    case 409:
     case 499:
         return false;
     default:

@@ -40,7 +40,8 @@ bool fmp_parse_integer(json_t *value, int64_t *ret);
 /* parse_tensor.c: [n, …shape] as nested lists or base64. */
 /* n of a tensor value, as far as it has one: 0 where it is malformed. */
 size_t fmp_parse_tensor_rows(json_t *value);
-/* malloc()ed [n_rows][dimension], NULL when a rule is broken or out of memory. */
+/* malloc()ed [n_rows][dimension], NULL when a rule is broken (that there be a row, and no more than the
+ * limit, among them) or out of memory. */
 double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows);
 
 /* parse_labels.c; need spec.n_rows. */

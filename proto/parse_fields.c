@@ -79,6 +79,7 @@ static bool times_obey(const fmp_field *field, const fmp_limits *limits, json_t 
 /* Whether a value is of its row's type and within its bounds. Choices are looked at apart. */
 static bool obeys(const fmp_field *field, const fmp_limits *limits, json_t *value)
 {
+    int64_t label = 0;
     switch (field->type) {
     case FMP_TYPE_OBJECT:
         return json_is_object(value);
@@ -99,7 +100,7 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, json_t *valu
     case FMP_TYPE_SEED:
         return seed_obeys(value);
     case FMP_TYPE_LABELS:
-        return json_is_integer(value) || json_is_string(value) || json_is_null(value) ||
+        return fmp_parse_integer(value, &label) || json_is_string(value) || json_is_null(value) ||
                json_is_array(value);
     case FMP_TYPE_TENSOR:
         return json_is_array(value) || json_is_object(value);
@@ -120,7 +121,10 @@ static bool is_inert(fmp_parse *parse, const fmp_field *field, json_t *value)
     }
     json_t *inert = json_loads(field->inert, JSON_DECODE_ANY, NULL);
     parse->out_of_memory = parse->out_of_memory || inert == NULL;
-    bool equal = json_equal(inert, value) != 0;
+    /* 0.0 is 0: jansson has two kinds of numbers, JSON one. */
+    bool equal = json_is_number(inert) && json_is_number(value)
+                     ? json_number_value(inert) == json_number_value(value)
+                     : json_equal(inert, value) != 0;
     json_decref(inert);
     return equal;
 }

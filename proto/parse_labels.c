@@ -55,9 +55,15 @@ static bool read_label(fmp_parse *parse, json_t *value, const char *pointer, int
 static void read_label_list(fmp_parse *parse, json_t *list, int32_t *labels)
 {
     size_t n_rows = parse->request->spec.n_rows;
-    if (json_array_size(list) != n_rows) {
+    size_t found = json_array_size(list), limit = parse->limits->max_samples;
+    if (found < 1 || found > limit) {
+        fmp_parse_fail(parse, FMP_FIELD_LABELS,
+                       "must have 1 to %zu entries, one a point; it has %zu", limit, found);
+        return;
+    }
+    if (found != n_rows) {
         fmp_parse_fail(parse, FMP_FIELD_LABELS, "must have %zu entries, one a point; it has %zu",
-                       n_rows, json_array_size(list));
+                       n_rows, found);
         return;
     }
     for (size_t i = 0; i < n_rows; i++) {

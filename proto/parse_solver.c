@@ -3,12 +3,16 @@
 #include "proto/parse.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define BASE_METHOD          "midpoint"
 #define BASE_STEPS           50
 #define BASE_TOLERANCE       1e-5
 #define BASE_MAX_EVALUATIONS 10000
+/* Noise is drawn this near to the source and no farther: the margin of the paths that are singular there,
+ * with room for its rounding. Farther in, part of the state would be data, which nobody has. */
+#define SOURCE_MARGIN (1e-3 * (1 + 1e-9))
 
 static double number_or(const fmp_parse *parse, fmp_field_id field, double fallback)
 {
@@ -86,14 +90,18 @@ static void set_grid(fmp_parse *parse, double *grid, size_t n_grid)
     parse->request->spec.solver.n_grid = n_grid;
 }
 
-/* A grid starts where noise can be drawn, unless the request brings the states there. */
-static void check_start(fmp_parse *parse, double first)
+/* A grid starts at the source, where noise can be drawn, unless the request brings the states there. */
+static void check_start(fmp_parse *parse)
 {
-    double drawn_at = parse->model->sample_range[0];
-    if (first != drawn_at && !parse->present[FMP_FIELD_X0] && !parse->defaults_only) {
+    const double *grid = parse->request->spec.solver.grid;
+    double source = parse->model->time_range[0];
+    if (grid == NULL || parse->present[FMP_FIELD_X0] || parse->defaults_only) {
+        return;
+    }
+    if (fabs(grid[0] - source) > SOURCE_MARGIN) {
         fmp_parse_fail(parse, FMP_FIELD_X0,
-                       "is required: the grid starts at %s, and noise is drawn at %s",
-                       text_of(first).text, text_of(drawn_at).text);
+                       "must be given when the grid starts at t = %s, away from the source at %s",
+                       text_of(grid[0]).text, text_of(source).text);
     }
 }
 
@@ -108,7 +116,6 @@ static void read_time_grid(fmp_parse *parse, json_t *list, bool adaptive)
                        text_of(range[0]).text, text_of(range[1]).text);
         return;
     }
-    check_start(parse, first);
     size_t n_grid = adaptive ? 2 : n;
     double *grid = fmp_parse_alloc(parse, n_grid, sizeof *grid);
     if (grid == NULL) {
@@ -128,8 +135,10 @@ static void make_step_size_grid(fmp_parse *parse, double step_size)
     bool too_many = (range[1] - range[0]) / step_size > (double)parse->limits->max_steps + 1;
     size_t n_steps = too_many ? 0 : fm_grid_steps(range[0], range[1], step_size);
     if (too_many || n_steps > parse->limits->max_steps) {
-        fmp_parse_fail(parse, FMP_FIELD_SOLVER_STEP_SIZE, "must make %zu steps at most",
-                       parse->limits->max_steps);
+        double least = (range[1] - range[0]) / (double)parse->limits->max_steps;
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_STEP_SIZE,
+                       "must be at least %s, which makes %zu steps, the most allowed",
+                       text_of(least).text, parse->limits->max_steps);
         return;
     }
     double *grid = fmp_parse_alloc(parse, n_steps + 1, sizeof *grid);
@@ -197,4 +206,5 @@ void fmp_parse_solver(fmp_parse *parse)
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_RTOL, "must be above 0 where atol is 0");
     }
     read_grid(parse, adaptive);
+    check_start(parse);
 }

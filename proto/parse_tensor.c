@@ -86,17 +86,26 @@ static void fail_member(tensor_reader *tensor, const char *member, const char *t
 static void check_shape(tensor_reader *tensor, json_t *shape)
 {
     bool equal = json_is_array(shape) && json_array_size(shape) == tensor->rank;
+    bool counted = tensor->shape[0] > 0; /* else the shape has no first length within the limit */
     char text[256] = "must be [";
     size_t used = strlen(text);
     for (size_t i = 0; i < tensor->rank; i++) {
         int64_t length = -1;
         equal = equal && fmp_parse_integer(json_array_get(shape, i), &length) &&
                 (uint64_t)length == tensor->shape[i];
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%zu", i > 0 ? ", " : "",
-                                 tensor->shape[i]);
+        char number[32] = "n";
+        if (i > 0 || counted) {
+            (void)snprintf(number, sizeof number, "%zu", tensor->shape[i]);
+        }
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? ", " : "", number);
     }
-    if (!equal) {
-        (void)snprintf(text + used, sizeof text - used, "]");
+    if (!equal || !counted) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "]");
+        if (!counted) {
+            (void)snprintf(text + used, sizeof text - used, ", n from 1 to %zu",
+                           tensor->parse->limits->max_samples);
+        }
         fail_member(tensor, "shape", text);
     }
 }
@@ -130,10 +139,6 @@ static void convert(tensor_reader *tensor, const unsigned char *bytes, size_t nu
 
 static void read_data(tensor_reader *tensor, json_t *data, size_t number_bytes, size_t n_values)
 {
-    if (!json_is_string(data)) {
-        fail_member(tensor, "data", "must be a base64 string");
-        return;
-    }
     /* The text is in memory and longer: with it, this product cannot overflow unnoticed. */
     if (n_values > json_string_length(data) / number_bytes) {
         fail_member(tensor, "data", "must be the base64 of as many bytes as dtype and shape say");
@@ -171,10 +176,25 @@ static void read_object(tensor_reader *tensor, json_t *object, size_t n_values)
         fail_member(tensor, "dtype", "must be float32 or float64");
     }
     check_shape(tensor, json_object_get(object, "shape"));
-    if (!tensor->broken) {
-        size_t number_bytes = is_double ? sizeof(double) : sizeof(float);
-        read_data(tensor, json_object_get(object, "data"), number_bytes, n_values);
+    json_t *data = json_object_get(object, "data");
+    if (!json_is_string(data)) {
+        fail_member(tensor, "data", "must be a base64 string");
     }
+    if (!tensor->broken) {
+        read_data(tensor, data, is_double ? sizeof(double) : sizeof(float), n_values);
+    }
+}
+
+/* What is wrong with a tensor of no rows, or of more than may be. */
+static void fail_rows(tensor_reader *tensor, fmp_field_id field)
+{
+    fmp_parse *parse = tensor->parse;
+    if (json_is_array(parse->values[field])) {
+        fmp_parse_fail(parse, field, "must hold 1 to %zu points", parse->limits->max_samples);
+        return;
+    }
+    tensor->shape[0] = 0; /* so that its shape is refused, and what else is wrong with it */
+    read_object(tensor, parse->values[field], 0);
 }
 
 double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
@@ -184,8 +204,12 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
                             .pointer = fmp_field_at(field)->pointer,
                             .rank = model->rank + 1,
                             .shape = {n_rows}};
-    assert(n_rows >= 1 && model->rank <= FM_MAX_RANK && model->dimension >= 1);
+    assert(model->rank <= FM_MAX_RANK && model->dimension >= 1);
     memcpy(tensor.shape + 1, model->shape, model->rank * sizeof *model->shape);
+    if (n_rows < 1 || n_rows > parse->limits->max_samples) {
+        fail_rows(&tensor, field);
+        return NULL;
+    }
     if (n_rows > SIZE_MAX / model->dimension) {
         parse->out_of_memory = true;
         return NULL;

@@ -95,16 +95,12 @@ static bool load_defaults(fmp_parse *parse)
     return false;
 }
 
-/* x0 or x, and the count of rows where nothing else says it. */
-static double *read_points(fmp_parse *parse, fmp_field_id field, size_t n_rows)
+/* x0 or x */
+static double *read_states(fmp_parse *parse, fmp_field_id field, size_t n_rows)
 {
     size_t found = fmp_parse_tensor_rows(parse->values[field]);
-    size_t limit = parse->limits->max_samples;
-    if (found < 1 || found > limit) {
-        fmp_parse_fail(parse, field, "must hold 1 to %zu points", limit);
-        return NULL;
-    }
-    if (found != n_rows) {
+    bool countable = found >= 1 && found <= parse->limits->max_samples;
+    if (countable && found != n_rows) {
         fmp_parse_fail(parse, field, "must hold num_samples = %zu points; it holds %zu", n_rows,
                        found);
     }
@@ -175,7 +171,7 @@ static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
     read_seed(parse, drawn_seed);
     read_common(parse);
     if (parse->values[FMP_FIELD_X0] != NULL) {
-        request->x = read_points(parse, FMP_FIELD_X0, request->spec.n_rows);
+        request->x = read_states(parse, FMP_FIELD_X0, request->spec.n_rows);
         request->spec.x = request->x;
     }
     fmp_parse_solver(parse);
@@ -238,7 +234,7 @@ static void read_velocity(fmp_parse *parse)
     if (parse->values[FMP_FIELD_X] != NULL) {
         size_t found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_X]);
         request->spec.n_rows = found < 1 || found > parse->limits->max_samples ? 1 : found;
-        request->x = read_points(parse, FMP_FIELD_X, request->spec.n_rows);
+        request->x = read_states(parse, FMP_FIELD_X, request->spec.n_rows);
         request->spec.x = request->x;
     }
     read_common(parse);
@@ -282,18 +278,25 @@ static bool finish(fmp_parse *parse, bool loaded)
     return !broken;
 }
 
+/* A parser of one request; empties what the caller gave. */
+static fmp_parse begin(fmp_api_route route, const fm_model_info *model, const fmp_limits *limits,
+                       fmp_request *ret, fmp_problem *problem)
+{
+    *ret = (fmp_request){0};
+    *problem = (fmp_problem){0};
+    return (fmp_parse){.model = model,
+                       .limits = limits,
+                       .route = route,
+                       .prefix = "",
+                       .problem = problem,
+                       .request = ret};
+}
+
 bool fmp_request_parse_sample(const char *body, size_t length, const fm_model_info *model,
                               const fmp_limits *limits, uint64_t drawn_seed, fmp_request *ret,
                               fmp_problem *problem)
 {
-    *ret = (fmp_request){0};
-    *problem = (fmp_problem){0};
-    fmp_parse parse = {.model = model,
-                       .limits = limits,
-                       .route = FMP_API_SAMPLE,
-                       .prefix = "",
-                       .problem = problem,
-                       .request = ret};
+    fmp_parse parse = begin(FMP_API_SAMPLE, model, limits, ret, problem);
     bool loaded = load_body(&parse, body, length) && load_defaults(&parse);
     if (loaded) {
         read_sample(&parse, drawn_seed);
@@ -304,14 +307,7 @@ bool fmp_request_parse_sample(const char *body, size_t length, const fm_model_in
 bool fmp_request_parse_velocity(const char *body, size_t length, const fm_model_info *model,
                                 const fmp_limits *limits, fmp_request *ret, fmp_problem *problem)
 {
-    *ret = (fmp_request){0};
-    *problem = (fmp_problem){0};
-    fmp_parse parse = {.model = model,
-                       .limits = limits,
-                       .route = FMP_API_VELOCITY,
-                       .prefix = "",
-                       .problem = problem,
-                       .request = ret};
+    fmp_parse parse = begin(FMP_API_VELOCITY, model, limits, ret, problem);
     bool loaded = load_body(&parse, body, length);
     if (loaded) {
         read_velocity(&parse);
@@ -322,15 +318,10 @@ bool fmp_request_parse_velocity(const char *body, size_t length, const fm_model_
 bool fmp_request_check_defaults(const fm_model_info *model, const fmp_limits *limits,
                                 fmp_problem *problem)
 {
-    fmp_request request = {0};
-    *problem = (fmp_problem){0};
-    fmp_parse parse = {.model = model,
-                       .limits = limits,
-                       .route = FMP_API_SAMPLE,
-                       .prefix = "/defaults",
-                       .defaults_only = true,
-                       .problem = problem,
-                       .request = &request};
+    fmp_request request;
+    fmp_parse parse = begin(FMP_API_SAMPLE, model, limits, &request, problem);
+    parse.prefix = "/defaults";
+    parse.defaults_only = true;
     bool loaded = load_defaults(&parse);
     if (loaded) {
         read_sample(&parse, 0);

@@ -22,12 +22,29 @@ void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm
                      .at = row_of_job,
                      .context = job,
                      .stats = fm_job_statistics(job)};
+    fmp_response_write_rows(buffer, request, model, id, &rows);
+}
+
+/* A .npy file holds one float32 array: a sample always has one, a velocity where it was asked for. */
+static bool has_npy(const fmp_request *request)
+{
+    return request->spec.task == FM_TASK_SAMPLE || (request->spec.fields & FM_FIELD_VELOCITY) != 0;
+}
+
+void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
+                             const fm_model_info *model, const char *id, const fmp_rows *rows)
+{
+    fmp_request as_json = *request;
+    if (request->encoding == FMP_ENCODING_NPY && !has_npy(request)) {
+        as_json.encoding = FMP_ENCODING_JSON;
+        request = &as_json;
+    }
     if (request->encoding == FMP_ENCODING_NPY) {
-        fmp_response_write_npy(buffer, request, model, &rows);
+        fmp_response_write_npy(buffer, request, model, rows);
     } else if (request->spec.task == FM_TASK_SAMPLE) {
-        fmp_response_write_sample(buffer, request, model, id, &rows);
+        fmp_response_write_sample(buffer, request, model, id, rows);
     } else {
-        fmp_response_write_velocity(buffer, request, model, id, &rows);
+        fmp_response_write_velocity(buffer, request, model, id, rows);
     }
 }
 
@@ -102,7 +119,10 @@ void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
         fm_row_result row;
         rows->at(rows->context, i, &row);
         const float *state = is_sample ? row.x : row.velocity;
-        assert(state != NULL);
+        if (state == NULL) {
+            buffer->failed = true; /* half a file is none */
+            return;
+        }
         fmp_buffer_append(buffer, state, model->dimension * sizeof *state);
     }
 }

@@ -11,11 +11,14 @@ typedef struct fmp_rows {
     fm_job_stats stats;
 } fmp_rows;
 
+/* Whatever the request asks for, in its encoding. */
+void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
+                             const fm_model_info *model, const char *id, const fmp_rows *rows);
 void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
                                const fm_model_info *model, const char *id, const fmp_rows *rows);
 void fmp_response_write_velocity(fmp_buffer *buffer, const fmp_request *request,
                                  const fm_model_info *model, const char *id, const fmp_rows *rows);
-/* samples, or velocity, as a .npy file. */
+/* samples, or velocity, as a .npy file. The latter needs FM_FIELD_VELOCITY. */
 void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
                             const fm_model_info *model, const fmp_rows *rows);
 

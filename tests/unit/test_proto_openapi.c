@@ -94,11 +94,14 @@ START_TEST(every_route_is_an_operation_with_its_answers)
     ck_assert_ptr_nonnull(json_object_get(responses, "200"));
     ck_assert_ptr_nonnull(json_object_get(responses, "500"));
     bool is_work = strcmp(routes[_i].method, "POST") == 0;
-    static const char *const of_work[] = {"404", "411", "413", "415", "422", "429", "503", "504"};
+    static const char *const of_work[] = {"404", "413", "415", "422", "429", "503", "504"};
     for (size_t i = 0; is_work && i < sizeof of_work / sizeof *of_work; i++) {
         ck_assert_msg(json_object_get(responses, of_work[i]) != NULL, "no %s", of_work[i]);
     }
-    ck_assert_ptr_null(json_object_get(responses, "499"));
+    static const char *const nowhere[] = {"409", "411", "499"};
+    for (size_t i = 0; i < sizeof nowhere / sizeof *nowhere; i++) {
+        ck_assert_msg(json_object_get(responses, nowhere[i]) == NULL, "%s", nowhere[i]);
+    }
     ck_assert_int_eq(json_object_get(responses, "422") != NULL, is_work);
     json_decref(json);
 }

@@ -244,6 +244,62 @@ START_TEST(a_grid_may_start_anywhere_where_x0_is_given)
 }
 END_TEST
 
+START_TEST(noise_is_drawn_at_the_source_and_a_margin_from_it)
+{
+    fmp_request request = sample(proto_case_plain, "{\"solver\": {\"time_grid\": [0.001, 1]}}");
+    ck_assert(request.spec.solver.grid[0] == 0.001);
+    fmp_request_done(&request);
+}
+END_TEST
+
+START_TEST(a_real_without_a_fraction_is_an_integer_everywhere)
+{
+    fmp_request request =
+        sample(proto_case_labelled, "{\"labels\": 1.0, \"num_samples\": 2.0, \"seed\": 7.0, "
+                                    "\"priority\": 0.0, \"timeout_ms\": 5e3, "
+                                    "\"trajectory\": {\"points\": 2.0}, "
+                                    "\"solver\": {\"method\": \"euler\", \"steps\": 4.0}}");
+    ck_assert_uint_eq(request.spec.n_rows, 2);
+    ck_assert(request.spec.labels[0] == 1 && request.spec.labels[1] == 1);
+    ck_assert_uint_eq(request.spec.seed, 7);
+    ck_assert_uint_eq(request.timeout_ms, 5000);
+    ck_assert_uint_eq(request.spec.n_output_times, 2);
+    ck_assert_uint_eq(request.n_steps, 4);
+    fmp_request_done(&request);
+    request = sample(proto_case_labelled, "{\"labels\": [1.0, 2]}");
+    ck_assert(request.spec.labels[0] == 1 && request.spec.labels[1] == 2);
+    fmp_request_done(&request);
+    request = sample(proto_case_plain, "{\"x0\": {\"dtype\": \"float32\", \"shape\": [1.0, 2.0], "
+                                       "\"data\": \"AAAAAAAAAAA=\"}}");
+    fmp_request_done(&request);
+}
+END_TEST
+
+START_TEST(the_least_step_size_that_is_named_is_allowed)
+{
+    fmp_request request = sample(proto_case_plain, "{\"solver\": {\"step_size\": 0.005}}");
+    ck_assert_uint_eq(request.spec.solver.n_grid, 201);
+    fmp_request_done(&request);
+}
+END_TEST
+
+START_TEST(more_labels_than_samples_allowed_are_called_too_many)
+{
+    char body[4096] = "{\"labels\": [0";
+    size_t length = strlen(body);
+    for (size_t i = 0; i < 1000; i++, length += 2) {
+        memcpy(body + length, ",0", 2);
+    }
+    memcpy(body + length, "]}", 3);
+    fmp_request request;
+    fmp_problem problem;
+    ck_assert(!parse(proto_case_labelled, FMP_API_SAMPLE, body, &request, &problem));
+    ck_assert_uint_eq(problem.n_errors, 1);
+    ck_assert_str_eq(problem.errors[0].detail,
+                     "must have 1 to 1000 entries, one a point; it has 1001");
+}
+END_TEST
+
 START_TEST(velocity_takes_points_and_times)
 {
     fmp_request request;
@@ -285,6 +341,14 @@ typedef struct refusal {
 #define PLAIN        proto_case_plain
 #define LABELLED     proto_case_labelled
 #define WITHOUT_NULL proto_case_without_null
+
+/* Its default grid starts where the state is no noise any more. */
+static fm_model_info far_from_source(void)
+{
+    fm_model_info info = proto_case_plain();
+    info.sample_range[0] = 0.01;
+    return info;
+}
 
 static const refusal refusals[] = {
     {PLAIN, S, "[1]", {" must be a JSON object"}},
@@ -336,8 +400,14 @@ static const refusal refusals[] = {
      S,
      "{\"solver\": {\"steps\": 5, \"step_size\": 0.5}}",
      {"/solver must have one of steps, step_size and time_grid at most"}},
-    {PLAIN, S, "{\"solver\": {\"step_size\": 1e-300}}", {"/solver/step_size must make 200 steps"}},
-    {PLAIN, S, "{\"solver\": {\"step_size\": 0.0049}}", {"/solver/step_size must make 200 steps"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"step_size\": 1e-300}}",
+     {"/solver/step_size must be at least 0.005, which makes 200 steps"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"step_size\": 0.0049}}",
+     {"/solver/step_size must be at least 0.005, which makes 200 steps"}},
     {PLAIN,
      S,
      "{\"solver\": {\"time_grid\": [0]}}",
@@ -349,7 +419,10 @@ static const refusal refusals[] = {
      "{\"solver\": {\"time_grid\": [0, \"1\"]}}",
      {"/solver/time_grid must be a list of"}},
     {PLAIN, S, "{\"solver\": {\"time_grid\": [0, 1.01]}}", {"/solver/time_grid must lie within"}},
-    {PLAIN, S, "{\"solver\": {\"time_grid\": [0.5, 1]}}", {"/x0 is required: the grid starts at"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"time_grid\": [0.5, 1]}}",
+     {"/x0 must be given when the grid starts at t = 0.5, away from the source at 0"}},
     {WITHOUT_NULL,
      S,
      "{\"labels\": 0, \"solver\": {\"time_grid\": [0, 0.5]}}",
@@ -372,7 +445,27 @@ static const refusal refusals[] = {
       "/labels/2 must be an integer from 0 to 2, a name that the model lists, 3 or null",
       "/labels/3 must be an integer from 0 to 2"}},
     {LABELLED, S, "{\"labels\": [0, 1], \"num_samples\": 3}", {"/labels must have 3 entries"}},
-    {LABELLED, S, "{\"labels\": []}", {"/labels must have"}},
+    {LABELLED,
+     S,
+     "{\"labels\": []}",
+     {"/labels must have 1 to 1000 entries, one a point; it has 0"}},
+    {LABELLED, S, "{\"labels\": 1.5}", {"/labels must be a label"}},
+    {LABELLED, S, "{\"labels\": [1.5]}", {"/labels/0 must be an integer from 0 to 2"}},
+    {LABELLED,
+     V,
+     "{\"x\": [[[1,2,3],[4,5,6]]], \"t\": 0, \"labels\": []}",
+     {"/labels must have 1 to 1000 entries"}},
+    {PLAIN, S, "{\"priority\": 0.5}", {"/priority is not supported"}},
+    {far_from_source,
+     S,
+     "{}",
+     {"/x0 must be given when the grid starts at t = 0.01, away from the source at 0"}},
+    {far_from_source, S, "{\"solver\": {\"step_size\": 0.5}}", {"/x0 must be given when"}},
+    {far_from_source, S, "{\"solver\": {\"method\": \"dopri5\"}}", {"/x0 must be given when"}},
+    {far_from_source,
+     S,
+     "{\"solver\": {\"time_grid\": [0.5, 1]}}",
+     {"/x0 must be given when the grid starts at t = 0.5"}},
     {LABELLED, S, "{\"labels\": {}}", {"/labels must be a label"}},
     /* x0 */
     {PLAIN, S, "{\"x0\": []}", {"/x0 must hold 1 to 1000 points"}},
@@ -386,7 +479,31 @@ static const refusal refusals[] = {
     {PLAIN, S, "{\"x0\": [[1, 1e39]]}", {"/x0/0/1 must be a number within the range"}},
     {LABELLED, S, "{\"x0\": [[1, 2]]}", {"/x0/0/0 must be a list", "/x0/0/1 must be a list"}},
     {PLAIN, S, "{\"x0\": [[[[[[[[[[[[[[1]]]]]]]]]]]]]]}", {"/x0/0 must be a list of 2 numbers"}},
-    {PLAIN, S, "{\"x0\": {}}", {"/x0 must hold 1 to 1000 points"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {}}",
+     {"/x0/shape must be [n, 2], n from 1 to 1000", "/x0/dtype must be float32 or float64",
+      "/x0/data must be a base64 string"}},
+    {LABELLED,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2, 3], n from 1 to 1000"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [1001, 2], \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2], n from 1 to 1000"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": \"2\", \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2]"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"shape\": [1, 2], \"data\": 7}}",
+     {"/x0/dtype must be float32 or float64", "/x0/data must be a base64 string"}},
+    {PLAIN,
+     V,
+     "{\"t\": 0, \"x\": {\"dtype\": 1, \"shape\": [0, 2], \"data\": \"\"}}",
+     {"/x/dtype must be float32 or float64", "/x/shape must be [n, 2], n from 1 to 1000"}},
     {PLAIN,
      S,
      "{\"x0\": {\"dtype\": \"float16\", \"shape\": [1, 3], \"data\": \"\", \"order\": \"C\"}}",
@@ -841,6 +958,10 @@ static void add_parsing(Suite *suite)
     tcase_add_test(tcase, a_trajectory_is_asked_for_in_three_ways);
     tcase_add_test(tcase, what_is_not_wanted_may_be_said_of_unserved_fields);
     tcase_add_test(tcase, a_grid_may_start_anywhere_where_x0_is_given);
+    tcase_add_test(tcase, noise_is_drawn_at_the_source_and_a_margin_from_it);
+    tcase_add_test(tcase, a_real_without_a_fraction_is_an_integer_everywhere);
+    tcase_add_test(tcase, the_least_step_size_that_is_named_is_allowed);
+    tcase_add_test(tcase, more_labels_than_samples_allowed_are_called_too_many);
     tcase_add_test(tcase, velocity_takes_points_and_times);
     suite_add_tcase(suite, tcase);
 }

@@ -262,6 +262,29 @@ START_TEST(npy_files_are_as_numpy_writes_them)
 }
 END_TEST
 
+START_TEST(without_a_velocity_there_is_no_npy_but_json)
+{
+    fm_model_info model = proto_case_plain();
+    fmp_rows rows = made_rows();
+    fmp_request request = {
+        .spec = {.task = FM_TASK_VELOCITY, .n_rows = N_ROWS, .fields = FM_FIELD_LOG_DENSITY},
+        .encoding = FMP_ENCODING_NPY};
+    fmp_buffer buffer;
+    fmp_buffer_init(&buffer, SIZE_MAX);
+    fmp_response_write_rows(&buffer, &request, &model, "01J", &rows);
+    json_t *json = read_back(&buffer);
+    check_member(json, "log_density", NULL, "[-1.25,null]");
+    ck_assert_ptr_null(json_object_get(json, "velocity"));
+    json_decref(json);
+
+    request.spec.fields |= FM_FIELD_VELOCITY;
+    fmp_buffer_init(&buffer, SIZE_MAX);
+    fmp_response_write_rows(&buffer, &request, &model, "01J", &rows);
+    ck_assert_mem_eq(buffer.data, "\x93NUMPY", 6);
+    fmp_buffer_done(&buffer);
+}
+END_TEST
+
 START_TEST(an_answer_over_the_buffers_limit_fails_as_a_whole)
 {
     fmp_rows rows = made_rows();
@@ -414,6 +437,7 @@ Suite *suite_proto_response(void)
     tcase_add_test(tcase, base64_answers_hold_the_same_numbers);
     tcase_add_test(tcase, velocity_answers_have_the_fields_asked_for);
     tcase_add_test(tcase, npy_files_are_as_numpy_writes_them);
+    tcase_add_test(tcase, without_a_velocity_there_is_no_npy_but_json);
     tcase_add_test(tcase, an_answer_over_the_buffers_limit_fails_as_a_whole);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("lists");
