@@ -13,16 +13,47 @@
 /* Longer bodies are parsed on a thread of libuv's pool, for the loop would stand still meanwhile: a
  * megabyte takes it some 25 ms. */
 #define PARSE_ON_LOOP_BYTES ((size_t)64 * 1024)
+/* Longer answers are encoded there, too. */
+#define ENCODE_ON_WORKER_BYTES ((size_t)64 * 1024)
 
-/* ---- On a worker ---- */
+/* ---- Encoding ---- */
 
-/* The engine's finished callback: everything it reads was written before the job was submitted. */
-static void encode(void *context, const fm_job *job)
+/* A worker that encodes computes nothing for anybody. */
+static bool is_long_answer(const fmd_ticket *ticket)
+{
+    return ticket->answer_bytes > ENCODE_ON_WORKER_BYTES ||
+           ticket->request.spec.max_recording_bytes > 0; /* whose estimate is a guess */
+}
+
+static void encode(fmd_ticket *ticket, const fm_job *job)
+{
+    fmp_response_write(&ticket->answer, &ticket->request, ticket->model, ticket->id, job);
+}
+
+/* The engine's finished callback, on a worker: everything it reads was written before the job was
+ * submitted. */
+static void on_finished(void *context, const fm_job *job)
 {
     fmd_ticket *ticket = context;
-    if (fm_job_status(job) == FM_OK) {
-        fmp_response_write(&ticket->answer, &ticket->request, ticket->model, ticket->id, job);
+    if (fm_job_status(job) == FM_OK && !is_long_answer(ticket)) {
+        encode(ticket, job);
     }
+}
+
+static void encode_beside(uv_work_t *work)
+{
+    fmd_ticket *ticket = work->data;
+    encode(ticket, ticket->job);
+}
+
+static void queue_beside(fmd_ticket *ticket, uv_work_cb work, uv_after_work_cb done)
+    FM_REQUIRES(fmd_on_loop)
+{
+    ticket->beside = true;
+    ticket->work.data = ticket;
+    int failed = uv_queue_work(&ticket->server->loop, &ticket->work, work, done);
+    assert(failed == 0); /* it has all its arguments */
+    (void)failed;
 }
 
 /* ---- Ends before the job's own ---- */
@@ -34,7 +65,7 @@ static void ticket_let_go(fmd_ticket *ticket, struct MHD_Connection *connection,
     fmd_server *server = ticket->server;
     MHD_resume_connection(connection);
     server->metrics.outcomes[outcome]++;
-    if (ticket->job != NULL) {
+    if (ticket->job != NULL && !ticket->collected) {
         fm_engine_cancel(server->engine, ticket->job);
     }
 }
@@ -119,10 +150,9 @@ static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchang
     return fmd_exchange_fail(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "no memory for the answer");
 }
 
-static void ticket_collect(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+/* A collected ticket, whose answer is encoded where it has one. */
+static void ticket_finish(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
-    fmd_server *server = ticket->server;
-    ticket->collected = true;
     if (ticket->exchange != NULL) {
         fmd_exchange *exchange = fmd_ticket_detach(ticket);
         struct MHD_Connection *connection = exchange->connection;
@@ -130,9 +160,32 @@ static void ticket_collect(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
         (void)queued;
         MHD_resume_connection(connection);
     }
-    fmd_admission_release(&server->admission, &ticket->cost);
+    fmd_admission_release(&ticket->server->admission, &ticket->cost);
     fmd_ticket_unlink(ticket);
     fmd_ticket_end(ticket);
+}
+
+static void on_encoded(uv_work_t *work, int status)
+{
+    fmd_role_enter(&fmd_on_loop);
+    (void)status; /* never cancelled */
+    fmd_ticket *ticket = work->data;
+    fmd_http *http = ticket->exchange == NULL ? NULL : ticket->exchange->client->http;
+    ticket->beside = false;
+    ticket_finish(ticket);
+    if (http != NULL) {
+        fmd_http_run(http);
+    }
+}
+
+static void ticket_collect(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    ticket->collected = true;
+    if (ticket->exchange != NULL && fm_job_status(ticket->job) == FM_OK && is_long_answer(ticket)) {
+        queue_beside(ticket, encode_beside, on_encoded);
+    } else {
+        ticket_finish(ticket);
+    }
 }
 
 void fmd_sampling_collect(fmd_server *server)
@@ -257,7 +310,7 @@ static void parse(fmd_ticket *ticket, const char *body, size_t length)
     }
     if (ticket->parsed) {
         request->spec.model = ticket->server->models.items[ticket->model_index];
-        request->spec.finished = encode;
+        request->spec.finished = on_finished;
         request->spec.context = ticket;
         request->encoding = ticket->wants_npy ? FMP_ENCODING_NPY : request->encoding;
     }
@@ -306,12 +359,8 @@ static void start_parsing(fmd_exchange *exchange, fmd_ticket *ticket) FM_REQUIRE
     ticket->body_capacity = exchange->body_capacity;
     exchange->body = NULL;
     exchange->body_length = exchange->body_capacity = 0;
-    ticket->beside = true;
-    ticket->work.data = ticket;
     suspend(exchange, ticket, exchange->server->limits.max_timeout_ms);
-    int failed = uv_queue_work(&exchange->server->loop, &ticket->work, parse_beside, on_parsed);
-    assert(failed == 0); /* it has all its arguments */
-    (void)failed;
+    queue_beside(ticket, parse_beside, on_parsed);
 }
 
 static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)

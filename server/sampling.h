@@ -4,12 +4,13 @@
  * 1. The loop thread parses (a long body: a thread of libuv's pool, while the connection is already
  *    suspended), admits and submits, suspends the connection, starts the deadline timer and
  *    watches the socket for a disconnect, which libmicrohttpd does not while a connection is suspended.
- * 2. The worker that finishes the last row encodes the answer into ticket->answer; it touches nothing
- *    else that the loop thread writes.
- * 3. The loop thread collects the job, answers and resumes.
+ * 2. The worker that finishes the last row encodes a short answer into ticket->answer; it touches
+ *    nothing else that the loop thread writes.
+ * 3. The loop thread collects the job; a long answer is encoded on libuv's pool now. Then the loop
+ *    thread answers and resumes.
  * Deadline and disconnect let the exchange go first (answered 504, or its connection closed without an
  * answer and logged as 499) and cancel the job, whose rows leave the engine; the ticket is freed when
- * the job has come back and libuv has let go of both handles. */
+ * the job has come back, no thread of the pool has it, and libuv has let go of both handles. */
 #ifndef FMD_SAMPLING_H
 #define FMD_SAMPLING_H
 
