@@ -6,6 +6,7 @@
 #include "server/ticket.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 /* Longer bodies are parsed on a thread of libuv's pool, for the loop would stand still meanwhile: a
  * megabyte takes it some 25 ms. */
 #define PARSE_ON_LOOP_BYTES ((size_t)64 * 1024)
+#define TRIM_BYTES          ((size_t)1024 * 1024)
 /* Longer answers are encoded there, too. */
 #define ENCODE_ON_WORKER_BYTES ((size_t)64 * 1024)
 
@@ -143,9 +145,10 @@ static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchang
     }
     metrics->outcomes[FMD_FAILED]++;
     /* Only a trajectory of every step has a size that is not known, and checked, beforehand. */
-    if (ticket->request.spec.output_every_step && fm_job_status(ticket->job) == FM_OK) {
+    fm_status status = fm_job_status(ticket->job);
+    if (status == FM_ETOOBIG || (status == FM_OK && ticket->request.spec.output_every_step)) {
         return fmd_exchange_fail(exchange, FMP_PROBLEM_TOO_LARGE,
-                                 "the answer is over limits.answer_bytes");
+                                 "the steps taken are more than limits.answer_bytes has room for");
     }
     return fmd_exchange_fail(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "no memory for the answer");
 }
@@ -320,6 +323,9 @@ static void parse_beside(uv_work_t *work)
 {
     fmd_ticket *ticket = work->data;
     parse(ticket, ticket->body, ticket->body_length);
+    if (ticket->body_length > TRIM_BYTES) {
+        malloc_trim(0); /* the tree's many small pieces would stay with the process */
+    }
 }
 
 static void on_parsed(uv_work_t *work, int status)
@@ -327,10 +333,8 @@ static void on_parsed(uv_work_t *work, int status)
     fmd_role_enter(&fmd_on_loop);
     (void)status; /* never cancelled */
     fmd_ticket *ticket = work->data;
-    fmd_server *server = ticket->server;
     ticket->beside = false;
-    free(ticket->body);
-    fmd_admission_release_bytes(&server->admission, ticket->body_capacity);
+    fmd_ticket_drop_body(ticket);
     fmd_exchange *exchange = ticket->exchange;
     uint64_t left_ms = 0;
     if (exchange != NULL && ticket->parsed && !ticket->dry_run &&
@@ -352,15 +356,23 @@ static void on_parsed(uv_work_t *work, int status)
 }
 
 /* The body becomes the ticket's; until its timeout_ms is known, the largest allowed holds. */
-static void start_parsing(fmd_exchange *exchange, fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+static enum MHD_Result start_parsing(fmd_exchange *exchange, fmd_ticket *ticket)
+    FM_REQUIRES(fmd_on_loop)
 {
     ticket->body = exchange->body;
     ticket->body_length = exchange->body_length;
     ticket->body_capacity = exchange->body_capacity;
     exchange->body = NULL;
     exchange->body_length = exchange->body_capacity = 0;
-    suspend(exchange, ticket, exchange->server->limits.max_timeout_ms);
-    queue_beside(ticket, parse_beside, on_parsed);
+    if (fmd_ticket_reserve_tree(ticket)) {
+        suspend(exchange, ticket, exchange->server->limits.max_timeout_ms);
+        queue_beside(ticket, parse_beside, on_parsed);
+        return MHD_YES;
+    }
+    fmd_ticket_drop_body(ticket);
+    enum MHD_Result result = fmd_exchange_problem(exchange, &ticket->problem);
+    fmd_ticket_end(ticket);
+    return result;
 }
 
 static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
@@ -376,8 +388,7 @@ static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
     }
     ticket->dry_run = query == FMD_QUERY_DRY_RUN;
     if (exchange->body_length > PARSE_ON_LOOP_BYTES) {
-        start_parsing(exchange, ticket);
-        return MHD_YES;
+        return start_parsing(exchange, ticket);
     }
     parse(ticket, exchange->body, exchange->body_length);
     fmd_exchange_drop_body(exchange);

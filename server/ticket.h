@@ -19,6 +19,7 @@ struct fmd_ticket {
     bool parsed; /* request is filled, otherwise problem */
     char *body;
     size_t body_length, body_capacity;
+    size_t tree_bytes; /* reserved for parsing it */
     fmp_problem problem;
     fmp_request request;
     fm_job *job;    /* NULL before it is submitted */
@@ -44,6 +45,10 @@ void fmd_ticket_unlink(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 /* Takes the exchange from its ticket, to be answered and resumed, and closes deadline and watch. */
 fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 
+/* Reserves what parsing the ticket's body will take, or fills its problem. */
+FM_MUST_USE bool fmd_ticket_reserve_tree(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
+/* Frees the body and gives its memory, and what was reserved for parsing it, back. */
+void fmd_ticket_drop_body(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 /* Predicts what a parsed ticket costs and admits it, or fills its problem. */
 FM_MUST_USE bool fmd_ticket_admit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 

@@ -2,6 +2,7 @@
 #include "server/ticket.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* What is left of an admitted ticket: its work, but never more than its deadline leaves it. */
 static double remaining_seconds(const fmd_ticket *ticket, double left_seconds)
@@ -31,17 +32,25 @@ static fmd_load load_for(const fmd_ticket *newcomer) FM_REQUIRES(fmd_on_loop)
     return load;
 }
 
+static size_t add(size_t a, size_t b)
+{
+    return a > SIZE_MAX - b ? SIZE_MAX : a + b;
+}
+
+/* Fills the cost, and the bound of what the job may record. */
 static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
-    const fm_job_spec *spec = &ticket->request.spec;
+    fm_job_spec *spec = &ticket->request.spec;
     double rows_per_evaluation = spec->guidance_scale == 1 ? 1 : 2;
     ticket->expected_evaluations = (double)spec->n_rows * fm_job_expected_evaluations(spec);
     ticket->cost.seconds = ticket->expected_evaluations * rows_per_evaluation *
                            ticket->model->evaluation_seconds / (double)ticket->server->workers;
-    size_t job = fm_job_size_bytes(spec);
+    size_t recording = fmp_request_recording_bytes(&ticket->request, ticket->model);
+    size_t most = ticket->server->limits.max_answer_bytes;
+    spec->max_recording_bytes = recording < most ? recording : most;
     ticket->answer_bytes = fmp_request_answer_bytes(&ticket->request, ticket->model);
     ticket->cost.bytes =
-        job > SIZE_MAX - ticket->answer_bytes ? SIZE_MAX : job + ticket->answer_bytes;
+        add(add(fm_job_size_bytes(spec), ticket->answer_bytes), spec->max_recording_bytes);
 }
 
 static void refuse(fmd_ticket *ticket, fmd_verdict verdict) FM_REQUIRES(fmd_on_loop)
@@ -57,6 +66,34 @@ static void refuse(fmd_ticket *ticket, fmd_verdict verdict) FM_REQUIRES(fmd_on_l
                         (unsigned long long)ticket->cost.bytes);
     }
     ticket->server->metrics.outcomes[FMD_REFUSED]++;
+}
+
+bool fmd_ticket_reserve_tree(fmd_ticket *ticket)
+{
+    fmd_admission *admission = &ticket->server->admission;
+    size_t bytes = fmp_request_tree_bytes(ticket->body, ticket->body_length);
+    if (bytes > SIZE_MAX - ticket->body_capacity ||
+        bytes + ticket->body_capacity > admission->max_bytes) {
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_TOO_LARGE,
+                        "to read the body takes %zu bytes, more than limits.memory", bytes);
+    } else if (!fmd_admission_take_bytes(admission, bytes)) {
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_OUT_OF_MEMORY,
+                        "there is no memory to read the body now");
+    } else {
+        ticket->tree_bytes = bytes;
+        return true;
+    }
+    ticket->server->metrics.outcomes[FMD_REFUSED]++;
+    return false;
+}
+
+void fmd_ticket_drop_body(fmd_ticket *ticket)
+{
+    free(ticket->body);
+    fmd_admission_release_bytes(&ticket->server->admission,
+                                ticket->body_capacity + ticket->tree_bytes);
+    ticket->body = NULL;
+    ticket->body_length = ticket->body_capacity = ticket->tree_bytes = 0;
 }
 
 bool fmd_ticket_admit(fmd_ticket *ticket)

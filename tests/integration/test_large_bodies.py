@@ -73,6 +73,36 @@ def test_a_client_may_leave_while_its_body_is_parsed():
         assert server.sample({}).status == 200
 
 
+def test_the_memory_of_parsing_is_bounded():
+    with daemon("--limits-memory", "32M") as server:
+        answer = server.request("POST", SAMPLE, body(), {"Content-Type": "application/json"})
+        assert answer.status == 413 and "limits.memory" in answer.json()["detail"], answer.body
+        assert server.metric("velocityd_queue_bytes") == 0
+        assert server.metric('velocityd_jobs_total{outcome="refused"}') == 1
+    with daemon() as server, server.connect() as client:
+        client.sendall(post(SAMPLE, body(typo=1)))
+        eventually(lambda: server.metric("velocityd_queue_bytes") > 50 << 20, "being parsed")
+        needed = server.metric("velocityd_queue_bytes")
+        assert read_answer(client)[0] == 422
+        eventually(lambda: server.metric("velocityd_queue_bytes") == 0, "memory given back")
+    with daemon("--limits-memory", str(int(1.5 * needed))) as server, server.connect() as client:
+        client.sendall(post(SAMPLE, body(typo=1)))
+        eventually(lambda: server.metric("velocityd_queue_bytes") >= needed, "being parsed")
+        answer = server.request("POST", SAMPLE, body(), {"Content-Type": "application/json"})
+        assert answer.status == 503 and answer.json()["type"].endswith(":out-of-memory"), answer.body
+        assert int(answer.headers["retry-after"]) >= 1
+        assert read_answer(client)[0] == 422
+        assert server.metric("velocityd_queue_bytes") == 0
+
+
+def test_the_memory_of_parsing_goes_back_to_the_system():
+    with daemon() as server:
+        before = server.metric("process_resident_memory_bytes")
+        for _ in range(3):
+            assert server.request("POST", SAMPLE, body(typo=1), {"Content-Type": "application/json"}).status == 422
+        assert server.metric("process_resident_memory_bytes") < before + (24 << 20)
+
+
 def test_the_daemon_may_stop_while_a_body_is_parsed():
     for flags in [(), ("--server-drain-timeout", "0")]:
         with daemon(*flags) as server, server.connect() as client:
