@@ -1,7 +1,8 @@
 /* The daemon's state, all of it owned by the loop thread. Private to server/.
  *
  * Who knows whom: serve.c wires; lifecycle.c starts, drains and stops; http.c drives libmicrohttpd and
- * calls exchange.c, one exchange a request; handlers.c answers at once, sampling.c through the engine. */
+ * calls exchange.c, one exchange a request; handlers.c answers at once, sampling.c through the engine,
+ * ticket_admission.c says what that costs. */
 #ifndef FMD_SERVER_H
 #define FMD_SERVER_H
 

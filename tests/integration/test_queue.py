@@ -80,6 +80,22 @@ def test_memory_is_bounded():
         assert daemon.sample({}).status == 200
 
 
+def test_what_every_step_may_record_is_bounded_and_counted():
+    body = {"num_samples": 20, "seed": 1, "trajectory": {"every_step": True},
+            "solver": {"method": "adaptive_heun", "rtol": 1e-9, "atol": 1e-9, "max_evaluations": 100000}}
+    with Daemon("--limits-answer-bytes", "1M") as daemon:
+        answer = daemon.sample(body)
+        assert answer.status == 413 and "limits.answer_bytes" in answer.json()["detail"], answer.body
+        # It ended when its recordings were full, not when everything was computed.
+        assert daemon.metric('velocityd_evaluations_total{model="mixture"}') < 500000
+        assert daemon.metric('velocityd_jobs_total{outcome="failed"}') == 1
+        assert daemon.metric("velocityd_queue_bytes") == 0
+        assert daemon.sample(dict(body, solver={"method": "dopri5"})).status == 200
+    with Daemon("--limits-memory", "32M", "--limits-answer-bytes", "32M") as daemon:
+        answer = daemon.sample(body)
+        assert answer.status == 413 and "limits.memory" in answer.json()["detail"], answer.body
+
+
 def test_a_deadline_is_504_at_once_and_the_connection_lives_on():
     with Daemon() as daemon, daemon.connect() as client:
         started = time.monotonic()
