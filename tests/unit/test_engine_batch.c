@@ -1,6 +1,8 @@
 /* The in-flight batch: same bytes in any mix, cancellation, counts, limits. */
+#include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "engine/model.h"
+#include "tests/support/temp_folder.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
@@ -8,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define N_MODELS   3
 #define N_REQUESTS 200
@@ -447,28 +447,28 @@ START_TEST(velocity_and_density_are_those_of_the_network)
 }
 END_TEST
 
+/* A model of this configuration, beside the others. */
+static fm_model *open_model_text(temp_folder *folder, const char *config)
+{
+    fm_error err;
+    fm_model *model = NULL;
+    fm_model_options options = {.workers = 2};
+    temp_folder_make(folder);
+    temp_folder_write_text(folder, "config.json", config);
+    ck_assert_msg(fm_model_open(folder->path, &options, &model, &err) == FM_OK, "%s", err.text);
+    return model;
+}
+
 START_TEST(guidance_on_gaussians_gives_the_closed_form)
 {
-    static const char config[] =
+    temp_folder folder;
+    open_models(2);
+    fm_model *guided = open_model_text(
+        &folder,
         "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"gaussian_mixture\","
         "\"weights\":[1],\"means\":[[0]],\"stds\":[1.2],\"classes\":[{\"weights\":[1],"
         "\"means\":[[1.5]],\"stds\":[0.4]}]},\"flow\":{\"shape\":[1]},"
-        "\"conditioning\":{\"labels\":{\"count\":1,\"null\":1}}}";
-    char folder[] = "/tmp/velocityd-guided-XXXXXX", path[128];
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    char model_folder[64];
-    (void)snprintf(model_folder, sizeof model_folder, "%s/guided", folder);
-    ck_assert_int_eq(mkdir(model_folder, 0700), 0);
-    (void)snprintf(path, sizeof path, "%s/config.json", model_folder);
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    fputs(config, file);
-    ck_assert_int_eq(fclose(file), 0);
-    open_models(2);
-    fm_model *guided = NULL;
-    fm_model_options options = {.workers = 2};
-    fm_error err;
-    ck_assert_msg(fm_model_open(model_folder, &options, &guided, &err) == FM_OK, "%s", err.text);
+        "\"conditioning\":{\"labels\":{\"count\":1,\"null\":1}}}");
     double x[] = {0, 1};
     int32_t labels[] = {0, 0};
     fm_job_spec spec = mixture_spec(2, 1);
@@ -488,9 +488,37 @@ START_TEST(guidance_on_gaussians_gives_the_closed_form)
     fm_job_free(job);
     fm_model_unref(guided);
     close_models();
-    (void)unlink(path);
-    (void)rmdir(model_folder);
-    (void)rmdir(folder);
+    temp_folder_remove(&folder);
+}
+END_TEST
+
+START_TEST(drawn_noise_has_the_scale_of_source_and_path)
+{
+    temp_folder folder;
+    open_models(2);
+    fm_model *wide = open_model_text(
+        &folder,
+        "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"gaussian_mixture\","
+        "\"weights\":[1],\"means\":[[0]],\"stds\":[1]},\"flow\":{\"shape\":[1],"
+        "\"source\":{\"type\":\"normal\",\"std\":2},\"scheduler\":{\"type\":\"ve\",\"sigma_max\":5}"
+        "}}");
+    double start[] = {0};
+    fm_job_spec spec = mixture_spec(4, 1);
+    spec.model = wide;
+    spec.output_times = start;
+    spec.n_output_times = 1;
+    fm_job *job = run(&spec);
+    for (size_t i = 0; i < 4; i++) {
+        double noise = 0;
+        fm_row_result result;
+        fm_rng_normal(spec.seed, i, FM_RNG_SOURCE_NOISE, 0, 1, &noise);
+        fm_job_row(job, i, &result);
+        ck_assert_float_eq(result.trajectory[0], (float)(2 * 5 * noise));
+    }
+    fm_job_free(job);
+    fm_model_unref(wide);
+    close_models();
+    temp_folder_remove(&folder);
 }
 END_TEST
 
@@ -556,6 +584,7 @@ Suite *suite_engine_batch(void)
     tcase_add_test(tcase, a_recording_that_doubles_counts_all_its_room);
     tcase_add_test(tcase, velocity_and_density_are_those_of_the_network);
     tcase_add_test(tcase, guidance_on_gaussians_gives_the_closed_form);
+    tcase_add_test(tcase, drawn_noise_has_the_scale_of_source_and_path);
     tcase_add_test(tcase, broken_rules_are_refused_before_anything_is_queued);
     tcase_add_test(tcase, nothing_is_allocated_between_submission_and_result);
     suite_add_tcase(suite, tcase);
