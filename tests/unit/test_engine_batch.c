@@ -277,13 +277,21 @@ static void count_call(void *context, const fm_job *job)
     (void)atomic_fetch_add((atomic_int *)context, 1);
 }
 
+/* Half a minute of work, so that a job cannot end before it is cancelled. */
+#define ENDLESS_STEPS 100000
+
 START_TEST(cancelled_job_is_finished_once_and_frees_its_rows)
 {
+    static double endless[ENDLESS_STEPS + 1];
+    fm_grid_uniform(0, 1, ENDLESS_STEPS, endless);
     open_models(2);
     atomic_int calls = 0;
     fm_error err;
     for (int i = 0; i < 200; i++) {
-        fm_job_spec spec = mixture_spec(5000, MAX_STEPS);
+        fm_job_spec spec = mixture_spec(5000, 1);
+        spec.solver.grid = endless;
+        spec.solver.n_grid = ENDLESS_STEPS + 1;
+        spec.solver.max_evaluations = ENDLESS_STEPS;
         spec.finished = count_call;
         spec.context = &calls;
         fm_job *job = NULL;
