@@ -44,14 +44,13 @@ size_t fmp_request_tree_bytes(const char *body, size_t length)
             continue;
         }
         total += cost;
-        size_t token = i - begin;
+        longest = i - begin > longest ? i - begin : longest;
         if (body[i] == '"') {
             size_t end = string_end(body, i + 1, length);
-            token = end - i;
-            total += token;
+            total += end - i;
+            longest = end - i > longest ? end - i : longest;
             i = end;
         }
-        longest = token > longest ? token : longest;
         begin = i + 1;
     }
     size_t rest = begin < length ? length - begin : 0;

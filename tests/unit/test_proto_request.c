@@ -899,6 +899,9 @@ END_TEST
 START_TEST(estimating_a_tree_stays_within_the_body_and_saturates)
 {
     ck_assert_uint_gt(fmp_request_tree_bytes(NULL, 0), 0);
+    /* a token that a quote ends is one, too */
+    ck_assert_uint_ge(fmp_request_tree_bytes("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"", 41),
+                      fmp_request_tree_bytes("\"", 1) + 3 * 40 - 3);
     ck_assert_uint_gt(fmp_request_tree_bytes("\"\\", 2), 0);
     ck_assert_uint_eq(fmp_request_tree_bytes("", SIZE_MAX), SIZE_MAX);
 }
