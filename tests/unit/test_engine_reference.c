@@ -1,14 +1,12 @@
 /* The engine from folder to samples, against flows that the field's own libraries integrated.
  *
  * Tolerances are those of tests/golden/README.md. */
-#include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "tests/support/flow_case.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 typedef struct flow_name {
     const char *folder, *name;
@@ -47,15 +45,13 @@ static const flow_name adaptive[] = {
     {"mlp-checkerboard", "bosh3-1e-5"},         {"mlp-checkerboard", "dopri5-1e-5"},
     {"mlp-checkerboard", "dopri8-1e-5"},        {"mlp-checkerboard", "tsit5-1e-5"},
     {"mlp-checkerboard", "encode-dopri5-1e-5"}, {"mlp-moons-otcfm", "dopri5-1e-4"},
-    {"gaussian-mixture-2d", "dopri5-1e-6"},
+    {"gaussian-mixture-2d", "dopri5-1e-6"},     {"mlp-labels", "dopri5-1e-5-guidance-2-moved"},
 };
 
-/* A ReLU network has kinks, which an error estimate may step over unseen. One row of this flow does so
- * or not by rounding alone: moving its start by 1e-7 flips it in 24 % of tries (0.012 instead of 0.002).
- * So here the reference's tolerance holds for the median of many such starts. */
-static const flow_name kinked = {"mlp-labels", "dopri5-1e-5-guidance-2"};
-#define N_STARTS   41
-#define START_MOVE 1e-7
+/* The flow dopri5-1e-5-guidance-2 from its 16 starts, then from copies of them moved by its atol: see
+ * tests/golden/moved_starts.py for why 16 are too few. */
+static const flow_name kinked = {"mlp-labels", "dopri5-1e-5-guidance-2-moved"};
+#define KINKED_STARTS 16
 
 typedef struct reference_run {
     fm_model *model;
@@ -90,16 +86,24 @@ static void end_run(reference_run *run)
     fm_model_unref(run->model);
 }
 
+/* expected [n_rows][dimension] */
+static double row_error(const reference_run *run, size_t row, const double *expected)
+{
+    fm_row_result result;
+    fm_job_row(run->job, row, &result);
+    ck_assert_int_eq(result.status, FM_ROW_OK);
+    double largest = 0;
+    for (size_t i = 0; i < run->dimension; i++) {
+        largest = fmax(largest, fabs(result.x[i] - expected[row * run->dimension + i]));
+    }
+    return largest;
+}
+
 static double largest_error(const reference_run *run, const double *expected)
 {
     double largest = 0;
     for (size_t row = 0; row < run->flow.spec.n_rows; row++) {
-        fm_row_result result;
-        fm_job_row(run->job, row, &result);
-        ck_assert_int_eq(result.status, FM_ROW_OK);
-        for (size_t i = 0; i < run->dimension; i++) {
-            largest = fmax(largest, fabs(result.x[i] - expected[row * run->dimension + i]));
-        }
+        largest = fmax(largest, row_error(run, row, expected));
     }
     return largest;
 }
@@ -194,41 +198,30 @@ START_TEST(adaptive_flows_are_as_exact_as_the_reference)
 }
 END_TEST
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-START_TEST(kinked_flow_is_as_exact_as_the_reference_in_the_median)
+/* What the 16 starts alone would allow holds at every row but copies of one that misses in the reference. */
+START_TEST(kinked_flow_misses_a_kink_only_where_the_reference_does)
 {
     reference_run run;
     run_flow(&run, &kinked);
-    size_t count = 0;
+    size_t count = 0, n = KINKED_STARTS * run.dimension, missed = 0;
     double *exact = flow_case_values(&run.flow, "x1_exact", &count);
     double *clipped = flow_case_values(&run.flow, "x1_clipped", &count);
-    double *start = flow_case_values(&run.flow, "x0", &count);
-    double allowed = 3 * largest_difference(clipped, exact, count) + 1e-4;
-    double errors[N_STARTS];
-    for (size_t k = 0; k < N_STARTS; k++) {
-        fm_error err;
-        double *move = fm_alloc_array(count, sizeof *move);
-        fm_rng_normal(k, 0, FM_RNG_PROBE, 0, count, move);
-        for (size_t i = 0; i < count; i++) {
-            run.flow.x0[i] = start[i] + START_MOVE * move[i];
-        }
-        fm_free(move);
-        fm_job_free(run.job);
-        ck_assert_int_eq(fm_engine_submit(run.engine, &run.flow.spec, &run.job, &err), FM_OK);
-        ck_assert_ptr_eq(fm_engine_wait(run.engine), run.job);
-        errors[k] = largest_error(&run, exact);
+    double allowed = 3 * largest_difference(clipped, exact, n) + 10 * run.flow.spec.solver.atol;
+    bool may_miss[KINKED_STARTS] = {false};
+    for (size_t row = 0; row < run.flow.spec.n_rows; row++) {
+        size_t at = row * run.dimension;
+        double reference = largest_difference(clipped + at, exact + at, run.dimension);
+        may_miss[row % KINKED_STARTS] |= reference > allowed;
     }
-    qsort(errors, N_STARTS, sizeof errors[0], ascending);
-    ck_assert_double_le(errors[N_STARTS / 2], allowed);
-    ck_assert_double_le(errors[N_STARTS - 1], 0.02); /* a kink, not a wrong turn */
+    for (size_t row = 0; row < run.flow.spec.n_rows; row++) {
+        double error = row_error(&run, row, exact);
+        ck_assert_msg(error <= allowed || may_miss[row % KINKED_STARTS], "row %zu: %g", row, error);
+        missed += error > allowed;
+    }
+    /* 22 % of the 32 are expected; half are 4 standard deviations more. */
+    ck_assert_uint_le(missed, run.flow.spec.n_rows / KINKED_STARTS / 2);
     fm_free(exact);
     fm_free(clipped);
-    fm_free(start);
     end_run(&run);
 }
 END_TEST
@@ -270,7 +263,7 @@ Suite *suite_engine_reference(void)
     tcase_add_loop_test(tcase, fixed_flows_end_where_the_libraries_end, 0, n_fixed);
     tcase_add_loop_test(tcase, fixed_flows_pass_through_the_states_on_the_grid, 0, n_fixed);
     tcase_add_loop_test(tcase, adaptive_flows_are_as_exact_as_the_reference, 0, n_adaptive);
-    tcase_add_test(tcase, kinked_flow_is_as_exact_as_the_reference_in_the_median);
+    tcase_add_test(tcase, kinked_flow_misses_a_kink_only_where_the_reference_does);
     tcase_add_loop_test(tcase, adaptive_flows_cost_what_the_reference_costs, 0, n_adaptive);
     suite_add_tcase(suite, tcase);
     return suite;
