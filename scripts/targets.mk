@@ -154,8 +154,10 @@ models:  ## train the shipped models again (minutes)
 # ---- Installing ----
 
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+CONFIGURATION = $(DESTDIR)$(SYSCONFDIR)/velocityd/velocityd.conf
 MODEL_FILES := $(foreach kind,json safetensors npy csv md,$(wildcard models/*/*.$(kind)))
-install: all  ## install under PREFIX=/usr/local, staged in DESTDIR=
+install: all  ## install under PREFIX=/usr/local, staged in DESTDIR=; a velocityd.conf that is there stays
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/velocityd
-	install -D -m 644 config/velocityd.conf $(DESTDIR)$(SYSCONFDIR)/velocityd/velocityd.conf
+	@[ -e $(CONFIGURATION) ] || sed 's|^;models = .*|models = $(PREFIX)/share/velocityd/models|' config/velocityd.conf | \
+	    install -D -m 644 /dev/stdin $(CONFIGURATION)
 	@for file in $(MODEL_FILES); do install -D -m 644 $$file $(DESTDIR)$(PREFIX)/share/velocityd/$$file || exit 1; done
