@@ -8,6 +8,10 @@
 
 #include <jansson.h>
 
+/* JSON has one kind of number, and so have our trees: jansson's integers end at 2^63, where an answer's
+ * own numbers do not, and know no -0. No integer that a field takes is beyond 2^53. */
+#define FMP_PARSE_JSON (JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL)
+
 typedef struct fmp_parse {
     const fm_model_info *model;
     const fmp_limits *limits;
@@ -34,7 +38,7 @@ void *fmp_parse_alloc(fmp_parse *parse, size_t count, size_t element_bytes);
 
 /* parse_fields.c: body and defaults to values, checked row by row and merged. */
 void fmp_parse_fields(fmp_parse *parse);
-/* A JSON integer, or a real without a fraction that is one (JSON has one kind of number). */
+/* A number without a fraction, within 2^53: beyond, a double does not tell integers apart. */
 bool fmp_parse_integer(json_t *value, int64_t *ret);
 
 /* parse_tensor.c: [n, …shape] as nested lists or base64. */

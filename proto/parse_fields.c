@@ -18,12 +18,8 @@ typedef struct field_reader {
 
 bool fmp_parse_integer(json_t *value, int64_t *ret)
 {
-    if (json_is_integer(value)) {
-        *ret = json_integer_value(value);
-        return true;
-    }
-    double number = json_real_value(value);
-    if (!json_is_real(value) || number != trunc(number) || fabs(number) > 0x1p53) {
+    double number = json_number_value(value);
+    if (!json_is_number(value) || number != trunc(number) || fabs(number) > 0x1p53) {
         return false;
     }
     *ret = (int64_t)number;
@@ -119,12 +115,9 @@ static bool is_inert(fmp_parse *parse, const fmp_field *field, json_t *value)
     if (field->inert == NULL) {
         return false;
     }
-    json_t *inert = json_loads(field->inert, JSON_DECODE_ANY, NULL);
+    json_t *inert = json_loads(field->inert, FMP_PARSE_JSON | JSON_DECODE_ANY, NULL);
     parse->out_of_memory = parse->out_of_memory || inert == NULL;
-    /* 0.0 is 0: jansson has two kinds of numbers, JSON one. */
-    bool equal = json_is_number(inert) && json_is_number(value)
-                     ? json_number_value(inert) == json_number_value(value)
-                     : json_equal(inert, value) != 0;
+    bool equal = json_equal(inert, value) != 0;
     json_decref(inert);
     return equal;
 }

@@ -3,7 +3,6 @@
 #include "proto/parse.h"
 
 #include <assert.h>
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,10 +40,16 @@ static void index_pointer(const tensor_reader *tensor, size_t depth, char *ret, 
     }
 }
 
+/* The decimals of the largest float32 are above it as float64; rounded, they are that float32. */
+static bool is_single(double number)
+{
+    return isfinite((float)number) != 0;
+}
+
 static void read_number(tensor_reader *tensor, json_t *value)
 {
     double number = json_number_value(value);
-    if (json_is_number(value) && fabs(number) <= (double)FLT_MAX) {
+    if (json_is_number(value) && is_single(number)) {
         tensor->values[tensor->n_values++] = number;
         return;
     }
@@ -128,7 +133,7 @@ static void convert(tensor_reader *tensor, const unsigned char *bytes, size_t nu
             memcpy(&single, &half, sizeof single);
             number = (double)single;
         }
-        if (!(fabs(number) <= (double)FLT_MAX)) {
+        if (!is_single(number)) {
             fail_member(tensor, "data", "must hold finite numbers within the range of float32");
             return;
         }

@@ -56,7 +56,7 @@ static bool load_body(fmp_parse *parse, const char *body, size_t length)
         return true;
     }
     json_error_t error = {0}; /* jansson leaves the code alone where it has no text */
-    parse->body = json_loadb(body, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    parse->body = json_loadb(body, length, FMP_PARSE_JSON | JSON_DECODE_ANY, &error);
     if (parse->body == NULL) {
         if (lacked_memory(&error)) {
             parse->out_of_memory = true;
@@ -83,7 +83,7 @@ static bool load_defaults(fmp_parse *parse)
     if (text == NULL) {
         return true;
     }
-    parse->defaults = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    parse->defaults = json_loads(text, FMP_PARSE_JSON, &error);
     if (json_is_object(parse->defaults)) {
         return true;
     }

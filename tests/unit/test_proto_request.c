@@ -1,9 +1,12 @@
 /* Requests: every rule of the contract, with the pointer that names what broke it. */
 #include "proto/api.h"
+#include "proto/number.h"
+#include "proto/parse.h"
 #include "proto/request.h"
 #include "tests/support/proto_case.h"
 #include "tests/unit/suites.h"
 
+#include <float.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -199,6 +202,42 @@ START_TEST(a_tensor_reads_the_same_from_lists_and_from_base64)
 }
 END_TEST
 
+/* Written as an answer writes it, and read as x0. */
+static void check_round_trip(float value)
+{
+    char text[FMP_NUMBER_MAX_BYTES], body[128];
+    size_t length = fmp_number_write_float(text, value);
+    (void)snprintf(body, sizeof body, "{\"x0\": [[%.*s, -%.*s]]}", (int)length, text, (int)length,
+                   text);
+    fmp_request request = sample(proto_case_plain, body);
+    const float read[] = {(float)request.spec.x[0], (float)request.spec.x[1]};
+    const float expected[] = {value, -value};
+    ck_assert_msg(memcmp(read, expected, sizeof read) == 0, "%s", body);
+    fmp_request_done(&request);
+}
+
+START_TEST(every_number_of_an_answer_is_taken_as_input)
+{
+    for (int exponent = -45; exponent <= 38; exponent++) {
+        char decimal[16];
+        (void)snprintf(decimal, sizeof decimal, "1e%d", exponent);
+        float power = strtof(decimal, NULL);
+        ck_assert(power > 0);
+        for (float digit = 1; digit < 10 && isfinite(digit * power); digit++) {
+            check_round_trip(digit * power);
+        }
+    }
+    check_round_trip(0); /* and -0, whose sign is kept */
+    check_round_trip(FLT_MAX);
+    check_round_trip(
+        nextafterf(1e21F, 0)); /* 999999980506447900000, the longest of the plain ones */
+    fmp_request request =
+        sample(proto_case_plain, "{\"x0\": [[300000000000000000000, -9223372036854775809]]}");
+    ck_assert(request.spec.x[0] == 3e20 && request.spec.x[1] == -0x1p63);
+    fmp_request_done(&request);
+}
+END_TEST
+
 START_TEST(a_trajectory_is_asked_for_in_three_ways)
 {
     fmp_request request = sample(proto_case_plain, "{\"trajectory\": {\"points\": 5}}");
@@ -369,6 +408,25 @@ static const refusal refusals[] = {
     {PLAIN, S, "{\"num_samples\": 1e300}", {"/num_samples must be an integer from 1 to 1000"}},
     {PLAIN, S, "{\"num_samples\": null}", {"/num_samples must be an integer"}},
     {PLAIN, S, "{\"seed\": 9007199254740992}", {"/seed must be"}},
+    {PLAIN, S, "{\"seed\": 9007199254740993}", {"/seed must be"}}, /* rounds to the above */
+    {PLAIN, S, "{\"seed\": 9223372036854775808}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": 18446744073709551616}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": 1e30}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": -9223372036854775809}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN,
+     S,
+     "{\"num_samples\": 100000000000000000000, \"timeout_ms\": 18446744073709551617, "
+     "\"solver\": {\"steps\": 18446744073709551620, \"max_evaluations\": 300000000000000000000}}",
+     {"/num_samples must be an integer from 1 to 1000",
+      "/timeout_ms must be an integer from 1 to 60000",
+      "/solver/steps must be an integer from 1 to 200",
+      "/solver/max_evaluations must be an integer from 1 to 20000"}},
+    {LABELLED, S, "{\"labels\": 18446744073709551616}", {"/labels must be"}},
+    {LABELLED, S, "{\"labels\": [18446744073709551617]}", {"/labels/0 must be an integer from 0"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [18446744073709551617, 2], \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2], n from 1 to 1000"}},
     {PLAIN, S, "{\"seed\": \"18446744073709551616\"}", {"/seed must be"}},
     {PLAIN, S, "{\"seed\": \"99999999999999999999\"}", {"/seed must be"}},
     {PLAIN, S, "{\"seed\": \"007\"}", {"/seed must be"}},
@@ -610,7 +668,7 @@ static const struct {
     {"{\"seed\": 1} x", "line 1"},
     {"{\n\"seed\" 1}", "line 2"},
     {"{\"seed\": 1, \"seed\": 2}", "duplicate"},
-    {"{\"seed\": 9223372036854775808}", "too big integer"},
+    {"{\"seed\": 1e400}", "real number overflow"},
     {"{\"x0\": [[1e400, 0]]}", "real number overflow"},
     {"{\"labels\": \"a\\u0000b\"}", "\\u0000"},
     {"{\"labels\": \"\xff\"}", "byte 0xff"},
@@ -827,7 +885,7 @@ static size_t measure_tree(const char *text, size_t length)
     json_get_alloc_funcs(&old_malloc, &old_free);
     json_set_alloc_funcs(counting_malloc, counting_free);
     held_bytes = peak_bytes = 0;
-    json_t *tree = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    json_t *tree = json_loadb(text, length, FMP_PARSE_JSON | JSON_DECODE_ANY, NULL);
     json_decref(tree);
     json_set_alloc_funcs(old_malloc, old_free);
     ck_assert_uint_eq(held_bytes, 0);
@@ -958,6 +1016,7 @@ static void add_parsing(Suite *suite)
                         sizeof seeds / sizeof *seeds);
     tcase_add_test(tcase, labels_are_indices_names_or_null);
     tcase_add_test(tcase, a_tensor_reads_the_same_from_lists_and_from_base64);
+    tcase_add_test(tcase, every_number_of_an_answer_is_taken_as_input);
     tcase_add_test(tcase, a_trajectory_is_asked_for_in_three_ways);
     tcase_add_test(tcase, what_is_not_wanted_may_be_said_of_unserved_fields);
     tcase_add_test(tcase, a_grid_may_start_anywhere_where_x0_is_given);
