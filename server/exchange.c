@@ -162,6 +162,7 @@ enum MHD_Result fmd_exchange_begin(fmd_exchange *exchange, fmd_client *client, c
     }
     if (fmd_head_has_body(&exchange->head)) {
         fmd_client_expect_body(client);
+        fmd_client_watch(client);
     } else {
         fmd_client_no_deadline(client);
     }

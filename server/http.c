@@ -2,6 +2,7 @@
 
 #include "server/exchange.h"
 #include "server/log.h"
+#include "server/sampling.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -39,7 +40,10 @@ static uint64_t allowed_ms(const fmd_client *client, uint64_t base_ms)
  * under way on the socket then. */
 static void hang_up(fmd_client *client, bool answer) FM_REQUIRES(fmd_on_loop)
 {
-    client->timed_out = true;
+    client->ended = true;
+    if (client->exchange != NULL) {
+        fmd_exchange_drop_body(client->exchange);
+    }
     if (answer && client->exchange != NULL) {
         fmp_buffer slow;
         fmd_exchange_time_out(client->exchange, &slow);
@@ -70,10 +74,13 @@ static void on_body_late(uv_timer_t *timer)
 {
     fmd_role_enter(&fmd_on_loop);
     fmd_client *client = timer->data;
-    uint64_t allowed = allowed_ms(client, client->http->server->options->limits.body_timeout);
-    uint64_t elapsed = uv_now(timer->loop) - client->phase_started_ms;
-    if (elapsed < allowed) {
-        client_arm(client, on_body_late, allowed - elapsed);
+    uint64_t timeout = client->http->server->options->limits.body_timeout;
+    uint64_t slow_at = client->phase_started_ms + allowed_ms(client, timeout);
+    uint64_t silent_at = client->received_ms + timeout;
+    uint64_t due = slow_at < silent_at ? slow_at : silent_at;
+    uint64_t now = uv_now(timer->loop);
+    if (now < due) {
+        client_arm(client, on_body_late, due - now);
     } else {
         hang_up(client, true);
     }
@@ -111,12 +118,14 @@ static void client_expect_request(fmd_client *client) FM_REQUIRES(fmd_on_loop)
 void fmd_client_expect_body(fmd_client *client)
 {
     client_phase(client, 0);
+    client->received_ms = client->phase_started_ms;
     client_arm(client, on_body_late, client->http->server->options->limits.body_timeout);
 }
 
 void fmd_client_received(fmd_client *client, size_t bytes)
 {
     client->phase_bytes += bytes;
+    client->received_ms = uv_now(client->timer.loop);
 }
 
 void fmd_client_no_deadline(fmd_client *client)
@@ -132,28 +141,86 @@ void fmd_client_expect_taking(fmd_client *client, size_t bytes)
                allowed_ms(client, client->http->server->options->limits.idle_timeout));
 }
 
+/* ---- The end of a connection ---- */
+
+/* Whether everything that a client which closed its side has sent was read. */
+static bool is_drained(const fmd_client *client)
+{
+    char byte;
+    return recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+/* The client closed the connection, or its writing half, which looks the same here. It may have done so
+ * behind its whole body, so that MHD gets a run for what it has not read. The watch reports again
+ * until the body is complete, or its end is certain: MHD had nothing to hand on, and nothing is left. */
+static void end_within_body(fmd_client *client, bool is_reset) FM_REQUIRES(fmd_on_loop)
+{
+    uint64_t before = client->n_calls;
+    fmd_http_run(client->http);
+    if (!uv_is_closing((uv_handle_t *)&client->watch) && client->n_calls == before &&
+        (is_reset || is_drained(client))) {
+        hang_up(client, false);
+    }
+}
+
+static void on_end(uv_poll_t *watch, int status, int events)
+{
+    fmd_role_enter(&fmd_on_loop);
+    fmd_client *client = watch->data;
+    if (status == 0 && (events & UV_DISCONNECT) == 0) {
+        return;
+    }
+    fmd_exchange *exchange = client->exchange;
+    if (exchange != NULL && exchange->ticket != NULL) {
+        /* Nobody is there to be answered; the connection closes when it is resumed. */
+        client->ended = true;
+        fmd_sampling_leave(exchange);
+        fmd_http_run(client->http);
+    } else if (exchange != NULL && exchange->progress == FMD_READING) {
+        end_within_body(client, status != 0);
+    } else {
+        uv_poll_stop(watch); /* it would report again and again */
+    }
+}
+
+void fmd_client_watch(fmd_client *client)
+{
+    if (!uv_is_active((uv_handle_t *)&client->watch)) {
+        int failed = uv_poll_start(&client->watch, UV_DISCONNECT, on_end);
+        assert(failed == 0);
+        (void)failed;
+    }
+}
+
 /* ---- Connections ---- */
 
 static void on_client_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    fmd_client *client = handle->data;
+    assert(client->open_handles > 0);
+    if (--client->open_handles == 0) {
+        free(client);
+    }
 }
 
 static void client_start(fmd_http *http, struct MHD_Connection *connection, void **socket_context)
     FM_REQUIRES(fmd_on_loop)
 {
     fmd_server *server = http->server;
-    fmd_client *client = calloc(1, sizeof *client);
-    *socket_context = client;
-    if (client == NULL) {
-        return; /* its requests are cut off in on_request() */
-    }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    fmd_client *client = calloc(1, sizeof *client);
+    if (client == NULL || uv_poll_init(&server->loop, &client->watch, info->connect_fd) != 0) {
+        free(client);
+        *socket_context = NULL; /* its requests are cut off in on_request() */
+        return;
+    }
+    *socket_context = client;
     client->http = http;
     client->fd = info->connect_fd;
     client->over_limit = server->metrics.connections >= server->max_connections;
-    client->timer.data = client;
+    client->timer.data = client->watch.data = client;
+    client->open_handles = 2;
     uv_timer_init(&server->loop, &client->timer);
     client_phase(client, 0);
     client_arm(client, on_head_late, server->options->limits.header_timeout);
@@ -183,6 +250,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         assert(http->server->metrics.connections > 0);
         http->server->metrics.connections--;
         uv_close((uv_handle_t *)&client->timer, on_client_closed);
+        /* MHD closes the descriptor after this, and its number may be another's then. */
+        uv_close((uv_handle_t *)&client->watch, on_client_closed);
     }
 }
 
@@ -203,6 +272,7 @@ static void *on_request_line(void *context, const char *target, struct MHD_Conne
     fmd_http *http = context;
     fmd_client *client = client_of(connection);
     if (client != NULL) {
+        client->n_calls++;
         client_expect_head(client);
     }
     fmd_exchange *exchange = fmd_exchange_new(http->server, connection, target);
@@ -224,7 +294,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     if (exchange == NULL || client == NULL) {
         return MHD_NO; /* out of memory: nothing left to say it with */
     }
-    if (client->timed_out || client->gone) {
+    client->n_calls++;
+    if (client->ended) {
         return MHD_NO; /* whatever else had arrived from it; closes the connection */
     }
     if (exchange->progress == FMD_BEGUN) {
@@ -248,6 +319,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     fmd_client *client = client_of(connection);
     *request_context = NULL;
     if (client != NULL) {
+        client->n_calls++;
         client->exchange = NULL;
         client_expect_request(client);
     }

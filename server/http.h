@@ -8,9 +8,11 @@
  *    set at the start of a run, the slot is freed at the end.
  * 3. Connections beyond our limit are answered 503 by us; MHD's own limit, behind which clients would sit
  *    unanswered, is a reserve higher.
- * 4. A client's time is bounded by absolute deadlines of ours, for MHD's own timeout restarts at every
- *    byte: for the head, for the body at a minimum rate, and for taking the answer.
- * 5. MHD_stop_daemon() aborts while a connection is suspended; fmd_http_free() asserts there is none. */
+ * 4. A client's time is bounded by deadlines of ours, for MHD's own timeout restarts at every byte: for
+ *    the head, for the body at a minimum rate and without long silence, and for taking the answer.
+ * 5. MHD_stop_daemon() aborts while a connection is suspended; fmd_http_free() asserts there is none.
+ * 6. MHD does not see an end that comes with the last bytes (its epoll is edge-triggered, and a short
+ *    read counts as everything), nor any while a connection is suspended: client->watch does. */
 #ifndef FMD_HTTP_H
 #define FMD_HTTP_H
 
@@ -24,11 +26,14 @@ typedef struct fmd_client {
     int fd;
     bool over_limit; /* every request is answered 503 and closes it */
     bool head_begun; /* a request line was read and its headers were not */
-    bool timed_out;  /* hung up on, because it was too slow */
-    bool gone;       /* it closed the connection while a request of it was suspended */
+    bool ended; /* too slow, or gone within a request: whatever else it sent is not looked at */
     struct fmd_exchange *exchange; /* the request in progress, or NULL */
     uv_timer_t timer;
+    uv_poll_t watch;       /* for its end, on since a request of it first had to be waited for */
+    unsigned open_handles; /* timer and watch */
+    uint64_t n_calls;      /* of MHD about it: unchanged by a run, MHD holds nothing more of it */
     uint64_t phase_started_ms; /* on the loop's clock: when the head, body or answer began */
+    uint64_t received_ms;      /* when a byte of the body came last */
     uint64_t phase_bytes;      /* of the body or answer so far: what body_rate lends time for */
 } fmd_client;
 
@@ -41,6 +46,10 @@ void fmd_http_run(fmd_http *http) FM_REQUIRES(fmd_on_loop);
 void fmd_http_quiesce(fmd_http *http) FM_REQUIRES(fmd_on_loop);
 /* Stops the daemon, which closes every connection; the memory goes with the loop's last turn. */
 void fmd_http_free(fmd_http *http) FM_REQUIRES(fmd_on_loop);
+
+/* Looks out for the client's end: while a request is suspended it is cancelled, while its body is read
+ * the connection is closed; at any other time it is for MHD to see. */
+void fmd_client_watch(fmd_client *client) FM_REQUIRES(fmd_on_loop);
 
 /* Deadlines of a connection. */
 void fmd_client_expect_body(fmd_client *client) FM_REQUIRES(fmd_on_loop);

@@ -93,20 +93,11 @@ static void on_deadline(uv_timer_t *timer)
     fmd_http_run(http);
 }
 
-/* The client closed its connection, or its writing half, which looks the same and counts the same. */
-static void on_disconnect(uv_poll_t *watch, int status, int events)
+void fmd_sampling_leave(fmd_exchange *exchange)
 {
-    fmd_role_enter(&fmd_on_loop);
-    fmd_ticket *ticket = watch->data;
-    if (status == 0 && (events & UV_DISCONNECT) == 0) {
-        return;
-    }
-    fmd_exchange *exchange = fmd_ticket_detach(ticket);
-    fmd_http *http = exchange->client->http;
-    /* Nobody is there to be answered; the connection closes when it is resumed. */
-    exchange->client->gone = true;
+    fmd_ticket *ticket = exchange->ticket;
+    fmd_ticket_detach(ticket);
     ticket_let_go(ticket, exchange->connection, FMD_CANCELLED);
-    fmd_http_run(http);
 }
 
 void fmd_sampling_cancel_all(fmd_server *server)
@@ -277,15 +268,12 @@ static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms
     fmd_server *server = exchange->server;
     exchange->ticket = ticket;
     fmd_ticket_link(ticket);
-    ticket->deadline.data = ticket->watch.data = ticket;
-    ticket->holds += 2;
+    ticket->deadline.data = ticket;
+    ticket->holds++;
     uv_timer_init(&server->loop, &ticket->deadline);
     uv_timer_start(&ticket->deadline, on_deadline, left_ms, 0);
-    int failed = uv_poll_init(&server->loop, &ticket->watch, exchange->client->fd);
-    assert(failed == 0); /* an open socket can always be polled */
-    (void)failed;
     MHD_suspend_connection(exchange->connection);
-    uv_poll_start(&ticket->watch, UV_DISCONNECT, on_disconnect);
+    fmd_client_watch(exchange->client);
 }
 
 /* ---- Parsing ---- */

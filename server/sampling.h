@@ -2,15 +2,15 @@
  *
  * DESIGN. A ticket is what a suspended exchange and its job share.
  * 1. The loop thread parses (a long body: a thread of libuv's pool, while the connection is already
- *    suspended), admits and submits, suspends the connection, starts the deadline timer and
- *    watches the socket for a disconnect, which libmicrohttpd does not while a connection is suspended.
+ *    suspended), admits and submits, suspends the connection, starts the deadline timer and has the
+ *    client watched (fmd_client_watch()).
  * 2. The worker that finishes the last row encodes a short answer into ticket->answer; it touches
  *    nothing else that the loop thread writes.
  * 3. The loop thread collects the job; a long answer is encoded on libuv's pool now. Then the loop
  *    thread answers and resumes.
  * Deadline and disconnect let the exchange go first (answered 504, or its connection closed without an
  * answer and logged as 499) and cancel the job, whose rows leave the engine; the ticket is freed when
- * the job has come back, no thread of the pool has it, and libuv has let go of both handles. */
+ * the job has come back, no thread of the pool has it, and libuv has let go of the timer. */
 #ifndef FMD_SAMPLING_H
 #define FMD_SAMPLING_H
 
@@ -19,6 +19,8 @@
 enum MHD_Result fmd_handle_sample(fmd_exchange *exchange);
 enum MHD_Result fmd_handle_velocity(fmd_exchange *exchange);
 
+/* The client of a suspended exchange is gone: resumes its connection, which closes, and cancels the job. */
+void fmd_sampling_leave(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
 /* Takes every finished job, answers its exchange and runs libmicrohttpd. */
 void fmd_sampling_collect(fmd_server *server) FM_REQUIRES(fmd_on_loop);
 /* Answers 503 for everything that is still running, cancels it and resumes the connections. */

@@ -79,9 +79,6 @@ fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket)
     assert(exchange != NULL && exchange->ticket == ticket);
     ticket->exchange = NULL;
     exchange->ticket = NULL;
-    /* A descriptor must not be polled by two once libmicrohttpd has it back. */
-    uv_poll_stop(&ticket->watch);
-    uv_close((uv_handle_t *)&ticket->watch, on_handle_closed);
     uv_close((uv_handle_t *)&ticket->deadline, on_handle_closed);
     return exchange;
 }

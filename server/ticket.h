@@ -31,8 +31,7 @@ struct fmd_ticket {
     fmd_cost cost;
     double expected_evaluations; /* of all rows */
     uv_timer_t deadline;
-    uv_poll_t watch;
-    unsigned holds; /* the job and the open handles; freed at 0 */
+    unsigned holds; /* the job and the open timer; freed at 0 */
 };
 
 /* NULL when out of memory. */
@@ -42,7 +41,7 @@ void fmd_ticket_end(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 /* Into and out of server->tickets. */
 void fmd_ticket_link(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 void fmd_ticket_unlink(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
-/* Takes the exchange from its ticket, to be answered and resumed, and closes deadline and watch. */
+/* Takes the exchange from its ticket, to be answered and resumed, and closes the deadline. */
 fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 
 /* Reserves what parsing the ticket's body will take, or fills its problem. */

@@ -1,11 +1,22 @@
 """A client that goes away frees its rows at once, however it goes, although its connection is suspended
 and libmicrohttpd does not look at it."""
 
+import json
 import signal
 import socket
 import struct
+import time
 
 from daemon import ENDLESS, SAMPLE, Daemon, eventually, main, post, read_all, read_answer
+
+
+# A body that only its client's end can end.
+PATIENT = ("--limits-body-timeout", "1h")
+
+
+def reset(client):
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
 
 def leave_by(how, *pipelined):
@@ -31,10 +42,6 @@ def test_by_closing():
 
 
 def test_by_a_reset():
-    def reset(client):
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
-
     leave_by(reset)
 
 
@@ -71,6 +78,71 @@ def test_a_client_that_leaves_within_its_body_is_forgotten():
         client.close()
         eventually(lambda: daemon.metric("velocityd_queue_bytes") == 0, "body freed")
         eventually(lambda: daemon.metric("velocityd_connections") == 1, "connection closed")
+
+
+def announce(length):
+    """The head of a sampling request with a body."""
+    return (f"POST {SAMPLE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {length}\r\n\r\n").encode()
+
+
+def all_forgotten(daemon):
+    metrics = daemon.metrics()
+    return metrics["velocityd_queue_bytes"] == 0 and metrics["velocityd_connections"] == 1
+
+
+def test_an_end_that_comes_with_the_last_bytes_is_seen():
+    """An edge-triggered reader takes a short read for all there is, and misses the end behind it."""
+    with Daemon(*PATIENT) as daemon:
+        for length, sent in [(1000, 0), (1000, 100), (16000000, 3000000), (16000000, 15900000)]:
+            for leave in (socket.socket.close, reset):
+                for _ in range(10):
+                    client = daemon.connect()
+                    client.sendall(announce(length) + b" " * sent)
+                    leave(client)
+                eventually(lambda: all_forgotten(daemon), f"forgotten after {sent} of {length} bytes")
+
+
+def test_half_a_close_within_a_body_ends_it():
+    with Daemon(*PATIENT) as daemon, daemon.connect() as client:
+        client.sendall(announce(1000) + b" " * 100)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"", "it can never be complete"
+
+
+def test_an_end_within_a_chunked_body_is_seen():
+    head = post(SAMPLE, b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    with Daemon(*PATIENT) as daemon:
+        for body in (b"", b"5", b"5\r\n", b"5\r\n{    \r\n", b"5\r\n{    \r\n0\r\n"):
+            daemon.connect().sendall(head + body)  # and closes
+        eventually(lambda: all_forgotten(daemon), "all forgotten")
+
+
+def test_leavers_do_not_hold_the_end():
+    with Daemon(*PATIENT) as daemon:
+        for _ in range(30):
+            daemon.connect().sendall(announce(1000) + b" " * 100)  # and closes
+        started = time.monotonic()
+        daemon.stop(signal.SIGINT)
+        assert time.monotonic() - started < 5
+
+
+def test_half_a_close_behind_a_whole_body_is_answered():
+    """Whatever does not go through the engine is answered, however its body was cut into pieces."""
+    text = b'{"num_samples": 3}'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in b" " * 30000 + text)
+    chunked = post(SAMPLE + "?dry_run=1", b"").replace(
+        b"Content-Length: 0", b"Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
+    with Daemon(*PATIENT) as daemon:
+        for request in [post(SAMPLE + "?dry_run=1", text), chunked]:
+            for pause in (0, 0.01):
+                with daemon.connect() as client:
+                    client.sendall(request[:-7])
+                    time.sleep(pause)
+                    client.sendall(request[-7:])
+                    client.shutdown(socket.SHUT_WR)
+                    status, _, body = read_answer(client)
+                    assert status == 200 and json.loads(body)["evaluations"] > 0
 
 
 def test_a_disconnect_and_an_answer_may_meet():

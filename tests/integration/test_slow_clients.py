@@ -3,7 +3,7 @@
 import json
 import time
 
-from daemon import SAMPLE, Daemon, eventually, main, post, read_answer
+from daemon import SAMPLE, Daemon, eventually, main, post, read_all, read_answer
 
 
 def trickle(client, data, seconds=0.1):
@@ -102,6 +102,20 @@ def test_a_slow_body_is_ended():
         assert body[1]["request_id"] == "mine"
         check_log(daemon, body)
         assert daemon.metric("velocityd_queue_bytes") == 0
+
+
+def test_a_body_that_falls_silent_is_ended():
+    """What was sent fast at first lends time at body_rate, but not for silence."""
+    with Daemon("--limits-body-timeout", "1s", "--limits-body-rate", "1K") as daemon:
+        with daemon.connect() as client:
+            request = post(SAMPLE, b"{" + b" " * 1000000 + b"}")
+            client.sendall(request[:-100])
+            eventually(lambda: daemon.metric("velocityd_queue_bytes") > 0, "body begun")
+            started = time.monotonic()
+            data = read_all(client)
+            assert time.monotonic() - started < 5
+            assert data.startswith(b"HTTP/1.1 408 "), data
+            assert daemon.metric("velocityd_queue_bytes") == 0
 
 
 def test_a_long_body_at_a_fair_rate_is_not():
