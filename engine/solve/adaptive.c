@@ -93,7 +93,8 @@ static void want_row(fm_solve *solve, size_t i, const double *x0, double *state)
     fm_solve_want_at(solve, c == 1 ? own->t1 : own->t0 + c * own->step, state, own->k[i]);
 }
 
-static void begin_step(fm_solve *solve)
+/* Tries own->next; a step that misses the last time by at most `stretch` ends there. */
+static void begin_step(fm_solve *solve, double stretch)
 {
     adaptive *own = solve->own;
     own->phase = STAGE;
@@ -101,7 +102,7 @@ static void begin_step(fm_solve *solve)
     own->step = own->next;
     own->t1 = own->t0 + own->step;
     double left = solve->last - own->t0;
-    if (fabs(own->step) >= fabs(left) - solve->slack) {
+    if (fabs(own->step) >= fabs(left) - stretch) {
         own->step = left;
         own->t1 = solve->last;
     }
@@ -162,7 +163,7 @@ static void end_probe(fm_solve *solve)
     double h1 = larger <= 1e-15 ? fmax(FIRST_GUESS, h0 * 1e-3)
                                 : pow(0.01 / larger, 1.0 / (double)solve->method->info.order);
     own->next = towards_end(solve, fmin(100 * h0, h1));
-    begin_step(solve);
+    begin_step(solve, solve->slack);
 }
 
 /* Gives the outputs inside the accepted step from t0 to t1. */
@@ -202,7 +203,7 @@ static void end_step(fm_solve *solve)
     double *slope = own->k[final];
     own->k[final] = own->k[0];
     own->k[0] = slope;
-    begin_step(solve);
+    begin_step(solve, solve->slack);
 }
 
 static void accept_step(fm_solve *solve)
@@ -258,7 +259,7 @@ static void judge_step(fm_solve *solve)
         return;
     }
     solve->rejected++;
-    begin_step(solve);
+    begin_step(solve, 0); /* stretched again it might never shrink */
 }
 
 static void adaptive_advance(fm_solve *solve)
@@ -269,7 +270,7 @@ static void adaptive_advance(fm_solve *solve)
     case FIRST:
         if (solve->plan->solver.first_step > 0) {
             own->next = towards_end(solve, solve->plan->solver.first_step);
-            begin_step(solve);
+            begin_step(solve, solve->slack);
         } else {
             begin_probe(solve);
         }

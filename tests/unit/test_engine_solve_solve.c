@@ -325,6 +325,33 @@ START_TEST(step_that_no_longer_moves_ends_the_trajectory)
 }
 END_TEST
 
+static void velocity_jumping(void *context, double t, const double *x, double *v)
+{
+    (void)context;
+    (void)t;
+    double sign = x[0] == start[0] ? 1 : -1;
+    v[0] = v[1] = 1e3 * sign;
+}
+
+START_TEST(rejected_steps_shrink_however_near_the_end)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    if (!info(&plan)->adaptive) {
+        return;
+    }
+    const double short_grid[2] = {1 - 1e-15, 1};
+    plan.solver.grid = short_grid;
+    plan.solver.n_grid = 2;
+    plan.solver.rtol = 0;
+    plan.solver.atol = 1e-300;
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_jumping, NULL, start);
+    ck_assert_int_eq(run.report.status, FM_ROW_NON_FINITE);
+    ck_assert_uint_lt(run.report.rejected, 20);
+    trajectory_done(&run);
+}
+END_TEST
+
 static void velocity_huge(void *context, double t, const double *x, double *v)
 {
     (void)context;
@@ -669,6 +696,7 @@ Suite *suite_engine_solve_solve(void)
     tcase_add_loop_test(methods, non_finite_velocity_ends_with_the_last_accepted_state, 0, count);
     tcase_add_loop_test(methods, adaptive_method_ends_before_a_singularity, 0, count);
     tcase_add_loop_test(methods, step_that_no_longer_moves_ends_the_trajectory, 0, count);
+    tcase_add_loop_test(methods, rejected_steps_shrink_however_near_the_end, 0, count);
     tcase_add_loop_test(methods, overflow_ends_with_the_last_finite_state, 0, count);
     tcase_add_loop_test(methods, non_finite_start_asks_for_nothing, 0, count);
     tcase_add_loop_test(methods, resting_point_stays_with_either_tolerance_zero, 0, count);
