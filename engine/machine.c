@@ -101,7 +101,7 @@ size_t fm_cpu_count(void)
 
 /* ---- Build facts ---- */
 
-static char cpu_name[64];
+static char cpu_name[64], dense_version[128];
 static fm_build_info build_info;
 static pthread_once_t build_once = PTHREAD_ONCE_INIT;
 
@@ -128,8 +128,9 @@ static void name_cpu(void)
 static void fill_build_info(void)
 {
     name_cpu();
+    fm_dense_version(dense_version, sizeof dense_version);
     build_info = (fm_build_info){.dense_provider = fm_dense_provider(),
-                                 .dense_version = fm_dense_version(),
+                                 .dense_version = dense_version,
                                  .kernels = fm_dense_kernels(),
                                  .cpu = cpu_name};
 }

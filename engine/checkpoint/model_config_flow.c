@@ -224,6 +224,21 @@ static fm_status read_sample_range(const fm_json_node *time, fm_model_config *co
     return status;
 }
 
+/* A path is defined on [0, 1]; starts may be drawn beyond where its formula goes on. */
+static fm_status check_source(const fm_json_node *range, const fm_model_config *config,
+                              fm_error *err)
+{
+    for (size_t end = 0; end < 2; end++) {
+        double t = config->time_range[end];
+        if (!isfinite(fm_path_at(&config->path, t).sigma * config->source_std)) {
+            return fm_json_fail(range, err, FM_EFORMAT,
+                                "must end where the scheduler's sigma is finite; at %g it is not",
+                                t);
+        }
+    }
+    return FM_OK;
+}
+
 static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm_error *err)
 {
     static const fm_json_choice directions[] = {{"noise_to_data", 0}, {"data_to_noise", 1}, {0}};
@@ -254,6 +269,9 @@ static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm
         (config->time_range[0] < 0.0 || config->time_range[1] > 1.0)) {
         status = fm_json_fail(&range, err, FM_EFORMAT, "must be inside [0, 1] for %s",
                               fm_architecture_name(config->architecture));
+    }
+    if (status == FM_OK) {
+        status = check_source(&range, config, err);
     }
     return status == FM_OK ? read_sample_range(&node, config, err) : status;
 }

@@ -183,6 +183,9 @@ static fm_status layer_take(layer *it, fm_weights *weights, size_t inputs, size_
     it->outputs = outputs;
     status =
         fm_weights_take(weights, weight_name, 2, (size_t[]){outputs, inputs}, &it->weight, err);
+    if (status == FM_OK && outputs == 0) {
+        status = fm_fail(err, FM_EFORMAT, "tensor %s must have at least one row", weight_name);
+    }
     if (bias != NULL) { /* taken in any case, so that a report of the folder tells of both */
         fm_status bias_status = fm_weights_take(weights, bias_name, 1, &outputs, &it->bias,
                                                 status == FM_OK ? err : NULL);

@@ -2,6 +2,7 @@
 #include "engine/machine.h"
 #include "tests/unit/suites.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,21 @@ START_TEST(count_follows_the_affinity_mask)
 }
 END_TEST
 
+static void *ask_build(void *context)
+{
+    (void)context;
+    return (void *)(uintptr_t)(fm_build() != NULL);
+}
+
+START_TEST(build_information_outlives_the_thread_that_asked_first)
+{
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, ask_build, NULL), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_gt(strlen(fm_build()->dense_version), 0);
+}
+END_TEST
+
 Suite *suite_engine_machine(void)
 {
     Suite *suite = suite_create("engine/machine");
@@ -122,6 +138,7 @@ Suite *suite_engine_machine(void)
     tcase_add_test(tcase, max_means_no_quota);
     tcase_add_test(tcase, the_tightest_group_on_the_way_up_counts);
     tcase_add_test(tcase, version_one_is_read_where_version_two_is_not);
+    tcase_add_test(tcase, build_information_outlives_the_thread_that_asked_first);
     tcase_add_test(tcase, count_follows_the_affinity_mask);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -219,6 +219,9 @@ static const struct {
     {{{"net.0.1.weight", 2, {8, 3}}, {"net.0.weight", 2, {2, 8}}, {0}},
      false,
      {"net.0.1.weight", "net.0.weight", "/network/layers", ""}},
+    {{{"net.0.weight", 2, {0, 3}}, {"net.2.weight", 2, {2, 0}}, {0}},
+     false,
+     {"net.0.weight", "at least one row", "layer 1 of 2", ""}},
     {{{"gain", 1, {8}}, {"net.weight", 2, {2, 3}}, {0}}, false, {"<stem>.<i>.weight", "2", "", ""}},
 };
 

@@ -445,6 +445,9 @@ static const refusal refusals[] = {
     BAD(FLOW_WITH("\"time\":{\"range\":[0]}"), "/flow/time/range: must have 2 items, found 1"),
     BAD(FLOW_WITH("\"time\":{\"range\":[1,0]}"),
         "/flow/time/range: must be ascending, found [1, 0]"),
+    BAD(FLOW_WITH(
+            "\"scheduler\":{\"type\":\"polynomial\",\"n\":0.5},\"time\":{\"range\":[-0.1,1]}"),
+        "/flow/time/range: must end where the scheduler's sigma is finite; at -0.1 it is not"),
     BAD(FLOW_WITH("\"time\":{\"range\":[0,0]}"), "/flow/time/range: must be ascending"),
     BAD(FLOW_WITH("\"time\":{\"range\":[0,\"1\"]}"), "/flow/time/range/1: must be a number"),
     BAD(FLOW_WITH("\"time\":{\"sample_range\":[0,1.5]}"),
