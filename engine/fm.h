@@ -264,5 +264,7 @@ void fm_model_statistics(const fm_model *model, fm_model_stats *ret);
 /* Velocity evaluations that one row of this job will need: exact for fixed grids, a guess for
  * adaptive methods. Guided rows count once, as everywhere. */
 double fm_job_expected_evaluations(const fm_job_spec *spec);
+/* Network rows that one velocity of this job takes at most: 2 when it is guided, else 1. */
+size_t fm_job_most_rows(const fm_job_spec *spec);
 
 #endif

@@ -21,14 +21,16 @@ typedef struct fm_measurement {
     fm_tile_row *rows;
     double *x, *out;
     void *scratch;
+    bool failed; /* a call ran out of memory */
 } fm_measurement;
 
-static double time_call(const fm_measurement *bench, size_t n_rows)
+static double time_call(fm_measurement *bench, size_t n_rows)
 {
     double best = 0;
     for (int repeat = 0; repeat < REPEATS; repeat++) {
         double start = fm_clock_seconds();
-        fm_network_eval(bench->model->network, bench->rows, n_rows, bench->scratch);
+        bench->failed |=
+            fm_network_eval(bench->model->network, bench->rows, n_rows, bench->scratch) != FM_OK;
         double seconds = fm_clock_seconds() - start;
         best = repeat == 0 || seconds < best ? seconds : best;
         if (seconds > LONG_CALL_SECONDS) {
@@ -39,7 +41,7 @@ static double time_call(const fm_measurement *bench, size_t n_rows)
 }
 
 /* Tries the doubled sizes up to the capacity; returns the tile chosen. */
-static size_t choose_tile(const fm_measurement *bench, size_t capacity, double *ret_row_seconds)
+static size_t choose_tile(fm_measurement *bench, size_t capacity, double *ret_row_seconds)
 {
     size_t sizes[MAX_SIZES] = {0};
     double row_seconds[MAX_SIZES] = {0};
@@ -87,7 +89,11 @@ fm_status fm_model_measure(fm_model *model, fm_error *err)
         status = fm_fail(err, FM_ENOMEM, "no memory to measure model %s", model->config.name);
     } else {
         fill(&bench, info->max_rows);
-        model->tile_rows = choose_tile(&bench, info->max_rows, &model->info.evaluation_seconds);
+        size_t capacity = info->max_rows < FM_MAX_TILE_ROWS ? info->max_rows : FM_MAX_TILE_ROWS;
+        model->tile_rows = choose_tile(&bench, capacity, &model->info.evaluation_seconds);
+    }
+    if (bench.failed) {
+        status = fm_fail(err, FM_ENOMEM, "no memory to evaluate model %s", model->config.name);
     }
     fm_free(bench.rows);
     fm_free(bench.x);

@@ -51,6 +51,13 @@ static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
                            .output = fm_row_keep_output};
 }
 
+/* States that a row with output_every_step records, where the grid says so beforehand; else 0, and its
+ * recording grows. */
+static size_t grid_states(const fm_job_spec *spec)
+{
+    return fm_method_describe(spec->solver.method)->adaptive ? 0 : spec->solver.n_grid;
+}
+
 static fm_job_layout layout_of(const fm_job_spec *spec)
 {
     const fm_model *model = spec->model;
@@ -73,6 +80,10 @@ static fm_job_layout layout_of(const fm_job_spec *spec)
         }
         if (spec->output_every_step) {
             add(&layout, spec->n_rows, sizeof(fm_recording));
+            size_t states = 0;
+            layout.overflow |= !fm_multiply(spec->n_rows, grid_states(spec), &states);
+            add_matrix(&layout, states, dimension, sizeof(float));
+            add(&layout, states, sizeof(double));
         }
     } else {
         add_matrix(&layout, spec->n_rows, dimension, sizeof(float));
@@ -150,6 +161,20 @@ static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layou
     job->next_row = layout->n_slots;
 }
 
+static void place_recordings(fm_job *job, fm_arena *arena)
+{
+    size_t n_rows = job->spec.n_rows, capacity = grid_states(&job->spec);
+    job->recordings = take(arena, n_rows, sizeof *job->recordings);
+    job->recordings_grow = capacity == 0;
+    float *x = take(arena, n_rows * capacity * job->dimension, sizeof *x);
+    double *times = take(arena, n_rows * capacity, sizeof *times);
+    for (size_t i = 0; i < n_rows && capacity > 0; i++) {
+        job->recordings[i] = (fm_recording){.x = x + i * capacity * job->dimension,
+                                            .times = times + i * capacity,
+                                            .capacity = capacity};
+    }
+}
+
 static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
 {
     const fm_job_spec *spec = &job->spec;
@@ -163,7 +188,7 @@ static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
                 take(arena, spec->n_rows * spec->n_output_times * job->dimension, sizeof(float));
         }
         if (spec->output_every_step) {
-            job->recordings = take(arena, spec->n_rows, sizeof *job->recordings);
+            place_recordings(job, arena);
         }
     } else {
         job->velocity = take(arena, spec->n_rows * job->dimension, sizeof(float));
@@ -192,8 +217,7 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     job->spec = *spec;
     job->plan = solve_plan_of(spec);
     job->dimension = spec->model->config.dimension;
-    fm_condition guided = {.label = 0, .guidance_scale = spec->guidance_scale};
-    job->guided = spec->labels != NULL && fm_field_n_rows(&spec->model->field, &guided) > 1;
+    job->guided = fm_job_most_rows(spec) > 1;
     job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
     place(job, &arena, &layout);
     (void)fm_model_ref(spec->model);
@@ -207,13 +231,19 @@ void fm_job_free(fm_job *job)
         return;
     }
     assert(job->finished && job->n_in_call == 0);
-    for (size_t i = 0; job->recordings != NULL && i < job->spec.n_rows; i++) {
+    for (size_t i = 0; job->recordings_grow && i < job->spec.n_rows; i++) {
         fm_free(job->recordings[i].x);
         fm_free(job->recordings[i].times);
     }
     fm_model *model = job->spec.model;
     fm_free(job->block);
     fm_model_unref(model);
+}
+
+size_t fm_job_most_rows(const fm_job_spec *spec)
+{
+    bool labelled = spec->labels != NULL; /* else every row is of the null class */
+    return labelled ? fm_field_most_rows(&spec->model->field, spec->guidance_scale) : 1;
 }
 
 double fm_job_expected_evaluations(const fm_job_spec *spec)

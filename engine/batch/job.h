@@ -32,7 +32,7 @@ struct fm_row {
     bool overflowed;   /* a finite state beyond float32 was clamped on its way to the results */
 };
 
-/* Grows while a row records every accepted step. */
+/* Every accepted step of a row. On a fixed grid it has its place in the job's block, else it grows. */
 typedef struct fm_recording {
     float *x;      /* [capacity][dimension] */
     double *times; /* [capacity] */
@@ -58,6 +58,7 @@ struct fm_job {
     float *x;                 /* [n_rows][dimension], FM_TASK_SAMPLE */
     float *trajectory;        /* [n_rows][n_output_times][dimension] */
     fm_recording *recordings; /* [n_rows], every step */
+    bool recordings_grow;     /* each is an allocation of its own */
     float *velocity;          /* [n_rows][dimension], FM_TASK_VELOCITY */
     double *log_density;      /* [n_rows], FM_TASK_VELOCITY */
 

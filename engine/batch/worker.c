@@ -9,19 +9,20 @@
 
 #include <assert.h>
 
-#define MAX_TILE_ROWS 1024 /* no plan offers larger tiles; model.c checks */
 /* The smallest part of a tile worth giving to an idle worker. */
 #define SPLIT_PART 16
 
 /* One network call and the rows that share it. */
 typedef struct fm_call {
     fm_lane *lane;
-    fm_row *rows[MAX_TILE_ROWS];
+    fm_row *rows[FM_MAX_TILE_ROWS];
     size_t n_rows;
-    fm_tile_row tile[MAX_TILE_ROWS];
+    fm_tile_row tile[FM_MAX_TILE_ROWS];
     size_t n_tile_rows;
+    size_t n_evaluated;    /* rows that got a velocity: all but those that could not even start */
     double picked_seconds; /* when */
     double seconds;        /* inside the network */
+    fm_status status;      /* of the network; when it failed no row moved */
 } fm_call;
 
 /* How many rows to take when others are idle: few enough to leave them some. */
@@ -33,6 +34,13 @@ static size_t fair_part(const fm_engine *engine, const fm_lane *lane) FM_REQUIRE
     size_t least = tile < SPLIT_PART ? 1 : tile / SPLIT_PART;
     part = part < least ? least : part;
     return part < tile ? part : tile;
+}
+
+static void wake_another(fm_engine *engine) FM_REQUIRES(&engine->mutex)
+{
+    if (engine->lanes.n_offered > 0 && engine->n_idle > 0) {
+        (void)pthread_cond_signal(&engine->work);
+    }
 }
 
 /* Waits for rows; false when the engine stops. */
@@ -50,9 +58,7 @@ static bool pick(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->mutex)
     size_t part = fair_part(engine, call->lane);
     call->n_rows = fm_lane_pick(&engine->lanes, call->lane, part, call->rows);
     call->picked_seconds = fm_clock_seconds();
-    if (engine->lanes.n_offered > 0 && engine->n_idle > 0) {
-        (void)pthread_cond_signal(&engine->work);
-    }
+    wake_another(engine);
     return true;
 }
 
@@ -67,9 +73,6 @@ static void gather_row(fm_call *call, fm_row *row, double **other)
 {
     const fm_job *job = row->job;
     const fm_model *model = job->spec.model;
-    if (!row->started) {
-        fm_row_start(row);
-    }
     fm_field_ask asks[FM_FIELD_MAX_ROWS];
     size_t n = fm_field_asks(&model->field, &row->condition, row->want.t, asks);
     for (size_t i = 0; i < n; i++) {
@@ -86,6 +89,17 @@ static void gather_row(fm_call *call, fm_row *row, double **other)
     }
 }
 
+static void answer_row(fm_call *call, fm_row *row, double **other)
+{
+    fm_job *job = row->job;
+    const fm_field *field = &job->spec.model->field;
+    fm_field_answer(field, &row->condition, job->dimension, row->want.v, *other);
+    *other += fm_field_n_rows(field, &row->condition) > 1 ? job->dimension : 0;
+    (void)atomic_fetch_add_explicit(&job->evaluations, 1, memory_order_relaxed);
+    call->n_evaluated++;
+    fm_row_give(row);
+}
+
 static void evaluate(fm_call *call, size_t worker)
 {
     const fm_model *model = call->lane->model;
@@ -93,19 +107,26 @@ static void evaluate(fm_call *call, size_t worker)
     double *others = guidance_buffer(model, scratch);
     double *other = others;
     call->n_tile_rows = 0;
-    for (size_t i = 0; i < call->n_rows; i++) {
-        gather_row(call, call->rows[i], &other);
-    }
-    double start = fm_clock_seconds();
-    fm_network_eval(model->network, call->tile, call->n_tile_rows, scratch);
-    call->seconds = fm_clock_seconds() - start;
-    other = others;
+    call->n_evaluated = 0;
     for (size_t i = 0; i < call->n_rows; i++) {
         fm_row *row = call->rows[i];
-        bool pair = fm_field_n_rows(&model->field, &row->condition) > 1;
-        fm_field_answer(&model->field, &row->condition, row->job->dimension, row->want.v, other);
-        other += pair ? row->job->dimension : 0;
-        fm_row_give(row);
+        if (!row->started) {
+            fm_row_start(row);
+        }
+        if (!row->ended) {
+            gather_row(call, row, &other);
+        }
+    }
+    double start = fm_clock_seconds();
+    call->status = call->n_tile_rows == 0
+                       ? FM_OK
+                       : fm_network_eval(model->network, call->tile, call->n_tile_rows, scratch);
+    call->seconds = fm_clock_seconds() - start;
+    other = others;
+    for (size_t i = 0; i < call->n_rows && call->status == FM_OK; i++) {
+        if (!call->rows[i]->ended) {
+            answer_row(call, call->rows[i], &other);
+        }
     }
 }
 
@@ -131,7 +152,8 @@ static void count_end(fm_engine *engine, fm_row *row) FM_REQUIRES(&engine->mutex
 }
 
 /* Puts a row back. True when its job has just ended. */
-static bool return_row(fm_engine *engine, fm_row *row) FM_REQUIRES(&engine->mutex)
+static bool return_row(fm_engine *engine, fm_row *row, fm_status call_status)
+    FM_REQUIRES(&engine->mutex)
 {
     fm_job *job = row->job;
     job->n_in_call--;
@@ -139,8 +161,9 @@ static bool return_row(fm_engine *engine, fm_row *row) FM_REQUIRES(&engine->mute
         count_end(engine, row);
     }
     int recorded = atomic_load_explicit(&job->recording_status, memory_order_relaxed);
-    if (recorded != FM_OK && job->status == FM_OK) {
-        fm_engine_drop(engine, job, (fm_status)recorded);
+    fm_status failed = call_status != FM_OK ? call_status : (fm_status)recorded;
+    if (failed != FM_OK && job->status == FM_OK) {
+        fm_engine_drop(engine, job, failed);
     }
     if (job->status != FM_OK) {
         engine->stats.rows_in_flight -= !row->ended;
@@ -167,7 +190,7 @@ static fm_job *give_back(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->
     engine->stats.tiles++;
     engine->stats.tile_rows += call->n_tile_rows;
     engine->stats.tile_capacity += model->tile_rows;
-    engine->stats.evaluations += call->n_rows;
+    engine->stats.evaluations += call->n_evaluated;
     engine->stats.network_seconds += call->seconds;
     fm_lane_charge(call->lane, call->rows, call->n_rows, call->seconds);
     double now = fm_clock_seconds();
@@ -178,8 +201,7 @@ static fm_job *give_back(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->
         if (job->first_call_seconds == 0) {
             job->first_call_seconds = now - call->seconds;
         }
-        (void)atomic_fetch_add_explicit(&job->evaluations, 1, memory_order_relaxed);
-        if (return_row(engine, call->rows[i])) {
+        if (return_row(engine, call->rows[i], call->status)) {
             job->ended_seconds = now;
             job->next_finished = ended;
             ended = job;
@@ -194,7 +216,7 @@ static void count_model(fm_call *call)
     (void)atomic_fetch_add_explicit(&model->tiles, 1, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&model->rows, call->n_tile_rows, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&model->capacity, model->tile_rows, memory_order_relaxed);
-    (void)atomic_fetch_add_explicit(&model->evaluations, call->n_rows, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&model->evaluations, call->n_evaluated, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&model->network_ns, (unsigned long long)(call->seconds * 1e9),
                                     memory_order_relaxed);
 }
@@ -223,6 +245,7 @@ void *fm_worker_run(void *context)
         fm_mutex_lock(&engine->mutex);
         fm_job *ended = give_back(engine, &call);
         if (ended != NULL) {
+            wake_another(engine); /* not to wait until the answers below are encoded */
             fm_mutex_unlock(&engine->mutex);
             finish_all(engine, ended);
             fm_mutex_lock(&engine->mutex);

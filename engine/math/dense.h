@@ -18,8 +18,8 @@
 
 typedef struct fm_dense fm_dense;
 
-const char *fm_dense_provider(void); /* "onednn" or "openblas" */
-const char *fm_dense_version(void);
+const char *fm_dense_provider(void);                 /* "onednn" or "openblas" */
+void fm_dense_version(char *ret, size_t size_bytes); /* the library's own, cut to fit */
 const char *
 fm_dense_kernels(void); /* "avx512", "avx2", "generic": own kernels picked at run time */
 
@@ -51,8 +51,9 @@ size_t fm_dense_packed_bytes(const fm_dense *dense);
 /* out = activation(in weight^T + bias), float32, [rows][stride]; 1 <= rows <= max_rows.
  *   in, out  not the same memory; padding columns of out hold nothing of meaning
  *   scratch  fm_dense_scratch_bytes(), aligned; never allocates of ours
- * Where oneDNN itself runs out of memory the rows are NaN, which ends their trajectories alone.
+ * Errors: FM_ENOMEM oneDNN itself ran out of memory.
  * Thread: any after fm_dense_thread_init(). */
-void fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *out, void *scratch);
+FM_MUST_USE fm_status fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *out,
+                                   void *scratch);
 
 #endif

@@ -136,14 +136,15 @@ size_t fm_dense_packed_bytes(const fm_dense *dense)
     return weights + columns * sizeof(float);
 }
 
-void fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *out, void *scratch)
+fm_status fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *out,
+                       void *scratch)
 {
     assert(rows >= 1 && rows <= dense->max_rows);
     size_t columns = fm_kernels_round(dense->outputs);
     if (dense->product != NULL) {
-        fm_product_run(dense->product, rows, in, out, scratch);
+        fm_status status = fm_product_run(dense->product, rows, in, out, scratch);
         dense->kernels->activate(dense->activation, dense->bias, rows, columns, columns, out);
-        return;
+        return status;
     }
     const fm_matmul job = {
         .inputs = dense->inputs,
@@ -158,4 +159,5 @@ void fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *ou
         .out_stride = columns,
     };
     dense->kernels->matmul(&job);
+    return FM_OK;
 }

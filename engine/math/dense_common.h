@@ -41,8 +41,9 @@ void fm_product_free(fm_product *product); /* takes NULL */
 size_t fm_product_padded_rows(size_t rows);
 size_t fm_product_scratch_bytes(const fm_product *product);
 size_t fm_product_packed_bytes(const fm_product *product);
-/* out = in weight^T on fm_product_padded_rows(rows) rows, strides as fm_dense_*_stride(). */
-void fm_product_run(const fm_product *product, size_t rows, const float *in, float *out,
-                    void *scratch);
+/* out = in weight^T on fm_product_padded_rows(rows) rows, strides as fm_dense_*_stride().
+ * Errors: FM_ENOMEM. */
+FM_MUST_USE fm_status fm_product_run(const fm_product *product, size_t rows, const float *in,
+                                     float *out, void *scratch);
 
 #endif

@@ -40,12 +40,10 @@ const char *fm_dense_provider(void)
     return "onednn";
 }
 
-const char *fm_dense_version(void)
+void fm_dense_version(char *ret, size_t size_bytes)
 {
-    static _Thread_local char text[64];
     const dnnl_version_t *version = dnnl_version();
-    (void)snprintf(text, sizeof text, "%d.%d.%d", version->major, version->minor, version->patch);
-    return text;
+    (void)snprintf(ret, size_bytes, "%d.%d.%d", version->major, version->minor, version->patch);
 }
 
 int fm_product_prefers_own(const fm_dense_spec *spec)
@@ -362,14 +360,14 @@ size_t fm_product_packed_bytes(const fm_product *p)
     return p->weight_bytes;
 }
 
-void fm_product_run(const fm_product *p, size_t rows, const float *in, float *out, void *scratch)
+fm_status fm_product_run(const fm_product *p, size_t rows, const float *in, float *out,
+                         void *scratch)
 {
-    for (size_t row = 0; row < rows; row += CLASS_ROWS_MAX) {
+    dnnl_status_t status = dnnl_success;
+    for (size_t row = 0; row < rows && status == dnnl_success; row += CLASS_ROWS_MAX) {
         size_t left = rows - row, n = left < CLASS_ROWS_MAX ? left : CLASS_ROWS_MAX;
-        float *at = out + row * p->out_stride;
-        dnnl_status_t status = class_run(p, class_of(n), in + row * p->in_stride, at, scratch);
-        for (size_t i = 0; status != dnnl_success && i < n * p->out_stride; i++) {
-            at[i] = NAN; /* out of memory within oneDNN: these rows end, as any non-finite row */
-        }
+        status =
+            class_run(p, class_of(n), in + row * p->in_stride, out + row * p->out_stride, scratch);
     }
+    return status == dnnl_success ? FM_OK : FM_ENOMEM; /* all else was tried at load */
 }

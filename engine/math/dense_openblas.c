@@ -7,6 +7,7 @@
 
 #include <cblas.h>
 #include <pthread.h>
+#include <stdio.h>
 
 /* At 16 rows the ZEN and HASWELL kernels take twelve rows by one order of sums and four by another; at
  * eight all rows go one way, on every core type tried (NEHALEM, SANDYBRIDGE, HASWELL, ZEN, SKYLAKEX,
@@ -34,9 +35,9 @@ const char *fm_dense_provider(void)
     return "openblas";
 }
 
-const char *fm_dense_version(void)
+void fm_dense_version(char *ret, size_t size_bytes)
 {
-    return openblas_get_config(); /* names the core type too */
+    (void)snprintf(ret, size_bytes, "%s", openblas_get_config()); /* names the core type too */
 }
 
 int fm_product_prefers_own(const fm_dense_spec *spec)
@@ -92,8 +93,8 @@ size_t fm_product_packed_bytes(const fm_product *product)
     return product->inputs * product->columns * sizeof(float);
 }
 
-void fm_product_run(const fm_product *product, size_t rows, const float *in, float *out,
-                    void *scratch)
+fm_status fm_product_run(const fm_product *product, size_t rows, const float *in, float *out,
+                         void *scratch)
 {
     (void)scratch;
     size_t stride = fm_kernels_round(product->inputs);
@@ -103,4 +104,5 @@ void fm_product_run(const fm_product *product, size_t rows, const float *in, flo
                     1.0F, in + row * stride, (blasint)stride, product->weight, columns, 0.0F,
                     out + row * product->columns, columns);
     }
+    return FM_OK;
 }

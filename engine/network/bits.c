@@ -17,6 +17,7 @@ typedef struct bits_check {
     fm_tile_row *rows;             /* [max_rows] */
     int32_t max_label;
     void *scratch;
+    bool failed; /* an evaluation ran out of memory */
 } bits_check;
 
 static void check_done(bits_check *check)
@@ -74,11 +75,11 @@ static fm_tile_row row_of(const bits_check *check, size_t point, double *out)
                          .log_density = has_density ? out + check->out_columns - 1 : NULL};
 }
 
-static void eval(const bits_check *check, size_t n_rows)
+static void eval(bits_check *check, size_t n_rows)
 {
     /* All bits set are NaNs: scratch that shows in a result would show here. */
     memset(check->scratch, 0xff, check->network->info.scratch_bytes);
-    fm_network_eval(check->network, check->rows, n_rows, check->scratch);
+    check->failed |= fm_network_eval(check->network, check->rows, n_rows, check->scratch) != FM_OK;
 }
 
 static void eval_alone(bits_check *check)
@@ -132,6 +133,9 @@ fm_status fm_network_check_bits(const fm_network *network, int32_t max_label, bo
     if (status == FM_OK) {
         eval_alone(&check);
         *ret_independent = tiles_agree(&check);
+    }
+    if (status == FM_OK && check.failed) {
+        status = fm_fail(err, FM_ENOMEM, "no memory to evaluate the network");
     }
     check_done(&check);
     return status;

@@ -140,8 +140,8 @@ static void finish_row(const dataset *self, const fm_tile_row *row, const row_su
     }
 }
 
-static void dataset_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
-                         void *scratch)
+static fm_status dataset_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                              void *scratch)
 {
     const dataset *self = (const dataset *)network;
     size_t dimension = network->info.dimension;
@@ -165,6 +165,7 @@ static void dataset_eval(const fm_network *network, const fm_tile_row *rows, siz
     for (size_t i = 0; i < n_rows; i++) {
         finish_row(self, &rows[i], &sums[i], means + i * dimension);
     }
+    return FM_OK;
 }
 
 /* ---- construction ---- */

@@ -89,13 +89,14 @@ static void eval_row(const gaussian_mixture *self, const fm_tile_row *row, doubl
     }
 }
 
-static void gaussian_mixture_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
-                                  void *scratch)
+static fm_status gaussian_mixture_eval(const fm_network *network, const fm_tile_row *rows,
+                                       size_t n_rows, void *scratch)
 {
     assert(n_rows >= 1 && n_rows <= network->info.max_rows);
     for (size_t i = 0; i < n_rows; i++) {
         eval_row((const gaussian_mixture *)network, &rows[i], scratch);
     }
+    return FM_OK;
 }
 
 /* ---- construction ---- */

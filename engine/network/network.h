@@ -21,6 +21,8 @@
 
 typedef struct fm_network fm_network;
 
+#define FM_MAX_TILE_ROWS ((size_t)1024) /* a call has no more, whatever a network could take */
+
 typedef struct fm_tile_row {
     const double *x;     /* [dimension] in */
     double t;            /* in: what the network itself is fed, after direction and scale */
@@ -40,10 +42,12 @@ typedef struct fm_network_info {
 
 /* The vtable of a kind of network. An architecture file builds an fm_network and fills this. */
 typedef struct fm_network_ops {
-    /* Evaluates 1 <= n_rows <= max_rows rows. Must not allocate, lock or fail.
+    /* Evaluates 1 <= n_rows <= max_rows rows. Must not lock, nor allocate anything of ours.
      *   scratch  info.scratch_bytes, aligned to FM_ALIGNMENT, contents undefined before and after
+     * Errors: FM_ENOMEM a library ran out of memory; the outputs are undefined.
      * Thread: any, one call per scratch at a time. */
-    void (*eval)(const fm_network *network, const fm_tile_row *rows, size_t n_rows, void *scratch);
+    fm_status (*eval)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                      void *scratch);
     void (*free)(fm_network *network);
 } fm_network_ops;
 
@@ -61,10 +65,10 @@ FM_MUST_USE fm_status fm_network_new(const fm_model_config *config, fm_weights *
                                      const fm_path *path, fm_network **ret, fm_error *err);
 void fm_network_free(fm_network *network); /* takes NULL */
 
-static inline void fm_network_eval(const fm_network *network, const fm_tile_row *rows,
-                                   size_t n_rows, void *scratch)
+FM_MUST_USE static inline fm_status
+fm_network_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows, void *scratch)
 {
-    network->ops->eval(network, rows, n_rows, scratch);
+    return network->ops->eval(network, rows, n_rows, scratch);
 }
 
 /* Evaluates random rows alone, at every size class and in different positions of full tiles, and

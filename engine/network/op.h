@@ -19,7 +19,7 @@ typedef struct fm_op_call {
 /* A row of op.def. */
 typedef struct fm_op_type {
     const char *name;
-    void (*eval)(const fm_op *op, const fm_op_call *call); /* must not allocate, lock or fail */
+    fm_status (*eval)(const fm_op *op, const fm_op_call *call); /* fm_network_ops.eval's rules */
     /* Puts what shapes do not tell (order of columns, activation) into text. */
     void (*describe)(const fm_op *op, char *text, size_t size_bytes);
     void (*free)(void *state);
@@ -32,7 +32,7 @@ typedef enum fm_op_kind {
 } fm_op_kind;
 
 #define FM_OP(id, name)                                                                            \
-    void fm_op_##id##_eval(const fm_op *op, const fm_op_call *call);                               \
+    fm_status fm_op_##id##_eval(const fm_op *op, const fm_op_call *call);                          \
     void fm_op_##id##_describe(const fm_op *op, char *text, size_t size_bytes);                    \
     void fm_op_##id##_free(void *state);
 #include "engine/network/op.def"

@@ -67,7 +67,7 @@ static void write_fourier(const fm_plan_input_spec *spec, const fm_tile_row *row
     }
 }
 
-void fm_op_input_eval(const fm_op *op, const fm_op_call *call)
+fm_status fm_op_input_eval(const fm_op *op, const fm_op_call *call)
 {
     const fm_plan_input_spec *spec = op->state;
     const fm_value *value = &call->plan->values[op->output];
@@ -82,6 +82,7 @@ void fm_op_input_eval(const fm_op *op, const fm_op_call *call)
             z[j] = 0.0F;
         }
     }
+    return FM_OK;
 }
 
 void fm_op_input_describe(const fm_op *op, char *text, size_t size_bytes)
@@ -110,7 +111,7 @@ fm_status fm_plan_output(fm_plan *plan, fm_plan_value in, fm_error *err)
     return fm_plan_add(plan, FM_OP_KIND_output, NULL, &in, 1, 0, NULL, err);
 }
 
-void fm_op_output_eval(const fm_op *op, const fm_op_call *call)
+fm_status fm_op_output_eval(const fm_op *op, const fm_op_call *call)
 {
     const fm_value *value = &call->plan->values[op->inputs[0]];
     const float *v = fm_op_value(call, op->inputs[0]);
@@ -120,6 +121,7 @@ void fm_op_output_eval(const fm_op *op, const fm_op_call *call)
             out[j] = (double)v[j];
         }
     }
+    return FM_OK;
 }
 
 void fm_op_output_describe(const fm_op *op, char *text, size_t size_bytes)

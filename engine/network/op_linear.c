@@ -59,7 +59,7 @@ fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *s
     return status;
 }
 
-void fm_op_linear_eval(const fm_op *op, const fm_op_call *call)
+fm_status fm_op_linear_eval(const fm_op *op, const fm_op_call *call)
 {
     const linear *self = op->state;
     float *in = fm_op_value(call, op->inputs[0]);
@@ -68,8 +68,8 @@ void fm_op_linear_eval(const fm_op *op, const fm_op_call *call)
         size_t stride = call->plan->values[op->inputs[0]].stride;
         memset(in + call->n_rows * stride, 0, (padded - call->n_rows) * stride * sizeof *in);
     }
-    fm_dense_run(self->dense, call->n_rows, in, fm_op_value(call, op->output),
-                 call->memory + op->scratch_offset);
+    return fm_dense_run(self->dense, call->n_rows, in, fm_op_value(call, op->output),
+                        call->memory + op->scratch_offset);
 }
 
 void fm_op_linear_describe(const fm_op *op, char *text, size_t size_bytes)

@@ -187,13 +187,15 @@ size_t fm_plan_unshared_bytes(const fm_plan *plan)
 
 /* ---- running and printing ---- */
 
-void fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows, void *scratch)
+fm_status fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows, void *scratch)
 {
     assert(n_rows >= 1 && n_rows <= plan->max_rows);
     fm_op_call call = {.plan = plan, .rows = rows, .n_rows = n_rows, .memory = scratch};
-    for (size_t i = 0; i < plan->n_ops; i++) {
-        plan->ops[i].type->eval(&plan->ops[i], &call);
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < plan->n_ops && status == FM_OK; i++) {
+        status = plan->ops[i].type->eval(&plan->ops[i], &call);
     }
+    return status;
 }
 
 static void print_line(fm_write_cb write, void *context, const char *line, int length, size_t room)
@@ -239,10 +241,10 @@ typedef struct fm_plan_network {
     fm_plan *plan;
 } fm_plan_network;
 
-static void plan_network_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
-                              void *scratch)
+static fm_status plan_network_eval(const fm_network *network, const fm_tile_row *rows,
+                                   size_t n_rows, void *scratch)
 {
-    fm_plan_run(((const fm_plan_network *)network)->plan, rows, n_rows, scratch);
+    return fm_plan_run(((const fm_plan_network *)network)->plan, rows, n_rows, scratch);
 }
 
 static void plan_network_free(fm_network *network)

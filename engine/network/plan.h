@@ -60,7 +60,8 @@ size_t fm_plan_scratch_bytes(const fm_plan *plan); /* of a finished plan */
 size_t fm_plan_unshared_bytes(const fm_plan *plan);
 
 /* Evaluates a finished plan; fm_network_ops.eval's contract. */
-void fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows, void *scratch);
+FM_MUST_USE fm_status fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows,
+                                  void *scratch);
 
 /* One line per op: its name, shapes, where its output and scratch lie. */
 void fm_plan_print(const fm_plan *plan, fm_write_cb write, void *context);

@@ -140,12 +140,20 @@ static void subject_done(subject *s)
     fm_free(s->scratch);
 }
 
+static void run(const fm_dense *layer, size_t rows, const float *in, float *out, void *scratch)
+{
+    if (fm_dense_run(layer, rows, in, out, scratch) != FM_OK) {
+        fputs("out of memory\n", stderr);
+        exit(1);
+    }
+}
+
 /* Seconds a run, over enough of them to be measured. */
 static double subject_time(const subject *s, size_t rows, size_t repeats)
 {
     double start = now();
     for (size_t i = 0; i < repeats; i++) {
-        fm_dense_run(s->layers[i % WEIGHT_SETS], rows, s->in, s->out, s->scratch);
+        run(s->layers[i % WEIGHT_SETS], rows, s->in, s->out, s->scratch);
     }
     return (now() - start) / (double)repeats;
 }
@@ -187,7 +195,7 @@ static double network_run(fm_dense *const *layers, size_t n, size_t rows, float 
     double start = now();
     for (size_t repeat = 0; repeat < repeats; repeat++) {
         for (size_t i = 0; i < n; i++) {
-            fm_dense_run(layers[i], rows, buffers[i % 2], buffers[(i + 1) % 2], scratch);
+            run(layers[i], rows, buffers[i % 2], buffers[(i + 1) % 2], scratch);
         }
     }
     return (now() - start) / (double)repeats;
@@ -245,8 +253,9 @@ int main(int argc, char **argv)
     size_t rounds = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 51;
     rounds = rounds < 1 ? 1 : rounds > MAX_ROUNDS ? MAX_ROUNDS : rounds;
     fm_dense_thread_init();
-    printf("kernels %s, provider %s %s\n", fm_dense_kernels(), fm_dense_provider(),
-           fm_dense_version());
+    char version[64];
+    fm_dense_version(version, sizeof version);
+    printf("kernels %s, provider %s %s\n", fm_dense_kernels(), fm_dense_provider(), version);
     double peak = peak_print();
     printf("\n| inputs | outputs | rows | own GFLOP/s | provider GFLOP/s | own / provider |\n"
            "| --- | --- | --- | --- | --- | --- |\n");

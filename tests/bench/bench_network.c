@@ -41,9 +41,11 @@ static void forward(const fm_model *model, const fm_tile_row *rows, size_t n)
 {
     for (size_t first = 0; first < n; first += model->tile_rows) {
         size_t left = n - first;
-        fm_network_eval(model->network, rows + first,
-                        left < model->tile_rows ? left : model->tile_rows,
-                        fm_model_scratch(model, 0));
+        size_t n_rows = left < model->tile_rows ? left : model->tile_rows;
+        if (fm_network_eval(model->network, rows + first, n_rows, fm_model_scratch(model, 0)) !=
+            FM_OK) {
+            fail("forward", &(fm_error){.text = "out of memory"});
+        }
     }
 }
 

@@ -148,7 +148,7 @@ void network_case_eval(const fm_network *network, size_t n, size_t max_tile, con
                                     .log_density = log_density == NULL ? NULL : log_density + at};
         }
         memset(scratch, 0xff, info->scratch_bytes);
-        fm_network_eval(network, rows, n_rows, scratch);
+        ck_assert_int_eq(fm_network_eval(network, rows, n_rows, scratch), FM_OK);
     }
     fm_free(scratch);
     free(rows);

@@ -358,11 +358,89 @@ START_TEST(non_finite_start_ends_its_row_and_no_other)
 }
 END_TEST
 
+START_TEST(start_that_is_not_finite_ends_its_row_unasked)
+{
+    open_models(2);
+    fm_job_spec spec = mixture_spec(3, 4);
+    double x[] = {0, 0, 1, NAN, 1, 1};
+    spec.x = x;
+    fm_job *job = run(&spec);
+    for (size_t i = 0; i < 3; i++) {
+        fm_row_result result;
+        fm_job_row(job, i, &result);
+        ck_assert_int_eq(result.status, i == 1 ? FM_ROW_NON_FINITE : FM_ROW_OK);
+        ck_assert_uint_eq(result.evaluations, i == 1 ? 0 : 4);
+    }
+    ck_assert_uint_eq(fm_job_statistics(job).evaluations, 8);
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+/* Guided rows of a model whose null class is its first. */
+START_TEST(calls_hold_no_more_rows_than_a_tile_with_any_null_class)
+{
+    open_models(1);
+    models[1]->field.null_label = models[1]->config.null_label = 0;
+    int32_t labels[300];
+    for (size_t i = 0; i < 300; i++) {
+        labels[i] = (int32_t)(i % 4);
+    }
+    fm_job_spec spec = mixture_spec(300, 3);
+    spec.model = models[1];
+    spec.labels = labels;
+    spec.guidance_scale = 2;
+    fm_job_free(run(&spec));
+    fm_engine_stats stats;
+    fm_engine_statistics(engine, &stats);
+    ck_assert_uint_eq(stats.tile_rows, 3 * (300 + 225));
+    ck_assert_uint_le(stats.tile_rows, stats.tile_capacity);
+    close_models();
+}
+END_TEST
+
+static fm_status eval_without_memory(const fm_network *network, const fm_tile_row *rows,
+                                     size_t n_rows, void *scratch)
+{
+    (void)network;
+    (void)rows;
+    (void)n_rows;
+    (void)scratch;
+    return FM_ENOMEM;
+}
+
+START_TEST(network_out_of_memory_ends_the_jobs_of_its_call_and_no_others)
+{
+    open_models(2);
+    const fm_network_ops failing = {.eval = eval_without_memory};
+    const fm_network_ops *working = models[0]->network->ops;
+    fm_job_spec spec = mixture_spec(500, 5);
+    spec.model = models[0];
+    models[0]->network->ops = &failing;
+    fm_job *job = run(&spec);
+    ck_assert_int_eq(fm_job_status(job), FM_ENOMEM);
+    fm_job_free(job);
+    models[0]->network->ops = working;
+    for (size_t i = 0; i < 3; i += 2) {
+        spec.model = models[i];
+        job = run(&spec);
+        ck_assert_int_eq(fm_job_status(job), FM_OK);
+        fm_job_free(job);
+    }
+    fm_engine_stats stats;
+    fm_engine_statistics(engine, &stats);
+    ck_assert_uint_eq(stats.rows_in_flight, 0);
+    ck_assert_uint_eq(stats.rows_waiting, 0);
+    ck_assert_uint_eq(stats.rows_cancelled, 500);
+    close_models();
+}
+END_TEST
+
 START_TEST(every_step_is_recorded_per_row)
 {
     open_models(2);
     fm_job_spec spec = mixture_spec(9, 8);
-    spec.solver.method = fm_method_find("dopri5");
+    spec.solver.method = fm_method_find(_i == 0 ? "dopri5" : "rk4");
     spec.output_every_step = true;
     fm_job *job = run(&spec);
     for (size_t i = 0; i < spec.n_rows; i++) {
@@ -564,13 +642,20 @@ START_TEST(nothing_is_allocated_between_submission_and_result)
     fm_error err;
     fm_job *job = NULL;
     fm_job_spec spec = mixture_spec(500, 10);
-    spec.solver.method = fm_method_find("dopri5");
+    spec.solver.method = fm_method_find(_i == 0 ? "dopri5" : "rk4");
+    spec.output_every_step = _i == 1;
     atomic_int count = 0;
     fm_memory_set_hook(count_allocation, &count);
     ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_OK);
     ck_assert_ptr_eq(fm_engine_wait(engine), job);
     fm_memory_set_hook(NULL, NULL);
     ck_assert_int_eq(atomic_load(&count), 1); /* the job's own block */
+    size_t with = fm_job_size_bytes(&spec);
+    spec.output_every_step = false;
+    size_t states =
+        _i == 1 ? (size_t)500 * 11 : 0; /* what fixed grids record is known beforehand */
+    ck_assert_uint_ge(with,
+                      fm_job_size_bytes(&spec) + states * (2 * sizeof(float) + sizeof(double)));
     fm_job_free(job);
     close_models();
 }
@@ -587,14 +672,17 @@ Suite *suite_engine_batch(void)
     tcase_add_test(tcase, cancelled_job_is_finished_once_and_frees_its_rows);
     tcase_add_test(tcase, budget_ends_a_row_with_its_state_and_time);
     tcase_add_test(tcase, non_finite_start_ends_its_row_and_no_other);
-    tcase_add_test(tcase, every_step_is_recorded_per_row);
+    tcase_add_test(tcase, start_that_is_not_finite_ends_its_row_unasked);
+    tcase_add_test(tcase, calls_hold_no_more_rows_than_a_tile_with_any_null_class);
+    tcase_add_test(tcase, network_out_of_memory_ends_the_jobs_of_its_call_and_no_others);
+    tcase_add_loop_test(tcase, every_step_is_recorded_per_row, 0, 2);
     tcase_add_test(tcase, recordings_end_the_job_at_their_bound);
     tcase_add_test(tcase, a_recording_that_doubles_counts_all_its_room);
     tcase_add_test(tcase, velocity_and_density_are_those_of_the_network);
     tcase_add_test(tcase, guidance_on_gaussians_gives_the_closed_form);
     tcase_add_test(tcase, drawn_noise_has_the_scale_of_source_and_path);
     tcase_add_test(tcase, broken_rules_are_refused_before_anything_is_queued);
-    tcase_add_test(tcase, nothing_is_allocated_between_submission_and_result);
+    tcase_add_loop_test(tcase, nothing_is_allocated_between_submission_and_result, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

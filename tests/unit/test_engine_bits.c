@@ -65,8 +65,8 @@ static bool is_off(flaw it, size_t row, size_t n_rows)
     return false;
 }
 
-static void flawed_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
-                        void *scratch)
+static fm_status flawed_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                             void *scratch)
 {
     flaw it = ((const flawed *)network)->flaw;
     for (size_t i = 0; i < n_rows; i++) {
@@ -86,6 +86,7 @@ static void flawed_eval(const fm_network *network, const fm_tile_row *rows, size
         row->out[0] = sum;
         *row->log_density = it == FLAW_DENSITY && i == 2 ? -sum : sum;
     }
+    return FM_OK;
 }
 
 static const fm_network_ops flawed_ops = {.eval = flawed_eval};
