@@ -14,10 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PROGRESS_NS    100000000L /* between two drawings */
+#define SECOND_NS      ((uint64_t)1000000000)
+#define PROGRESS_NS    (SECOND_NS / 10) /* between two drawings */
 #define PROGRESS_WIDTH 40
 #define MAX_ANSWER     ((size_t)1 << 36) /* the caller's own machine and disk */
 #define SEED_BITS      53
+#define NO_DEADLINE    UINT64_MAX
 
 /* Everything that one run opens, closed in reverse by done(). */
 typedef struct fmd_sampling {
@@ -26,18 +28,20 @@ typedef struct fmd_sampling {
     fm_engine *engine;
     fmp_request request;
     bool has_request;
+    uint64_t deadline_ns; /* of the monotonic clock, or NO_DEADLINE */
     sem_t finished;
     fm_job *job;
     fmp_buffer answer;
 } fmd_sampling;
 
-/* What this command may ask is bounded by the machine, not by a service's limits. */
+/* What this command may ask is bounded by the machine, not by a service's limits. Without timeout_ms
+ * there is no deadline: 0, which no request can ask for. */
 static const fmp_limits no_limits = {.max_samples = (size_t)1 << 31,
                                      .max_steps = (size_t)1 << 24,
                                      .max_evaluations = (uint64_t)1 << 48,
                                      .max_trajectory_points = (size_t)1 << 24,
                                      .max_answer_bytes = MAX_ANSWER,
-                                     .default_timeout_ms = 1,
+                                     .default_timeout_ms = 0,
                                      .max_timeout_ms = UINT32_MAX};
 
 static void post(void *semaphore)
@@ -98,22 +102,38 @@ static void draw_progress(const fm_job *job, double expected)
     (void)fflush(stderr);
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+}
+
+/* Until the job is finished or that moment. */
+static bool wait_until(fmd_sampling *run, uint64_t ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(ns / SECOND_NS), .tv_nsec = (long)(ns % SECOND_NS)};
+    return sem_clockwait(&run->finished, CLOCK_MONOTONIC, &until) == 0;
+}
+
+/* Whatever ends it, the job is finished when this returns. */
 static void wait_finished(fmd_sampling *run)
 {
     double each = fm_job_expected_evaluations(&run->request.spec);
     double expected = each * (double)run->request.spec.n_rows;
     bool show = isatty(STDERR_FILENO) == 1;
-    for (;;) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until); /* what sem_timedwait() counts by */
-        until.tv_nsec += PROGRESS_NS;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        if (sem_timedwait(&run->finished, &until) == 0) {
-            break;
+    uint64_t drawing = now_ns() + PROGRESS_NS;
+    while (!wait_until(run, drawing < run->deadline_ns ? drawing : run->deadline_ns)) {
+        uint64_t now = now_ns();
+        if (now >= run->deadline_ns) {
+            fm_engine_cancel(run->engine, run->job);
+            run->deadline_ns = NO_DEADLINE;
         }
-        if (show && errno == ETIMEDOUT) {
-            draw_progress(run->job, expected);
+        if (now >= drawing) {
+            drawing = now + PROGRESS_NS;
+            if (show) {
+                draw_progress(run->job, expected);
+            }
         }
     }
     if (show) {
@@ -146,10 +166,15 @@ static int sample(fmd_sampling *run)
     if (run->flags.npy) {
         run->request.encoding = FMP_ENCODING_NPY;
     }
+    uint64_t timeout_ms = run->request.timeout_ms;
+    run->deadline_ns = timeout_ms == 0 ? NO_DEADLINE : now_ns() + timeout_ms * (SECOND_NS / 1000);
     if (fm_engine_submit(run->engine, &run->request.spec, &run->job, &error) != FM_OK) {
         return fmd_complain(FMD_EXIT_FAILED, "%s", error.text);
     }
     wait_finished(run);
+    if (fm_job_status(run->job) == FM_ECANCELED) {
+        return fmd_complain(FMD_EXIT_FAILED, "timeout_ms has passed");
+    }
     if (fm_job_status(run->job) != FM_OK) {
         return fmd_complain(FMD_EXIT_FAILED, "%s", fm_status_text(fm_job_status(run->job)));
     }
