@@ -1,4 +1,4 @@
-/* How many bytes an answer and its recordings may have, before anything is computed. */
+/* How many bytes a request has, and its answer and recordings may have, before anything is computed. */
 #include "proto/base64.h"
 #include "proto/number.h"
 #include "proto/request.h"
@@ -23,6 +23,24 @@ static size_t add(size_t a, size_t b)
 static size_t multiply(size_t a, size_t b)
 {
     return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
+/* Of an array that may not be there. */
+static size_t array_bytes(const void *array, size_t count, size_t element_bytes)
+{
+    return array == NULL ? 0 : multiply(count, element_bytes);
+}
+
+size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *model)
+{
+    const fm_job_spec *spec = &request->spec;
+    size_t n_values = multiply(spec->n_rows, model->dimension);
+    size_t total = array_bytes(request->x, n_values, sizeof *request->x);
+    total = add(total, array_bytes(request->t, spec->n_rows, sizeof *request->t));
+    total = add(total, array_bytes(request->labels, spec->n_rows, sizeof *request->labels));
+    total = add(total, array_bytes(request->grid, spec->solver.n_grid, sizeof *request->grid));
+    return add(total, array_bytes(request->output_times, spec->n_output_times,
+                                  sizeof *request->output_times));
 }
 
 static size_t number_bytes(fmp_encoding encoding, bool is_double)

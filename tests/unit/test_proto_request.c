@@ -965,6 +965,41 @@ START_TEST(estimating_a_tree_stays_within_the_body_and_saturates)
 }
 END_TEST
 
+/* ---- A request's own arrays ---- */
+
+static size_t array_bytes(make_model *make, fmp_api_route route, const char *body)
+{
+    fm_model_info model = make();
+    fmp_request request;
+    fmp_problem problem;
+    ck_assert_msg(parse(make, route, body, &request, &problem), "%s: %s", body, problem.detail);
+    size_t bytes = fmp_request_array_bytes(&request, &model);
+    fmp_request_done(&request);
+    return bytes;
+}
+
+START_TEST(a_request_counts_the_arrays_that_it_owns)
+{
+    const size_t grid = 21 * 8;
+    ck_assert_uint_eq(array_bytes(PLAIN, S, "{}"), grid);
+    ck_assert_uint_eq(array_bytes(PLAIN, S, "{\"num_samples\": 1000}"), grid);
+    ck_assert_uint_eq(array_bytes(PLAIN, S, "{\"x0\": [[1, 2], [3, 4], [5, 6]]}"),
+                      grid + 3 * 2 * 8);
+    ck_assert_uint_eq(array_bytes(PLAIN, S, "{\"trajectory\": {\"points\": 5}}"), grid + 5 * 8);
+    ck_assert_uint_eq(array_bytes(PLAIN, S, "{\"trajectory\": {\"every_step\": true}}"), grid);
+    ck_assert_uint_eq(array_bytes(LABELLED, S, "{\"labels\": [1, 2, 0]}"), 2 * 8 + 3 * 4);
+    ck_assert_uint_eq(array_bytes(LABELLED, S, "{\"labels\": 1, \"num_samples\": 7}"),
+                      2 * 8 + 7 * 4);
+    ck_assert_uint_eq(array_bytes(PLAIN, V, "{\"x\": [[1, 2], [3, 4]], \"t\": 0.5}"),
+                      2 * 2 * 8 + 2 * 8);
+    fm_model_info model = proto_case_plain();
+    fmp_request request = sample(proto_case_plain, "{\"x0\": [[1, 2], [3, 4]]}");
+    model.dimension = SIZE_MAX / 8;
+    ck_assert_uint_eq(fmp_request_array_bytes(&request, &model), SIZE_MAX);
+    fmp_request_done(&request);
+}
+END_TEST
+
 /* ---- Recordings ---- */
 
 static size_t recording_bytes(const char *body)
@@ -1053,6 +1088,7 @@ Suite *suite_proto_request(void)
     tcase_add_loop_test(tcase, a_bodys_tree_takes_no_more_memory_than_estimated, 0,
                         sizeof trees / sizeof *trees);
     tcase_add_test(tcase, estimating_a_tree_stays_within_the_body_and_saturates);
+    tcase_add_test(tcase, a_request_counts_the_arrays_that_it_owns);
     tcase_add_test(tcase, recordings_of_adaptive_steps_have_a_bound_and_others_need_none);
     suite_add_tcase(suite, tcase);
     return suite;
