@@ -14,6 +14,7 @@
 typedef struct npy_header {
     size_t item_bytes; /* 4 or 8 */
     size_t rank, shape[2];
+    bool column_major; /* fortran_order */
     unsigned seen;
 } npy_header;
 
@@ -45,7 +46,11 @@ static bool accept(cursor *text, const char *word)
 
 static fm_status fail_header(const cursor *text, const char *expected, fm_error *err)
 {
-    int length = (int)(text->end - text->at < 24 ? text->end - text->at : 24);
+    int length = 0;
+    while (length < 24 && text->at + length < text->end &&
+           strchr(",}\n", text->at[length]) == NULL) {
+        length++;
+    }
     return fm_fail(err, FM_EFORMAT, "header: expected %s, found \"%.*s\"", expected, length,
                    text->at);
 }
@@ -113,8 +118,9 @@ static fm_status read_member(cursor *text, npy_header *header, fm_error *err)
         status = read_descr(text, header, err);
     } else if (accept(text, "'fortran_order':")) {
         seen = SEEN_ORDER;
-        if (!accept(text, "False")) {
-            status = fail_header(text, "fortran_order False", err);
+        header->column_major = accept(text, "True");
+        if (!header->column_major && !accept(text, "False")) {
+            status = fail_header(text, "fortran_order True or False", err);
         }
     } else if (accept(text, "'shape':")) {
         seen = SEEN_SHAPE;
@@ -203,6 +209,18 @@ static fm_status check_array(const npy_header *header, size_t size_bytes, size_t
     return FM_OK;
 }
 
+static double load(const npy_header *header, const char *data, size_t index)
+{
+    if (header->item_bytes == sizeof(double)) {
+        double value;
+        memcpy(&value, data + index * sizeof value, sizeof value);
+        return value;
+    }
+    float narrow;
+    memcpy(&narrow, data + index * sizeof narrow, sizeof narrow);
+    return (double)narrow;
+}
+
 fm_status fm_points_parse_npy(const char *bytes, size_t length, fm_points *ret, fm_error *err)
 {
     cursor text = {0};
@@ -223,15 +241,13 @@ fm_status fm_points_parse_npy(const char *bytes, size_t length, fm_points *ret, 
     if (values == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for %zu numbers", count);
     }
-    for (size_t i = 0; i < count; i++) {
-        if (header.item_bytes == 4) {
-            float narrow;
-            memcpy(&narrow, data + i * sizeof narrow, sizeof narrow);
-            values[i] = (double)narrow;
-        } else {
-            memcpy(&values[i], data + i * sizeof values[i], sizeof values[i]);
+    size_t rows = header.shape[0], columns = header.shape[1];
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t column = 0; column < columns; column++) {
+            size_t at = header.column_major ? column * rows + row : row * columns + column;
+            values[row * columns + column] = load(&header, data, at);
         }
     }
-    *ret = (fm_points){.data = values, .count = header.shape[0], .dimension = header.shape[1]};
+    *ret = (fm_points){.data = values, .count = rows, .dimension = columns};
     return FM_OK;
 }

@@ -33,15 +33,25 @@ static const char *strip_wrappers(const char *name)
     return name;
 }
 
-static fm_status strip(const char *name, const char *prefix, const char **ret, fm_error *err)
+/* What follows prefix in name; NULL when there is none, or nothing behind it. */
+static const char *behind(const char *name, const char *prefix)
 {
     size_t length = strlen(prefix);
-    if (strncmp(name, prefix, length) != 0 || (length > 0 && name[length] == '\0')) {
+    bool begins = strncmp(name, prefix, length) == 0 && (length == 0 || name[length] != '\0');
+    return begins ? name + length : NULL;
+}
+
+/* The prefix may stand before the wrappers, behind them, or be one of them. */
+static fm_status strip(const char *name, const char *prefix, const char **ret, fm_error *err)
+{
+    const char *rest = behind(name, prefix);
+    rest = rest != NULL ? rest : behind(strip_wrappers(name), prefix);
+    if (rest == NULL) {
         return fm_fail(err, FM_EFORMAT,
                        "tensor \"%s\": expected a name that begins with weights.prefix, \"%s\"",
                        name, prefix);
     }
-    *ret = strip_wrappers(name + length);
+    *ret = strip_wrappers(rest);
     return FM_OK;
 }
 
@@ -234,6 +244,20 @@ fm_status fm_weights_take(fm_weights *weights, const char *name, size_t rank, co
     entry->state = FM_WEIGHTS_USED;
     *ret = entry->tensor;
     return FM_OK;
+}
+
+fm_status fm_weights_note_absent(fm_weights *weights, const char *name, size_t rank,
+                                 const size_t *shape, fm_error *err)
+{
+    bool found = false;
+    size_t index = position(weights, name, &found);
+    assert(!found && rank <= FM_MAX_RANK);
+    fm_status status = insert_missing(weights, name, index, err);
+    if (status == FM_OK) {
+        weights->entries[index].state = FM_WEIGHTS_ABSENT;
+        expect(&weights->entries[index], rank, shape);
+    }
+    return status;
 }
 
 fm_status fm_weights_finish(const fm_weights *weights, fm_error *err)

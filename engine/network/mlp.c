@@ -14,10 +14,12 @@
 #include "engine/network/plan.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define WEIGHT_SUFFIX     ".weight"
+#define BIAS_SUFFIX       ".bias"
 #define TENSOR_NAME_BYTES ((size_t)512)
 #define CACHE_BYTES       ((size_t)1 << 20) /* of a core's L2: the activations of a tile should fit */
 
@@ -166,7 +168,7 @@ static fm_status layer_take(layer *it, fm_weights *weights, size_t inputs, size_
     char bias_name[TENSOR_NAME_BYTES];
     fm_status status = tensor_name(it->stem, WEIGHT_SUFFIX, weight_name, err);
     if (status == FM_OK) {
-        status = tensor_name(it->stem, ".bias", bias_name, err);
+        status = tensor_name(it->stem, BIAS_SUFFIX, bias_name, err);
     }
     if (status != FM_OK) {
         return status;
@@ -226,6 +228,27 @@ static fm_status layers_take(layers *all, const fm_model_config *config, size_t 
     return first;
 }
 
+/* A layer without a bias among others with one is legal, and a slip often enough to be shown. */
+static fm_status absent_biases_note(const layers *all, fm_weights *weights, fm_error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < all->count; i++) {
+        any |= all->items[i].bias != NULL;
+    }
+    fm_status status = FM_OK;
+    for (size_t i = 0; any && i < all->count && status == FM_OK; i++) {
+        const layer *it = &all->items[i];
+        char name[TENSOR_NAME_BYTES];
+        if (it->bias == NULL) {
+            status = tensor_name(it->stem, BIAS_SUFFIX, name, err);
+        }
+        if (it->bias == NULL && status == FM_OK) {
+            status = fm_weights_note_absent(weights, name, 1, &it->outputs, err);
+        }
+    }
+    return status;
+}
+
 /* ---- the plan ---- */
 
 /* The largest tile whose two widest neighbouring activations stay in a core's cache: a rule, not a
@@ -252,6 +275,14 @@ static fm_status tensor_floats(const fm_tensor *tensor, float **ret, fm_error *e
         return fm_fail(err, FM_ENOMEM, "no memory to convert tensor %s", tensor->name);
     }
     fm_status status = fm_tensor_to_float32(tensor, floats, err);
+    for (size_t i = 0; status == FM_OK && i < tensor->count; i++) {
+        if (!isfinite(floats[i])) {
+            status = fm_fail(err, FM_EFORMAT,
+                             "tensor \"%s\": expected numbers that are finite in float32, found %g "
+                             "in element %zu (from 0)",
+                             tensor->name, (double)floats[i], i);
+        }
+    }
     if (status != FM_OK) {
         fm_free(floats);
         return status;
@@ -328,6 +359,9 @@ fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const f
         mlp->n_layers > 0 ? layers_named(mlp, &all, err) : layers_discover(weights, &all, err);
     if (status == FM_OK) {
         status = layers_take(&all, config, fm_plan_input_columns(&input), weights, err);
+    }
+    if (status == FM_OK) {
+        status = absent_biases_note(&all, weights, err);
     }
     if (status == FM_OK) {
         status = network_of(&all, &input, mlp->activation, ret, err);

@@ -306,6 +306,24 @@ static bool fail_when_zero(void *context, size_t size_bytes)
     return true;
 }
 
+START_TEST(weights_that_are_not_finite_are_refused_by_name)
+{
+    const tensor_shape shapes[] = {{"net.0.weight", 2, {2, 3}}, {"net.0.bias", 1, {2}}, {0}};
+    fm_model_config config = config_of(2);
+    size_t bytes = 0;
+    unsigned char *image = network_case_image(shapes, &bytes);
+    float bad = _i == 0 ? NAN : INFINITY;
+    memcpy(image + bytes - sizeof bad, &bad, sizeof bad); /* the last of the bias */
+    network_case it;
+    fm_error err = {0};
+    ck_assert_int_eq(network_case_make(&it, &config, NULL, image, bytes, &err), FM_EFORMAT);
+    ck_assert_ptr_nonnull(strstr(err.text, "\"net.0.bias\": expected numbers that are finite"));
+    ck_assert_ptr_nonnull(strstr(err.text, "in element 1 (from 0)"));
+    network_case_close(&it);
+    free(image);
+}
+END_TEST
+
 START_TEST(a_failed_allocation_is_reported_and_leaks_nothing)
 {
     const tensor_shape shapes[] = {
@@ -345,6 +363,7 @@ Suite *suite_engine_mlp(void)
     tcase_add_test(tcase, a_missing_tensor_is_named_and_later_layers_are_still_on_record);
     tcase_add_loop_test(tcase, tiles_are_as_large_as_the_cache_holds, 0,
                         (int)(sizeof capacities / sizeof capacities[0]));
+    tcase_add_loop_test(tcase, weights_that_are_not_finite_are_refused_by_name, 0, 2);
     tcase_add_test(tcase, a_failed_allocation_is_reported_and_leaks_nothing);
     suite_add_tcase(suite, tcase);
     return suite;

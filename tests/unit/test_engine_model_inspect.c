@@ -121,6 +121,27 @@ START_TEST(a_missing_tensor_is_marked)
 }
 END_TEST
 
+START_TEST(a_bias_that_is_absent_where_others_are_there_is_shown)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    write_model(&folder,
+                "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"mlp\","
+                "\"activation\":\"relu\"},\"flow\":{\"shape\":[2]}}",
+                "{" ENTRY("n.0.weight", "[4,3]", "[0,48]") "," ENTRY(
+                    "n.0.bias", "[4]", "[48,64]") "," ENTRY("n.2.weight", "[2,4]", "[64,96]") "}",
+                96);
+    ck_assert(inspect(folder.path, &found));
+    expect_text(&found, "n.2.bias    -");
+    expect_text(&found, "ABSENT, optional: [2]\n");
+    expect_text(
+        &found,
+        "3 used, 0 unused, 0 missing, 0 of a wrong shape, 1 absent where others have one\n");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
 START_TEST(a_folder_with_a_refused_configuration_shows_its_tensors)
 {
     static text found;
@@ -176,6 +197,7 @@ Suite *suite_engine_model_inspect(void)
     tcase_add_test(tests, closed_forms_are_reported);
     tcase_add_test(tests, unused_missing_and_misshapen_tensors_are_marked);
     tcase_add_test(tests, a_missing_tensor_is_marked);
+    tcase_add_test(tests, a_bias_that_is_absent_where_others_are_there_is_shown);
     tcase_add_test(tests, a_folder_with_a_refused_configuration_shows_its_tensors);
     tcase_add_test(tests, a_malformed_checkpoint_still_shows_the_configuration);
     tcase_add_test(tests, what_is_no_folder_is_not_found);

@@ -93,6 +93,20 @@ START_TEST(npy_arrays_of_both_widths_and_versions_are_read)
 }
 END_TEST
 
+START_TEST(npy_arrays_in_column_order_are_read)
+{
+    static const double columns[] = {1, 3, 5, 2, 4, 6};
+    static const double rows[] = {1, 2, 3, 4, 5, 6};
+    unsigned char bytes[512];
+    fm_points points = {0};
+    fm_error err = {0};
+    size_t length = npy(bytes, 1, "{'descr': '<f8', 'fortran_order': True, 'shape': (3, 2), }\n",
+                        columns, sizeof columns);
+    ck_assert_msg(read_bytes("p.npy", bytes, length, &points, &err) == FM_OK, "%s", err.text);
+    expect_points(&points, 3, 2, rows);
+}
+END_TEST
+
 #define DICT(descr, order, shape)                                                                  \
     "{'descr': " descr ", 'fortran_order': " order ", 'shape': " shape ", }"
 
@@ -105,8 +119,8 @@ static const struct {
      "p.npy: shape: expected (points, dimension), found 1 axes"},
     {DICT("'<f8'", "False", "()"), 8, "found 0 axes"},
     {DICT("'<f8'", "False", "(3, 2, 1)"), 48, "found 3 axes"},
-    {DICT("'<f8'", "True", "(3, 2)"), 48, "expected fortran_order False, found \"True"},
-    {DICT("'>f8'", "False", "(3, 2)"), 48, "expected descr '<f4' or '<f8', found \"'>f8'"},
+    {DICT("'<f8'", "0", "(3, 2)"), 48, "expected fortran_order True or False, found \"0\""},
+    {DICT("'>f8'", "False", "(3, 2)"), 48, "expected descr '<f4' or '<f8', found \"'>f8'\""},
     {DICT("'<i8'", "False", "(3, 2)"), 48, "expected descr '<f4' or '<f8'"},
     {DICT("'<f8'", "False", "(3, -2)"), 48, "expected an integer >= 0 in shape"},
     {DICT("'<f8'", "False", "(3 2)"), 48, "expected \",\" or \")\" in shape"},
@@ -320,6 +334,7 @@ Suite *suite_engine_points(void)
     Suite *suite = suite_create("engine/points");
     TCase *tests = tcase_create("points");
     tcase_add_test(tests, npy_arrays_of_both_widths_and_versions_are_read);
+    tcase_add_test(tests, npy_arrays_in_column_order_are_read);
     tcase_add_loop_test(tests, a_malformed_npy_file_is_refused, 0,
                         sizeof malformed_npy / sizeof *malformed_npy);
     tcase_add_test(tests, a_cut_or_foreign_npy_file_is_refused);

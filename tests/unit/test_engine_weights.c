@@ -66,6 +66,27 @@ START_TEST(wrappers_and_the_configured_prefix_are_stripped)
 }
 END_TEST
 
+START_TEST(the_configured_prefix_may_stand_behind_wrappers_or_be_one)
+{
+    const char *names[] = {"module._orig_mod.model.module.a", "model.b", "module.model.c"};
+    state_dict dict;
+    state_dict_make(&dict, names, 3);
+    fm_weights *weights = weights_of(&dict, "model.");
+    ck_assert_str_eq(fm_weights_at(weights, 0)->name, "a");
+    ck_assert_str_eq(fm_weights_at(weights, 1)->name, "b");
+    ck_assert_str_eq(fm_weights_at(weights, 2)->name, "c");
+    fm_weights_free(weights);
+    state_dict_done(&dict);
+    const char *wrapped[] = {"module.a", "module.module.b"};
+    state_dict_make(&dict, wrapped, 2);
+    weights = weights_of(&dict, "module.");
+    ck_assert_str_eq(fm_weights_at(weights, 0)->name, "a");
+    ck_assert_str_eq(fm_weights_at(weights, 1)->name, "b");
+    fm_weights_free(weights);
+    state_dict_done(&dict);
+}
+END_TEST
+
 START_TEST(a_name_is_never_stripped_to_nothing)
 {
     const char *names[] = {"module.", "_orig_mod"};
@@ -228,6 +249,7 @@ Suite *suite_engine_weights(void)
     Suite *suite = suite_create("engine/weights");
     TCase *tests = tcase_create("weights");
     tcase_add_test(tests, wrappers_and_the_configured_prefix_are_stripped);
+    tcase_add_test(tests, the_configured_prefix_may_stand_behind_wrappers_or_be_one);
     tcase_add_test(tests, a_name_is_never_stripped_to_nothing);
     tcase_add_test(tests, a_tensor_without_the_configured_prefix_is_named);
     tcase_add_test(tests, two_names_that_become_one_are_refused);
