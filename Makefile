@@ -76,6 +76,10 @@ $(BIN): $(B)/server/main.o $(ALL_LIBS) $(B)/.link
 	@echo "  LD    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out %/.link,$^) $(LIBS)
 
+# The flags of single files, and of the tests: CFLAGS_engine_math_kernels_avx2 and its like below.
+FILE_FLAGS = $(foreach name,$(sort $(filter CFLAGS_engine_% CFLAGS_proto_% CFLAGS_config_% CFLAGS_server_% \
+    CFLAGS_tests%,$(.VARIABLES))),$(name)=$($(name)))
+
 # The command lines of compiling and linking, each in a file that is written only when it changes.
 # (Single quotes are dropped: it is compared, never run.)
 define remember
@@ -84,7 +88,7 @@ define remember
 endef
 $(B)/.compile: FORCE
 	@pkg-config --exists $(PACKAGES) || { echo "Libraries are missing: 'make deps' installs them." >&2; exit 1; }
-	$(call remember,$(CC) $(CPPFLAGS) $(CFLAGS))
+	$(call remember,$(CC) $(CPPFLAGS) $(CFLAGS) $(FILE_FLAGS))
 $(B)/.link: FORCE
 	$(call remember,$(CC) $(LDFLAGS) $(LIBS) $(ENGINE) $(PROTO) $(CONFIG) $(SERVER) $(SUPPORT) $(UNIT))
 
@@ -117,7 +121,8 @@ $(B)/unit: $(call OBJ,$(UNIT) $(SUPPORT)) $(ALL_LIBS) $(B)/.link
 	@echo "  LD    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter-out %/.link,$^) $(LIBS) -lcheck -lsubunit -lrt
 
-$(call OBJ,$(UNIT) $(SUPPORT)): private CFLAGS += -Wno-double-promotion -Wno-float-conversion
+CFLAGS_tests := -Wno-double-promotion -Wno-float-conversion
+$(call OBJ,$(UNIT) $(SUPPORT)): private CFLAGS += $(CFLAGS_tests)
 
 objects: $(call OBJ,$(ENGINE) $(PROTO) $(CONFIG) $(SERVER))
 

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-steps=(format-check strict strict-clang headers layers generated-check cppcheck tidy asan tsan
+steps=(format-check strict strict-clang headers layers generated-check rebuild-check cppcheck tidy asan tsan
     aarch64-check fuzz-smoke)
 if [ $# -gt 0 ]; then
     steps=("$@")

@@ -40,7 +40,7 @@ help:  ## list the targets
 # ---- The gate and its steps; each step runs alone too ----
 
 .PHONY: gate strict strict-clang format-check tidy cppcheck layers headers asan tsan openblas generated \
-    generated-check aarch64-check fuzz-build fuzz-smoke fuzz valgrind soak
+    generated-check rebuild-check aarch64-check fuzz-build fuzz-smoke fuzz valgrind soak
 gate: deps  ## everything a change must pass beside the tests
 	$(INSTALL_DEPS) run check gate
 	@scripts/gate.sh
@@ -93,14 +93,24 @@ openblas:  ## unit tests of the OpenBLAS build
 	@$(SUBMAKE) MATH=openblas unit
 
 generated: all  ## write the checked-in generated files anew
-	@scripts/generated.sh
+	@scripts/generated.sh $(BIN)
 
 generated-check: all  ## are the checked-in generated files current?
-	@scripts/generated.sh --check
+	@scripts/generated.sh $(BIN) --check
 
 aarch64-check:  ## compile everything for aarch64 (no linking)
 	@$(SUBMAKE) CC='$(CLANG) --target=aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include' \
 	    MACHINE=aarch64 STRICT=1 objects
+
+# One object, built in a folder of its own; a line "CC" says that it was compiled.
+REBUILT := $(SUBMAKE) MODE=release STRICT= B=build/rebuild-check build/rebuild-check/engine/solve/vector.o
+rebuild-check:  ## does a changed flag, a file's own too, rebuild what it changes, and no other?
+	@$(REBUILT) >/dev/null
+	@! $(REBUILT) | grep ' CC ' >/dev/null || { echo "built again for nothing" >&2; exit 1; }
+	@! $(REBUILT) CFLAGS_asan=-O3 | grep ' CC ' >/dev/null || { echo "built again for another mode's flag" >&2; exit 1; }
+	@$(REBUILT) CFLAGS_engine_solve_vector=-O1 | grep ' CC ' >/dev/null || { echo "not built again for its own flag" >&2; exit 1; }
+	@$(REBUILT) CFLAGS_release=-O1 | grep ' CC ' >/dev/null || { echo "not built again for its mode's flag" >&2; exit 1; }
+	@rm -rf build/rebuild-check
 
 valgrind:  ## unit tests under valgrind (slow)
 	$(INSTALL_DEPS) run check gate
