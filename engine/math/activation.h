@@ -9,8 +9,6 @@ typedef enum fm_activation {
 #undef FM_ACTIVATION
 } fm_activation;
 
-/* FM_ACTIVATION_NONE when there is none of that name. */
-fm_activation fm_activation_find(const char *name);
 const char *fm_activation_name(fm_activation activation);
 
 #endif

@@ -63,25 +63,6 @@ static float *values_new(void)
     return x;
 }
 
-START_TEST(names_find_their_activation_and_back)
-{
-    ck_assert_int_eq(fm_activation_find("silu"), FM_ACTIVATION_SILU);
-    ck_assert_int_eq(fm_activation_find("leaky_relu"), FM_ACTIVATION_LEAKY_RELU);
-    for (int i = 1; i <= N_ACTIVATIONS; i++) {
-        ck_assert_int_eq(fm_activation_find(fm_activation_name((fm_activation)i)), i);
-    }
-}
-END_TEST
-
-START_TEST(unknown_names_find_nothing)
-{
-    ck_assert_int_eq(fm_activation_find("swish"), FM_ACTIVATION_NONE);
-    ck_assert_int_eq(fm_activation_find(""), FM_ACTIVATION_NONE);
-    ck_assert_int_eq(fm_activation_find("none"), FM_ACTIVATION_NONE);
-    ck_assert_int_eq(fm_activation_find("SILU"), FM_ACTIVATION_NONE);
-}
-END_TEST
-
 START_TEST(every_activation_is_accurate_everywhere)
 {
     const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
@@ -179,8 +160,6 @@ Suite *suite_engine_activation(void)
 {
     Suite *suite = suite_create("engine/activation");
     TCase *names = tcase_create("names");
-    tcase_add_test(names, names_find_their_activation_and_back);
-    tcase_add_test(names, unknown_names_find_nothing);
     suite_add_tcase(suite, names);
     TCase *kernels = tcase_create("kernels");
     int all = N_ACTIVATIONS * N_VARIANTS;
