@@ -115,7 +115,7 @@ rebuild-check:  ## does a changed flag, a file's own too, rebuild what it change
 valgrind:  ## unit tests under valgrind (slow)
 	$(INSTALL_DEPS) run check gate
 	@$(SUBMAKE) MODE=debug build/debug/unit
-	@CK_VERBOSITY=normal CK_FORK=no $(if $(SUITE),CK_RUN_SUITE='$(SUITE)') valgrind --quiet --error-exitcode=1 --leak-check=full \
+	@CK_VERBOSITY=normal CK_FORK=no $(if $(SUITE),CK_RUN_SUITE='$(SUITE)') valgrind --quiet --fair-sched=yes --error-exitcode=1 --leak-check=full \
 	    --errors-for-leak-kinds=definite build/debug/unit
 
 # ---- Fuzzing ----
