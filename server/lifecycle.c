@@ -97,8 +97,6 @@ fm_status fmd_lifecycle_start(fmd_server *server, fm_error *err)
     uv_check_init(&server->loop, &server->drain_check);
     server->terminate.data = server->interrupt.data = server;
     server->drain_timer.data = server->drain_check.data = server;
-    /* A client that goes away is an error of the write, not the end of the daemon. */
-    (void)signal(SIGPIPE, SIG_IGN);
     if (uv_signal_start(&server->terminate, on_signal, SIGTERM) != 0 ||
         uv_signal_start(&server->interrupt, on_signal, SIGINT) != 0 ||
         uv_signal_start(&server->hangup, on_hangup, SIGHUP) != 0) {

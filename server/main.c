@@ -2,9 +2,12 @@
 #include "config/options.h"
 #include "server/command.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct fmd_command {
     const char *name;
@@ -59,8 +62,24 @@ static int print_help(void)
     return FMD_EXIT_OK;
 }
 
+/* Takes the numbers 0 to 2 where they are closed, for the next file or socket opened would get them, and
+ * what is written for a log end there. Reading and writing still fail, as of a closed descriptor. */
+static bool occupy_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        bool is_closed = fcntl(fd, F_GETFD) < 0 && errno == EBADF;
+        if (is_closed && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!occupy_standard_descriptors()) {
+        return FMD_EXIT_FAILED; /* and nowhere to say so */
+    }
     const char *first = argc > 1 ? argv[1] : "serve";
     if (strcmp(first, "--version") == 0) {
         return print_version();

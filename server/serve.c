@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -177,6 +178,8 @@ static fm_status open_and_run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd
 int fmd_serve(const fmc_options *options)
 {
     fmd_role_enter(&fmd_on_loop);
+    /* A client, or a reader of the log, that goes away is an error of the write, not the daemon's end. */
+    (void)signal(SIGPIPE, SIG_IGN);
     fmd_log_setup((fmd_log_level)options->log.level, (fmd_log_format)options->log.format);
     fmd_server *server = calloc(1, sizeof *server);
     if (server == NULL) {

@@ -1,10 +1,14 @@
 """Logs: one line a request, in JSON that no client can forge."""
 
 import json
+import os
+import pathlib
+import signal
 import socket
+import subprocess
 import tempfile
 
-from daemon import Daemon, eventually, main, read_all
+from daemon import BINARY, MIXTURE, Daemon, eventually, main, read_all
 
 
 def test_every_request_is_logged_once():
@@ -66,6 +70,43 @@ def test_the_level_and_the_access_log_can_be_turned_down():
             assert daemon.lines == []
         finally:
             daemon.__exit__(None, None, None)
+
+
+def serves_with_streams(redirections):
+    """Starts the daemon by a shell with these redirections: it serves, writes nothing anywhere, and stops."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/socket"
+        model = pathlib.Path(folder) / "models" / "mixture"
+        model.mkdir(parents=True)
+        (model / "config.json").write_text(json.dumps(MIXTURE))
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        daemon = subprocess.Popen(
+            ["sh", "-c", f'exec "$0" serve --models "$1" --listen "unix:$2" {redirections}',
+             BINARY, str(model.parent), path],
+            stdout=subprocess.PIPE, stderr=write_end)
+        os.close(write_end)
+        try:
+            eventually(lambda: serves(path) or daemon.poll() is not None, "serving")
+            assert daemon.poll() is None, f"ended with {daemon.returncode} under {redirections}"
+            for _ in range(3):
+                assert serves(path)
+            daemon.send_signal(signal.SIGINT)
+            assert daemon.communicate(timeout=20)[0] == b""
+            assert daemon.returncode == 0, f"{daemon.returncode} under {redirections}"
+        finally:
+            daemon.kill()
+            daemon.wait()
+
+
+def test_closed_streams_are_nobody_elses():
+    """The first descriptors opened would take their numbers, and get the log's lines."""
+    for closed in ("2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"):
+        serves_with_streams(closed)
+
+
+def test_a_log_that_nobody_reads_is_no_end():
+    serves_with_streams("")
 
 
 main(globals())
