@@ -40,7 +40,6 @@ typedef enum fmc_setting_id {
 #define FMC_SECTION(section, doc)
 #define FMC_SECTION_END(section)
 #define FMC_ADDRESSES(section, key, initial, alias, doc)                  FMC_ID_##section##_##key,
-#define FMC_STRING(section, key, initial, alias, doc)                     FMC_ID_##section##_##key,
 #define FMC_PATH(section, key, initial, alias, doc)                       FMC_ID_##section##_##key,
 #define FMC_BOOLEAN(section, key, initial, alias, doc)                    FMC_ID_##section##_##key,
 #define FMC_CHOICE(section, key, initial, choices, alias, doc)            FMC_ID_##section##_##key,
@@ -60,7 +59,6 @@ typedef struct fmc_options {
     }                                                                                              \
     section;
 #define FMC_ADDRESSES(section, key, initial, alias, doc)                  fmc_list key;
-#define FMC_STRING(section, key, initial, alias, doc)                     char *key;
 #define FMC_PATH(section, key, initial, alias, doc)                       char *key;
 #define FMC_BOOLEAN(section, key, initial, alias, doc)                    bool key;
 #define FMC_CHOICE(section, key, initial, choices, alias, doc)            unsigned key;

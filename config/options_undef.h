@@ -3,7 +3,6 @@
 #undef FMC_SECTION
 #undef FMC_SECTION_END
 #undef FMC_ADDRESSES
-#undef FMC_STRING
 #undef FMC_PATH
 #undef FMC_BOOLEAN
 #undef FMC_CHOICE

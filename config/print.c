@@ -41,8 +41,8 @@ void fmc_options_print(const fmc_options *options, FILE *stream)
 
 static bool has_range(const fmc_setting *setting)
 {
-    return setting->type != FMC_TYPE_ADDRESSES && setting->type != FMC_TYPE_STRING &&
-           setting->type != FMC_TYPE_PATH && setting->type != FMC_TYPE_BOOLEAN;
+    return setting->type != FMC_TYPE_ADDRESSES && setting->type != FMC_TYPE_PATH &&
+           setting->type != FMC_TYPE_BOOLEAN;
 }
 
 void fmc_options_print_defaults(FILE *stream)

@@ -12,7 +12,6 @@
 #define FMC_SECTION(section, doc)
 #define FMC_SECTION_END(section)
 #define FMC_ADDRESSES(section, key, initial, alias, doc)
-#define FMC_STRING(section, key, initial, alias, doc)
 #define FMC_PATH(section, key, initial, alias, doc)
 #define FMC_BOOLEAN(section, key, initial, alias, doc)
 #define FMC_CHOICE(section, key, initial, choices, alias, doc)
@@ -45,8 +44,6 @@ const fmc_setting fmc_settings[FMC_SETTING_COUNT] = {
 #define FMC_SECTION_END(section)
 #define FMC_ADDRESSES(section, key, initial, alias, doc)                                           \
     TEXT(section, key, ADDRESSES, initial, alias, doc)
-#define FMC_STRING(section, key, initial, alias, doc)                                              \
-    TEXT(section, key, STRING, initial, alias, doc)
 #define FMC_PATH(section, key, initial, alias, doc) TEXT(section, key, PATH, initial, alias, doc)
 #define FMC_BOOLEAN(section, key, initial, alias, doc)                                             \
     NUMBER(section, key, BOOLEAN, initial, 0, 1, alias, doc)
@@ -67,7 +64,6 @@ const fmc_section fmc_sections[] = {
 #define FMC_SECTION(section, doc) {#section, doc},
 #define FMC_SECTION_END(section)
 #define FMC_ADDRESSES(section, key, initial, alias, doc)
-#define FMC_STRING(section, key, initial, alias, doc)
 #define FMC_PATH(section, key, initial, alias, doc)
 #define FMC_BOOLEAN(section, key, initial, alias, doc)
 #define FMC_CHOICE(section, key, initial, choices, alias, doc)
@@ -150,7 +146,6 @@ static const char *form_of(fmc_type type)
     case FMC_TYPE_INTEGER:
         return "a whole number";
     case FMC_TYPE_ADDRESSES:
-    case FMC_TYPE_STRING:
     case FMC_TYPE_PATH:
     case FMC_TYPE_CHOICE:
         break;
@@ -283,7 +278,6 @@ fm_status fmc_setting_assign(const fmc_setting *setting, fmc_options *options, c
     switch (setting->type) {
     case FMC_TYPE_ADDRESSES:
         return assign_address(value, text, err);
-    case FMC_TYPE_STRING:
     case FMC_TYPE_PATH:
         return assign_string(value, text, err);
     case FMC_TYPE_BOOLEAN:
@@ -321,7 +315,7 @@ void fmc_setting_clear(const fmc_setting *setting, fmc_options *options)
         }
         free(list->items);
         *list = (fmc_list){NULL, 0};
-    } else if (setting->type == FMC_TYPE_STRING || setting->type == FMC_TYPE_PATH) {
+    } else if (setting->type == FMC_TYPE_PATH) {
         char **text = value_of(setting, options);
         free(*text);
         *text = NULL;
@@ -348,7 +342,6 @@ void fmc_setting_write(const fmc_setting *setting, const fmc_options *options, F
         }
         break;
     }
-    case FMC_TYPE_STRING:
     case FMC_TYPE_PATH:
         fputs(*(char *const *)value, stream);
         break;
@@ -394,7 +387,6 @@ void fmc_setting_write_range(const fmc_setting *setting, FILE *stream)
         fputs(form_of(setting->type), stream);
         break;
     case FMC_TYPE_ADDRESSES:
-    case FMC_TYPE_STRING:
     case FMC_TYPE_PATH:
         break;
     }

@@ -6,7 +6,6 @@
 
 typedef enum fmc_type {
     FMC_TYPE_ADDRESSES,
-    FMC_TYPE_STRING,
     FMC_TYPE_PATH,
     FMC_TYPE_BOOLEAN,
     FMC_TYPE_CHOICE,

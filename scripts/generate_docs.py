@@ -106,7 +106,7 @@ def table(head, lines):
 
 
 def settings():
-    kinds = "ADDRESSES|STRING|PATH|BOOLEAN|CHOICE|INTEGER|SIZE|DURATION"
+    kinds = "ADDRESSES|PATH|BOOLEAN|CHOICE|INTEGER|SIZE|DURATION"
     for macro, call in rows("config/options.def", f"FMC_(?:{kinds})"):
         kind, (section, key, *rest) = macro[4:], call
         yield kind, section, key, [value(argument) for argument in rest]
