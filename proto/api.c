@@ -76,9 +76,8 @@ static const char *type_rule(fmp_type type)
     case FMP_TYPE_METHOD:
         return "must be the name of a method that GET /v1/solvers lists";
     case FMP_TYPE_SEED:
-        return "must be an integer from 0 to 9007199254740991, or a string of decimal digits "
-               "without "
-               "leading zeros up to 18446744073709551615";
+        return "must be an integer from 0 to " FMP_SEED_MAX_TEXT
+               ", or a string of decimal digits without leading zeros up to 18446744073709551615";
     case FMP_TYPE_LABELS:
         return "must be a label (an integer, a name or null) or a list of labels";
     case FMP_TYPE_TENSOR:

@@ -95,10 +95,12 @@ static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits 
         write_methods(json);
         break;
     case FMP_TYPE_SEED:
-        fmp_json_pair_raw(json, "anyOf", JSON_TEXT([
-                              {"type" : "integer", "minimum" : 0, "maximum" : 9007199254740991},
-                              {"type" : "string", "pattern" : "^(0|[1-9][0-9]{0,19})$"}
-                          ]));
+        fmp_json_key(json, "anyOf");
+        fmp_json_open(json, '[');
+        fmp_json_raw(json,
+                     "{\"type\":\"integer\",\"minimum\":0,\"maximum\":" FMP_SEED_MAX_TEXT "}");
+        fmp_json_raw(json, JSON_TEXT({"type" : "string", "pattern" : "^(0|[1-9][0-9]{0,19})$"}));
+        fmp_json_close(json, ']');
         break;
     case FMP_TYPE_LABELS:
         fmp_json_pair_raw(

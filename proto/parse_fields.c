@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SEED_MAX_INTEGER INT64_C(9007199254740991) /* 2^53 - 1 */
-
 /* Where in which document the fields are being read. */
 typedef struct field_reader {
     fmp_parse *parse;
@@ -30,7 +28,7 @@ static bool seed_obeys(json_t *value)
 {
     int64_t integer = 0;
     if (!json_is_string(value)) {
-        return fmp_parse_integer(value, &integer) && integer >= 0 && integer <= SEED_MAX_INTEGER;
+        return fmp_parse_integer(value, &integer) && integer >= 0 && integer <= FMP_SEED_MAX;
     }
     static const char largest[] = "18446744073709551615";
     const char *text = json_string_value(value);

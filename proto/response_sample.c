@@ -1,4 +1,5 @@
 /* The answer of …/sample. */
+#include "proto/api.h"
 #include "proto/json.h"
 #include "proto/number.h"
 #include "proto/response_rows.h"
@@ -6,8 +7,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-
-#define LARGEST_PLAIN_SEED UINT64_C(9007199254740991) /* 2^53 - 1: every JSON reader keeps it */
 
 static bool is_adaptive(const fmp_request *request)
 {
@@ -23,7 +22,7 @@ static void write_seed(fmp_json *json, const fmp_request *request)
 {
     fmp_json_key(json, "seed");
     fmp_json_value(json);
-    bool quoted = request->seed_is_string || request->spec.seed > LARGEST_PLAIN_SEED;
+    bool quoted = request->seed_is_string || request->spec.seed > FMP_SEED_MAX;
     fmp_buffer_format(json->buffer, quoted ? "\"%" PRIu64 "\"" : "%" PRIu64, request->spec.seed);
 }
 
