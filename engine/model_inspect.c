@@ -1,5 +1,5 @@
 /* The report of a model folder for people: what config.json says, every tensor and what became of it,
- * and whether the model can be opened. */
+ * and why the model cannot be opened. */
 #include "engine/checkpoint/digest.h"
 #include "engine/checkpoint/file.h"
 #include "engine/fm.h"
@@ -386,9 +386,8 @@ fm_status fm_model_inspect(const char *folder, fm_write_cb write, void *context,
         find_tensors(folder, &found);
     }
     print_findings(&to, folder, &found);
-    print(&to, "\nusable: %s\n", status == FM_OK ? "yes" : "no");
-    if (status != FM_OK) {
-        print(&to, "error: ");
+    if (status != FM_OK) { /* the verdict is the caller's, who may know more rules */
+        print(&to, "\nerror: ");
         print_text(&to, why.text);
         print(&to, "\n");
     }

@@ -29,7 +29,7 @@ typedef struct fmp_parse {
     bool from_defaults[FMP_FIELD_COUNT];
 } fmp_parse;
 
-/* A broken rule at a field, or at prefix + pointer. */
+/* A broken rule at a field, which is one of /defaults where the model brought it, or at prefix + pointer. */
 void fmp_parse_fail(fmp_parse *parse, fmp_field_id field, const char *format, ...) FM_PRINTF(3, 4);
 void fmp_parse_fail_at(fmp_parse *parse, const char *pointer, const char *format, ...)
     FM_PRINTF(3, 4);

@@ -96,6 +96,8 @@ void fmp_parse_labels(fmp_parse *parse)
     if (request->labels == NULL) {
         return;
     }
+    const char *prefix = parse->prefix;
+    parse->prefix = parse->from_defaults[FMP_FIELD_LABELS] ? "/defaults" : prefix;
     if (json_is_array(value)) {
         read_label_list(parse, value, request->labels);
     } else {
@@ -105,6 +107,7 @@ void fmp_parse_labels(fmp_parse *parse)
             request->labels[i] = label;
         }
     }
+    parse->prefix = prefix;
     request->spec.labels = request->labels;
 }
 

@@ -30,7 +30,10 @@ void fmp_parse_fail(fmp_parse *parse, fmp_field_id field, const char *format, ..
     va_start(arguments, format);
     (void)vsnprintf(detail, sizeof detail, format, arguments);
     va_end(arguments);
+    const char *prefix = parse->prefix;
+    parse->prefix = parse->from_defaults[field] ? "/defaults" : prefix;
     fmp_parse_fail_at(parse, fmp_field_at(field)->pointer, "%s", detail);
+    parse->prefix = prefix;
 }
 
 void *fmp_parse_alloc(fmp_parse *parse, size_t count, size_t element_bytes)

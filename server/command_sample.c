@@ -51,7 +51,7 @@ static void post(void *semaphore)
 
 static int complain_about(const fmp_problem *problem)
 {
-    for (size_t i = 0; i < problem->n_errors; i++) {
+    for (size_t i = 0; i < problem->n_errors && i < FMP_PROBLEM_MAX_ERRORS; i++) {
         (void)fmd_complain(FMD_EXIT_USAGE, "%s %s", problem->errors[i].pointer,
                            problem->errors[i].detail);
     }
@@ -83,6 +83,10 @@ static int open_all(fmd_sampling *run)
         return fmd_complain(FMD_EXIT_FAILED, "%s", error.text);
     }
     fmp_problem problem = {0};
+    /* As serve does, so that what the model brought is not blamed on the request. */
+    if (!fmp_request_check_defaults(fm_model_describe(run->model), &no_limits, &problem)) {
+        return complain_about(&problem);
+    }
     run->has_request = fmp_request_parse_sample(run->flags.body, strlen(run->flags.body),
                                                 fm_model_describe(run->model), &no_limits,
                                                 draw_seed(), &run->request, &problem);

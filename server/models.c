@@ -92,7 +92,7 @@ static fm_status check_defaults(const fm_model_info *info, const fmp_limits *lim
     }
     fm_status status = FM_OK;
     if (!fmp_request_check_defaults(info, limits, problem)) {
-        status = fm_fail(err, FM_EINVAL, "defaults: %s", problem->detail);
+        status = fm_fail(err, FM_EINVAL, "%s", problem->detail);
     }
     free(problem);
     return status;

@@ -3,6 +3,7 @@
 #include "server/cache_folder.h"
 #include "server/http.h"
 #include "server/lifecycle.h"
+#include "server/limits.h"
 #include "server/log.h"
 #include "server/sampling.h"
 #include "server/server.h"
@@ -28,19 +29,6 @@ static void on_wake(uv_async_t *async)
 static void wake(void *context)
 {
     uv_async_send(context);
-}
-
-static fmp_limits limits_of(const fmc_options *options)
-{
-    return (fmp_limits){
-        .max_samples = options->limits.samples,
-        .max_steps = options->limits.steps,
-        .max_evaluations = options->limits.evaluations,
-        .max_trajectory_points = options->limits.trajectory_points,
-        .max_answer_bytes = options->limits.answer_bytes,
-        .default_timeout_ms = options->limits.timeout,
-        .max_timeout_ms = options->limits.timeout_max,
-    };
 }
 
 /* The configured number, or fewer where the descriptor limit, raised as far as it goes, is lower. */
@@ -187,7 +175,7 @@ int fmd_serve(const fmc_options *options)
         return 1;
     }
     server->options = options;
-    server->limits = limits_of(options);
+    server->limits = fmd_limits_of(options);
     server->workers = options->server.workers > 0 ? options->server.workers : fm_cpu_count();
     server->max_connections = connections_allowed(options);
     server->admission = (fmd_admission){

@@ -61,4 +61,45 @@ def test_sample_that_ends_in_time_is_not_cut_short_and_needs_no_timeout():
             assert len(json.loads(ended.stdout)["samples"]) == 2
 
 
+# A model's defaults that serve refuses, and the words; {} obeys every rule.
+DEFAULTS = [
+    ({"foo": 4}, "/defaults/foo is not a field of this request"),
+    ({"solver": {"method": "foo"}}, "/defaults/solver/method must be the name of a method"),
+    ({"solver": {"steps": 0}}, "/defaults/solver/steps must be an integer from 1 to "),
+    ({"stream": True}, "/defaults/stream is not supported by this release"),
+    ({"labels": 0}, "/defaults/labels must be left out: the model has no labels"),
+    ({"guidance": {"scale": 2}}, "/defaults/guidance/scale must be 0 or 1: the model has no null class"),
+]
+
+
+def test_inspect_and_sample_refuse_the_defaults_that_serve_refuses():
+    for defaults, says in DEFAULTS:
+        with Folder(defaults=defaults) as folder:
+            report = folder.run("inspect")
+            assert report.returncode == 1, report.stdout
+            assert f"\nerror: {says}" in report.stdout, report.stdout
+            assert report.stdout.endswith("\nusable: no\n"), report.stdout
+            stated = folder.refuses("sample", code=2, says=f"velocityd: {says}")
+            assert len(stated.splitlines()) == 1, stated
+            serve = subprocess.run([PROGRAM, "--models", str(folder.path), "--listen", "127.0.0.1:0"],
+                                   timeout=PATIENCE, capture_output=True, text=True, check=False)
+            assert serve.returncode == 1 and says[1:].split()[0].replace("/", ".") in serve.stderr, serve.stderr
+
+
+def test_inspect_judges_a_model_by_the_limits_that_serve_is_given():
+    with Folder(defaults={"solver": {"steps": 20000}}) as folder:
+        says = "error: /defaults/solver/steps must be an integer from 1 to 10000\n"
+        assert says in folder.run("inspect").stdout
+        report = folder.run("inspect", "--limits-steps", 20000)
+        assert report.returncode == 0 and report.stdout.endswith("\nusable: yes\n"), report.stdout
+        folder.refuses("inspect", "--limits-stepz", 1, code=2, says="--limits-stepz: unknown flag")
+
+
+def test_inspect_says_why_a_folder_is_no_model():
+    with Folder(schema="velocityd.model/9") as folder:
+        report = folder.run("inspect")
+        assert report.returncode == 1 and "\nerror: /schema: " in report.stdout, report.stdout
+        assert report.stdout.endswith("\nusable: no\n"), report.stdout
+
+
 main(globals())

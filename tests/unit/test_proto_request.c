@@ -796,6 +796,35 @@ START_TEST(good_defaults_pass_even_where_a_request_needs_more)
 }
 END_TEST
 
+/* Good by themselves, but not with these requests. */
+START_TEST(defaults_that_a_request_cannot_have_are_named_under_defaults)
+{
+    static const struct {
+        const char *defaults, *body, *error;
+    } pairs[] = {
+        {"{\"labels\": [0, 1]}", "{\"num_samples\": 3}",
+         "/defaults/labels must have 3 entries, one a point; it has 2"},
+        {"{\"trajectory\": {\"times\": [0, 1]}}", "{\"solver\": {\"time_grid\": [0, 0.5]}}",
+         "/defaults/trajectory/times must lie between"},
+        {"{\"labels\": [0, 1]}", "{\"labels\": [0], \"num_samples\": 3}",
+         "/labels must have 3 entries, one a point; it has 1"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        fm_model_info model = proto_case_labelled();
+        fmp_limits limits = proto_case_limits();
+        fmp_request request;
+        fmp_problem problem;
+        model.defaults_json = pairs[i].defaults;
+        ck_assert_msg(fmp_request_check_defaults(&model, &limits, &problem), "%s", problem.detail);
+        ck_assert(!fmp_request_parse_sample(pairs[i].body, strlen(pairs[i].body), &model, &limits,
+                                            DRAWN_SEED, &request, &problem));
+        ck_assert_uint_eq(problem.n_errors, 1);
+        ck_assert_msg(has_error(&problem, pairs[i].error), "%s %s", problem.errors[0].pointer,
+                      problem.errors[0].detail);
+    }
+}
+END_TEST
+
 START_TEST(bad_defaults_are_named_under_defaults)
 {
     fm_model_info model = proto_case_plain();
@@ -1082,6 +1111,7 @@ Suite *suite_proto_request(void)
     tcase = tcase_create("defaults");
     tcase_add_test(tcase, good_defaults_pass_even_where_a_request_needs_more);
     tcase_add_test(tcase, bad_defaults_are_named_under_defaults);
+    tcase_add_test(tcase, defaults_that_a_request_cannot_have_are_named_under_defaults);
     tcase_add_test(tcase, any_json_allocation_may_fail_and_nothing_leaks);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("memory");
