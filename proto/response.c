@@ -52,10 +52,10 @@ void fmp_response_write_dry_run(fmp_buffer *buffer, const fmp_request *request,
                                 const fm_model_info *model, size_t workers)
 {
     assert(workers >= 1);
-    double evaluations =
-        ceil((double)request->spec.n_rows * fm_job_expected_evaluations(&request->spec));
-    bool guided = request->spec.guidance_scale != 0 && request->spec.guidance_scale != 1;
-    double seconds = evaluations * (guided ? 2 : 1) * model->evaluation_seconds / (double)workers;
+    double expected = fm_job_expected_evaluations(&request->spec);
+    double evaluations = ceil((double)request->spec.n_rows * expected);
+    double seconds = expected * fmp_request_network_rows(request, model) *
+                     model->evaluation_seconds / (double)workers;
     fmp_json json = {.buffer = buffer};
     fmp_json_open(&json, '{');
     fmp_json_pair_number(&json, "evaluations", evaluations);

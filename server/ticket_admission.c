@@ -41,9 +41,9 @@ static size_t add(size_t a, size_t b)
 static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
     fm_job_spec *spec = &ticket->request.spec;
-    double rows_per_evaluation = spec->guidance_scale == 1 ? 1 : 2;
-    ticket->expected_evaluations = (double)spec->n_rows * fm_job_expected_evaluations(spec);
-    ticket->cost.seconds = ticket->expected_evaluations * rows_per_evaluation *
+    double expected = fm_job_expected_evaluations(spec);
+    ticket->expected_evaluations = (double)spec->n_rows * expected;
+    ticket->cost.seconds = expected * fmp_request_network_rows(&ticket->request, ticket->model) *
                            ticket->model->evaluation_seconds / (double)ticket->server->workers;
     size_t recording = fmp_request_recording_bytes(&ticket->request, ticket->model);
     size_t most = ticket->server->limits.max_answer_bytes;

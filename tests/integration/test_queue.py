@@ -34,6 +34,19 @@ def test_the_queue_is_bounded_in_predicted_seconds():
         daemon.start_endless().close()
 
 
+def test_a_dry_run_says_what_admission_will_charge():
+    with Daemon() as daemon:
+        for scale in (0, 1):
+            body = dict(ENDLESS, guidance={"scale": scale})
+            answer = daemon.request("POST", SAMPLE + "?dry_run=1", body).json()
+            with daemon.connect() as client:
+                client.sendall(post(SAMPLE, body))
+                eventually(lambda: daemon.metric("velocityd_queue_requests") == 1, "admitted")
+                charged = daemon.metric("velocityd_queue_seconds")
+            assert abs(charged * 1000 - answer["estimated_ms"]) < 0.01 * charged * 1000, (scale, charged)
+            eventually(lambda: daemon.metric("velocityd_queue_requests") == 0, "gone")
+
+
 def test_a_short_request_is_taken_beside_a_long_one():
     with Daemon("--limits-queue-seconds", "1s", "--workers", "1") as daemon:
         with daemon.start_endless():
