@@ -190,13 +190,44 @@ static fm_status assign_items(fmc_options *options, size_t index, const char *te
     return status;
 }
 
+/* Kubernetes' variables about a Service named velocityd, which every pod of its namespace gets:
+ * SERVICE_HOST, SERVICE_PORT[_<name>], PORT and PORT_<number>_<protocol>[_ADDR|_PORT|_PROTO] behind the
+ * prefix. No setting has such a name. */
+static bool is_of_kubernetes(const char *name)
+{
+    static const char *const protocols[] = {"TCP", "UDP", "SCTP"};
+    static const char *const parts[] = {"", "_ADDR", "_PORT", "_PROTO"};
+    const char *rest = name + strlen(VARIABLE_PREFIX);
+    if (strcmp(rest, "PORT") == 0 || strcmp(rest, "SERVICE_HOST") == 0 ||
+        strcmp(rest, "SERVICE_PORT") == 0) {
+        return true;
+    }
+    if (strncmp(rest, "SERVICE_PORT_", 13) == 0) {
+        return rest[13] != '\0'; /* a port's name */
+    }
+    size_t digits = strncmp(rest, "PORT_", 5) == 0 ? strspn(rest + 5, "0123456789") : 0;
+    if (digits == 0 || rest[5 + digits] != '_') {
+        return false;
+    }
+    rest += 5 + digits + 1;
+    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++) {
+        size_t length = strlen(protocols[i]);
+        for (size_t k = 0; k < 4; k++) {
+            if (strncmp(rest, protocols[i], length) == 0 && strcmp(rest + length, parts[k]) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static fm_status load_variable(fmc_options *options, const char *variable, fm_error *err)
 {
     size_t length = strcspn(variable, "=");
     const char *text = variable[length] == '=' ? variable + length + 1 : "";
     site at = {.source = FMC_FROM_ENVIRONMENT};
     snprintf(at.where, sizeof at.where, "%.*s", (int)(length < 600 ? length : 600), variable);
-    if (strcmp(at.where, CONFIG_VARIABLE) == 0) {
+    if (strcmp(at.where, CONFIG_VARIABLE) == 0 || is_of_kubernetes(at.where)) {
         return FM_OK;
     }
     for (size_t i = 0; i < FMC_SETTING_COUNT; i++) {

@@ -102,6 +102,25 @@ START_TEST(a_flag_beats_a_variable_beats_the_file)
 }
 END_TEST
 
+START_TEST(what_kubernetes_says_of_a_service_is_no_setting)
+{
+    fmc_options options;
+    loads(&options,
+          &(sources){.variables = {"VELOCITYD_SERVICE_HOST=10.0.0.7", "VELOCITYD_SERVICE_PORT=8080",
+                                   "VELOCITYD_SERVICE_PORT_HTTP=8080",
+                                   "VELOCITYD_PORT=tcp://10.0.0.7:8080",
+                                   "VELOCITYD_PORT_8080_TCP=tcp://10.0.0.7:8080"}});
+    fmc_options_done(&options);
+    loads(&options, &(sources){.variables = {"VELOCITYD_PORT_8080_TCP_PROTO=tcp",
+                                             "VELOCITYD_PORT_8080_TCP_PORT=8080",
+                                             "VELOCITYD_PORT_8080_TCP_ADDR=10.0.0.7"}});
+    for (size_t i = 0; i < FMC_SETTING_COUNT; i++) {
+        ck_assert_int_eq(options.origins[i].source, FMC_FROM_DEFAULT);
+    }
+    fmc_options_done(&options);
+}
+END_TEST
+
 /* Lists of a weaker source are replaced as a whole. */
 static const struct {
     sources from;
@@ -149,6 +168,11 @@ static const struct {
     {{.file = "[log]\naccess = maybe\n"}, {"true or false", "\"maybe\""}},
     {{.file = "[server]\nlisten = nowhere\n"}, {"server.listen", "HOST:PORT", "\"nowhere\""}},
     {{.variables = {"VELOCITYD_LIMITS_SAMPELS=1"}}, {"VELOCITYD_LIMITS_SAMPELS", "unknown"}},
+    {{.variables = {"VELOCITYD_SERVICE_HOSTS=1"}}, {"VELOCITYD_SERVICE_HOSTS", "unknown"}},
+    {{.variables = {"VELOCITYD_SERVICE_PORT_=1"}}, {"VELOCITYD_SERVICE_PORT_", "unknown"}},
+    {{.variables = {"VELOCITYD_PORTS=1"}}, {"VELOCITYD_PORTS", "unknown"}},
+    {{.variables = {"VELOCITYD_PORT_TCP=1"}}, {"VELOCITYD_PORT_TCP", "unknown"}},
+    {{.variables = {"VELOCITYD_PORT_80_TCP_HOST=1"}}, {"VELOCITYD_PORT_80_TCP_HOST", "unknown"}},
     {{.variables = {"VELOCITYD_LIMITS_SAMPLES="}}, {"VELOCITYD_LIMITS_SAMPLES", "limits.samples"}},
     {{.flags = {"--limits-sampels", "1"}}, {"--limits-sampels", "unknown"}},
     {{.flags = {"--limits-samples"}}, {"--limits-samples", "value"}},
@@ -278,6 +302,7 @@ Suite *suite_config_options(void)
     tcase_add_test(reading, defaults_are_those_of_the_table);
     tcase_add_test(reading, every_type_is_read);
     tcase_add_test(reading, a_flag_beats_a_variable_beats_the_file);
+    tcase_add_test(reading, what_kubernetes_says_of_a_service_is_no_setting);
     tcase_add_loop_test(reading, lists_gather_within_a_source_and_replace_across, 0,
                         (int)(sizeof lists / sizeof lists[0]));
     tcase_add_test(reading, switches_of_a_command_are_set);
