@@ -90,14 +90,14 @@ static bool section_known(const char *name, size_t length)
 /* Looks at a section's heading itself, for libinih reports only sections that have keys. */
 static void check_heading(ini_state *state, const char *line)
 {
-    const char *text = line + strspn(line, " \t");
-    size_t length = text[0] == '[' ? strcspn(text + 1, "]") : 0;
-    if (text[0] == '[' && text[1 + length] == ']' && !section_known(text + 1, length)) {
-        ini_fail(state, "unknown section [%.*s]", (int)length, text + 1);
+    size_t length = line[0] == '[' ? strcspn(line + 1, "]") : 0;
+    if (line[0] == '[' && line[1 + length] == ']' && !section_known(line + 1, length)) {
+        ini_fail(state, "unknown section [%.*s]", (int)length, line + 1);
     }
 }
 
-/* libinih's fgets: counts lines, and refuses those that would not fit its buffer. */
+/* libinih's fgets: counts lines, and refuses those that would not fit its buffer. Spaces before a key are
+ * taken off, for libinih would take the line as the value above it going on. */
 static char *ini_read(char *text, int size, void *context)
 {
     ini_state *state = context;
@@ -108,8 +108,11 @@ static char *ini_read(char *text, int size, void *context)
     state->line++;
     size_t length = strlen(line);
     if (length + 1 == (size_t)size && line[length - 1] != '\n' && !feof(state->stream)) {
-        ini_fail(state, "line too long");
+        ini_fail(state, "line too long: at most %d bytes; a flag or a variable takes longer values",
+                 size - 2);
     }
+    size_t spaces = strspn(line, " \t");
+    memmove(line, line + spaces, length - spaces + 1);
     check_heading(state, line);
     return state->status == FM_OK ? line : NULL;
 }
@@ -340,16 +343,51 @@ static fm_status scan_flags(fmc_options *options, int argc, char *const *argv,
 
 /* ---- The whole ---- */
 
+/* A rule that a value breaks beyond its row: where it came from, its name, the rule, the value. */
+static fm_status fail_at(const fmc_options *options, fmc_setting_id id, const char *rule,
+                         fm_error *err)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&text, &length);
+    if (stream == NULL) {
+        return fm_fail(err, FM_ENOMEM, "out of memory");
+    }
+    char name[FMC_NAME_MAX];
+    fmc_setting_name(&fmc_settings[id], name);
+    fmc_setting_write_origin(&fmc_settings[id], options, stream);
+    fprintf(stream, ": %s: %s, not \"", name, rule);
+    fmc_setting_write(&fmc_settings[id], options, stream);
+    fputs("\"", stream);
+    bool whole = fclose(stream) == 0;
+    fm_status status =
+        whole ? fm_fail(err, FM_EINVAL, "%s", text) : fm_fail(err, FM_ENOMEM, "out of memory");
+    free(text);
+    return status;
+}
+
+/* Of two values that exclude each other, the stronger source's is the one that was changed last. */
+static fm_status check_timeouts(const fmc_options *options, fm_error *err)
+{
+    if (options->limits.timeout <= options->limits.timeout_max) {
+        return FM_OK;
+    }
+    const fmc_origin *origins = options->origins;
+    bool largest =
+        origins[FMC_ID_limits_timeout_max].source > origins[FMC_ID_limits_timeout].source;
+    return largest ? fail_at(options, FMC_ID_limits_timeout_max, "must not be under limits.timeout",
+                             err)
+                   : fail_at(options, FMC_ID_limits_timeout, "must not be over limits.timeout_max",
+                             err);
+}
+
 /* Rules between settings. */
 static fm_status check_relations(const fmc_options *options, fm_error *err)
 {
-    if (options->limits.timeout > options->limits.timeout_max) {
-        return fm_fail(err, FM_EINVAL, "limits.timeout must not be over limits.timeout_max");
-    }
     if (options->limits.idle_timeout % FMC_SECOND != 0) {
-        return fm_fail(err, FM_EINVAL, "limits.idle_timeout must be whole seconds");
+        return fail_at(options, FMC_ID_limits_idle_timeout, "must be whole seconds", err);
     }
-    return FM_OK;
+    return check_timeouts(options, err);
 }
 
 fm_status fmc_options_init(fmc_options *options, fm_error *err)

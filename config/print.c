@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-static void print_origin(const fmc_options *options, size_t index, FILE *stream)
+void fmc_setting_write_origin(const fmc_setting *setting, const fmc_options *options, FILE *stream)
 {
-    const fmc_origin *origin = &options->origins[index];
+    const fmc_origin *origin = &options->origins[setting - fmc_settings];
     char name[FMC_NAME_MAX];
     switch (origin->source) {
     case FMC_FROM_DEFAULT:
@@ -16,11 +16,11 @@ static void print_origin(const fmc_options *options, size_t index, FILE *stream)
         fprintf(stream, "%s:%u", options->file == NULL ? "file" : options->file, origin->line);
         break;
     case FMC_FROM_ENVIRONMENT:
-        fmc_setting_variable(&fmc_settings[index], name);
+        fmc_setting_variable(setting, name);
         fputs(name, stream);
         break;
     case FMC_FROM_FLAG:
-        fmc_setting_flag(&fmc_settings[index], name);
+        fmc_setting_flag(setting, name);
         fprintf(stream, "--%s", name);
         break;
     }
@@ -34,7 +34,7 @@ void fmc_options_print(const fmc_options *options, FILE *stream)
         fprintf(stream, "%s = ", name);
         fmc_setting_write(&fmc_settings[i], options, stream);
         fputs("  (", stream);
-        print_origin(options, i, stream);
+        fmc_setting_write_origin(&fmc_settings[i], options, stream);
         fputs(")\n", stream);
     }
 }

@@ -50,6 +50,8 @@ FM_MUST_USE fm_status fmc_setting_assign(const fmc_setting *setting, fmc_options
 void fmc_setting_clear(const fmc_setting *setting, fmc_options *options);
 /* The value as fmc_setting_assign() would read it; list items are separated by ", ". */
 void fmc_setting_write(const fmc_setting *setting, const fmc_options *options, FILE *stream);
+/* Where it came from: "velocityd.conf:12", "VELOCITYD_LIMITS_SAMPLES", "--limits-samples", "default". */
+void fmc_setting_write_origin(const fmc_setting *setting, const fmc_options *options, FILE *stream);
 /* Its default, likewise, and what a value may be: "1K to 1G", "debug, info, …". */
 void fmc_setting_write_default(const fmc_setting *setting, FILE *stream);
 void fmc_setting_write_range(const fmc_setting *setting, FILE *stream);
