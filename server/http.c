@@ -13,8 +13,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define RESERVE_CONNECTIONS 64 /* answered 503 instead of waiting in the backlog */
-#define DEAD_PEER_MS        60000u
+#define DEAD_PEER_MS 60000u
 
 struct fmd_http {
     fmd_server *server;
@@ -255,6 +254,18 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     }
 }
 
+/* The reserve is one for all listeners, while each has a limit of its own in MHD: beyond both a connection
+ * is closed, before descriptors run out. */
+static enum MHD_Result on_accept(void *context, const struct sockaddr *address, socklen_t length)
+{
+    fmd_role_enter(&fmd_on_loop);
+    (void)address;
+    (void)length;
+    const fmd_server *server = context;
+    bool fits = server->metrics.connections < server->max_connections + FMD_RESERVE_CONNECTIONS;
+    return fits ? MHD_YES : MHD_NO;
+}
+
 static fmd_client *client_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -380,7 +391,7 @@ static void on_prepare(uv_prepare_t *prepare)
 static struct MHD_Daemon *daemon_start(fmd_http *http)
 {
     const fmc_options *options = http->server->options;
-    unsigned connections = (unsigned)(http->server->max_connections + RESERVE_CONNECTIONS);
+    unsigned connections = (unsigned)(http->server->max_connections + FMD_RESERVE_CONNECTIONS);
     /* Strict for clients 0: at 1 the library would answer what fmd_head_fault() and fmd_target_parse()
      * refuse as well, twice and without a problem document; at -1 a blank before a colon passes. */
     struct MHD_OptionItem items[] = {
@@ -398,8 +409,9 @@ static struct MHD_Daemon *daemon_start(fmd_http *http)
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, http},
         {MHD_OPTION_END, 0, NULL},
     };
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-                            NULL, on_request, http, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+                            on_accept, http->server, on_request, http, MHD_OPTION_ARRAY, items,
+                            MHD_OPTION_END);
 }
 
 fm_status fmd_http_new(fmd_server *server, fmd_listener *listener, fmd_http **ret, fm_error *err)

@@ -7,7 +7,7 @@
  * 2. After a connection closed, MHD_run() runs once more: the listening socket is put back into its epoll
  *    set at the start of a run, the slot is freed at the end.
  * 3. Connections beyond our limit are answered 503 by us; MHD's own limit, behind which clients would sit
- *    unanswered, is a reserve higher.
+ *    unanswered, is a reserve higher. Of several listeners the sum is held to the same bound.
  * 4. A client's time is bounded by deadlines of ours, for MHD's own timeout restarts at every byte: for
  *    the head, for the body at a minimum rate and without long silence, and for taking the answer.
  * 5. MHD_stop_daemon() aborts while a connection is suspended; fmd_http_free() asserts there is none.

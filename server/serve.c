@@ -16,8 +16,6 @@
 
 /* Descriptors that are not connections: logs, models, the loop, listeners, and room for /proc. */
 #define OTHER_DESCRIPTORS 64
-/* The connections http.c answers 503 beyond the limit. */
-#define SPARE_DESCRIPTORS 64
 
 static void on_wake(uv_async_t *async)
 {
@@ -35,7 +33,7 @@ static void wake(void *context)
 static size_t connections_allowed(const fmc_options *options)
 {
     uint64_t wanted = options->limits.connections;
-    uint64_t needed = wanted + OTHER_DESCRIPTORS + SPARE_DESCRIPTORS;
+    uint64_t needed = wanted + OTHER_DESCRIPTORS + FMD_RESERVE_CONNECTIONS;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
         return wanted;
@@ -48,7 +46,7 @@ static size_t connections_allowed(const fmc_options *options)
     if (limit.rlim_cur >= needed) {
         return wanted;
     }
-    uint64_t others = OTHER_DESCRIPTORS + SPARE_DESCRIPTORS;
+    uint64_t others = OTHER_DESCRIPTORS + FMD_RESERVE_CONNECTIONS;
     uint64_t allowed = limit.rlim_cur > others ? limit.rlim_cur - others : 1;
     fmd_log(FMD_WARNING, "connections_lowered", FMD_INTEGER("configured", wanted),
             FMD_INTEGER("allowed", allowed), FMD_INTEGER("descriptors", limit.rlim_cur));

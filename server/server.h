@@ -16,6 +16,9 @@
 
 #include <uv.h>
 
+/* Connections beyond the limit, of all listeners together, that are answered 503 instead of waiting. */
+#define FMD_RESERVE_CONNECTIONS 64
+
 typedef struct fmd_http fmd_http;
 typedef struct fmd_ticket fmd_ticket;
 

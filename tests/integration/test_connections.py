@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import json
+import pathlib
+import socket
 import time
 
 from daemon import SAMPLE, Daemon, eventually, main, post, read_all, read_answer
@@ -69,12 +71,42 @@ def test_connections_over_the_limit_are_told_so():
         assert daemon.metric("velocityd_connections_refused_total") >= 1
 
 
+def is_closed(client):
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_listeners_share_one_limit_and_one_reserve():
+    """Descriptors are reckoned for the process, so several listeners must not each fill a limit."""
+    limit = 2 + 64
+    with Daemon("--limits-connections", "2", "--limits-header-timeout", "10m",
+                listen=["127.0.0.1:0"] * 3) as daemon:
+        ports = [int(address.rsplit(":", 1)[1]) for address in daemon.addresses]
+        descriptors = pathlib.Path(f"/proc/{daemon.process.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        clients = [socket.create_connection(("127.0.0.1", port)) for port in ports for _ in range(70)]
+        # A listener that took all there are leaves its own last four waiting.
+        eventually(lambda: sum(map(is_closed, clients)) >= len(clients) - limit - 4, "closed")
+        assert len(list(descriptors.iterdir())) - before <= limit
+        for client in clients:
+            client.close()
+        eventually(lambda: daemon.request("GET", "/version").status == 200, "places are free")
+
+
 def test_accepting_goes_on_after_the_last_slot_was_used():
     """Beyond the reserve clients wait to be accepted; the first slot that gets free accepts the next at
     once, without other traffic."""
     with Daemon("--limits-connections", "1") as daemon:
+        before = len(list(pathlib.Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
         clients = [daemon.connect() for _ in range(100)]
-        time.sleep(0.2)
+        descriptors = pathlib.Path(f"/proc/{daemon.process.pid}/fd")
+        full = before + 1 + 64
+        eventually(lambda: len(list(descriptors.iterdir())) >= full, "every slot is used")
         waiting = clients.pop()
         waiting.sendall(GET)
         for client in clients:
@@ -84,6 +116,13 @@ def test_accepting_goes_on_after_the_last_slot_was_used():
         assert time.monotonic() - started < 3, "accepting stalled"
         waiting.close()
         eventually(lambda: daemon.request("GET", "/version").status == 200, "served again", 3)
+
+
+def is_served(daemon):
+    try:
+        return daemon.request("GET", "/version").status == 200
+    except ConnectionError:
+        return False
 
 
 def test_one_address_cannot_take_every_connection():
@@ -100,8 +139,7 @@ def test_one_address_cannot_take_every_connection():
             except ConnectionError:
                 pass
         held[0].close()
-        time.sleep(0.1)
-        eventually(lambda: daemon.request("GET", "/version").status == 200, "a place is free")
+        eventually(lambda: is_served(daemon), "a place is free")
 
 
 def test_waiting_costs_no_cpu():
