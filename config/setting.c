@@ -226,6 +226,19 @@ static fm_status assign_boolean(bool *ret, const char *text, fm_error *err)
     return fm_fail(err, FM_EINVAL, "must be %s, not \"%s\"", form_of(FMC_TYPE_BOOLEAN), text);
 }
 
+/* "one|two" as "one, two", cut to fit. */
+static void choices_join(const char *choices, char *ret, size_t size)
+{
+    size_t used = 0;
+    for (; *choices != '\0' && used + 2 < size; choices++) {
+        ret[used++] = *choices == '|' ? ',' : *choices;
+        if (*choices == '|') {
+            ret[used++] = ' ';
+        }
+    }
+    ret[used] = '\0';
+}
+
 static fm_status assign_choice(const fmc_setting *setting, unsigned *ret, const char *text,
                                fm_error *err)
 {
@@ -239,7 +252,9 @@ static fm_status assign_choice(const fmc_setting *setting, unsigned *ret, const 
         }
         choice = choice[choice_length] == '|' ? choice + choice_length + 1 : NULL;
     }
-    return fm_fail(err, FM_EINVAL, "must be one of %s, not \"%s\"", setting->choices, text);
+    char list[160];
+    choices_join(setting->choices, list, sizeof list);
+    return fm_fail(err, FM_EINVAL, "must be one of %s, not \"%s\"", list, text);
 }
 
 static fm_status assign_string(char **ret, const char *text, fm_error *err)

@@ -108,7 +108,8 @@ void fmp_field_rule(const fmp_field *field, const fmp_limits *limits, char *ret,
     char *end = ret + length;
     size_t room = size_bytes - (size_t)length;
     if (field->choices != NULL) {
-        (void)snprintf(end, room, " %s", field->choices);
+        *end = ' ';
+        fmp_words_join(field->choices, end + 1, room - 1);
         return;
     }
     double maximum = fmp_field_maximum(field, limits);
@@ -119,6 +120,18 @@ void fmp_field_rule(const fmp_field *field, const fmp_limits *limits, char *ret,
         used += append_bound(end + used, room - used, " to ", maximum);
         (void)snprintf(end + used, room - used, "%s", of_length ? " entries" : "");
     }
+}
+
+void fmp_words_join(const char *words, char *ret, size_t size_bytes)
+{
+    size_t used = 0;
+    for (; *words != '\0' && used + 2 < size_bytes; words++) {
+        if (*words == ' ') {
+            ret[used++] = ',';
+        }
+        ret[used++] = *words;
+    }
+    ret[used] = '\0';
 }
 
 bool fmp_words_have(const char *words, const char *word)

@@ -83,5 +83,8 @@ void fmp_field_rule(const fmp_field *field, const fmp_limits *limits, char *ret,
 
 /* Whether word is one of the words of a list that spaces divide (or NULL, which has none). */
 bool fmp_words_have(const char *words, const char *word);
+/* Such a list for people: "json, base64".
+ *   ret  [size_bytes], NUL-terminated, cut to fit */
+void fmp_words_join(const char *words, char *ret, size_t size_bytes);
 
 #endif

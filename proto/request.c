@@ -64,9 +64,11 @@ static bool load_body(fmp_parse *parse, const char *body, size_t length)
         if (lacked_memory(&error)) {
             parse->out_of_memory = true;
         } else {
+            /* What jansson says of U+0000 names an option of its own. */
+            bool is_nul = json_error_code(&error) == json_error_null_character;
             fmp_problem_set(parse->problem, FMP_PROBLEM_MALFORMED,
                             "the body is not JSON: line %d, column %d: %s", error.line,
-                            error.column, error.text);
+                            error.column, is_nul ? "\\u0000 is not allowed" : error.text);
         }
         return false;
     }

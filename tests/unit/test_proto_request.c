@@ -434,7 +434,7 @@ static const refusal refusals[] = {
     {PLAIN, S, "{\"seed\": \"\"}", {"/seed must be"}},
     {PLAIN, S, "{\"timeout_ms\": 60001}", {"/timeout_ms must be an integer from 1 to 60000"}},
     {PLAIN, S, "{\"encoding\": \"png\"}", {"/encoding png is not supported by this release"}},
-    {PLAIN, S, "{\"encoding\": \"xml\"}", {"/encoding must be one of json base64"}},
+    {PLAIN, S, "{\"encoding\": \"xml\"}", {"/encoding must be one of json, base64"}},
     {PLAIN, S, "{\"start\": {}}", {"/start is not supported by this release"}},
     {PLAIN, S, "{\"log_likelihood\": true}", {"/log_likelihood is not supported by this release"}},
     {PLAIN, S, "{\"priority\": 1}", {"/priority is not supported by this release"}},
@@ -670,7 +670,7 @@ static const struct {
     {"{\"seed\": 1, \"seed\": 2}", "duplicate"},
     {"{\"seed\": 1e400}", "real number overflow"},
     {"{\"x0\": [[1e400, 0]]}", "real number overflow"},
-    {"{\"labels\": \"a\\u0000b\"}", "\\u0000"},
+    {"{\"labels\": \"a\\u0000b\"}", "line 1, column 21: \\u0000 is not allowed"},
     {"{\"labels\": \"\xff\"}", "byte 0xff"},
     {"\xef\xbb\xbf{}", "line 1"},
     {"{\"x0\": NaN}", "line 1"},
@@ -685,6 +685,7 @@ START_TEST(what_is_not_json_is_malformed_with_line_and_column)
     ck_assert_int_eq(problem.kind, FMP_PROBLEM_MALFORMED);
     ck_assert_int_eq(fmp_problem_status(&problem), 400);
     ck_assert_msg(strstr(problem.detail, malformed[_i].detail) != NULL, "%s", problem.detail);
+    ck_assert_msg(strstr(problem.detail, "JSON_") == NULL, "%s", problem.detail);
     ck_assert_uint_eq(problem.n_errors, 0);
 }
 END_TEST
