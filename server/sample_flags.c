@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define NAME_MAX_BYTES 64
 #define MAX_WORKERS    1024
@@ -28,23 +29,23 @@ static void flag_name(const char *pointer, char ret[NAME_MAX_BYTES])
     ret[i] = '\0';
 }
 
+/* Fields of a later release are flags too, so that they are refused by name. */
 static bool is_flag(const fmp_field *field)
 {
-    return (field->routes & FMP_API_SAMPLE) != 0 && !field->later;
+    return (field->routes & FMP_API_SAMPLE) != 0;
 }
 
 static void print_help(void)
 {
     puts("Usage: velocityd sample MODEL_DIR [flags]\n\n"
          "  --request FILE   a request body; flags override its fields\n"
-         "  --output FILE    .npy: the samples as an array; else the JSON answer (default: "
-         "standard\n"
-         "                   output)\n"
+         "  --output FILE    *.npy: the samples as an array; *.json: the answer (default: the\n"
+         "                   answer, on standard output)\n"
          "  --workers N      threads; by default as many as the CPU quota and affinity allow\n\n"
          "Fields of the request (values are JSON; bare words are strings):");
     for (size_t i = 0; i < FMP_FIELD_COUNT; i++) {
         const fmp_field *field = fmp_field_at(i);
-        if (is_flag(field)) {
+        if (is_flag(field) && !field->later) {
             char name[NAME_MAX_BYTES];
             flag_name(field->pointer, name);
             printf("  --%s\n        %s\n", name, field->doc);
@@ -76,14 +77,29 @@ static bool set_field(json_t *body, const char *pointer, const char *text)
     return json_object_set_new(object, name, value) == 0;
 }
 
+/* error NULL: it is JSON, but no object. */
+static int complain_about_request(const char *path, const json_error_t *error)
+{
+    if (error == NULL) {
+        return fmd_complain(FMD_EXIT_USAGE, "%s: must be a JSON object", path);
+    }
+    if (json_error_code(error) == json_error_cannot_open_file) {
+        return fmd_complain(FMD_EXIT_USAGE, "%s", error->text);
+    }
+    /* What jansson says of U+0000 names an option of its own. */
+    bool is_nul = json_error_code(error) == json_error_null_character;
+    return fmd_complain(FMD_EXIT_USAGE, "%s:%d: %s", path, error->line,
+                        is_nul ? "\\u0000 is not allowed" : error->text);
+}
+
 static int load_request(json_t **body, const char *path)
 {
     json_error_t error;
     json_t *loaded = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    bool was_read = loaded != NULL;
     if (loaded == NULL || !json_is_object(loaded)) {
         json_decref(loaded);
-        return fmd_complain(FMD_EXIT_USAGE, "%s: %s", path,
-                            loaded == NULL ? error.text : "must be a JSON object");
+        return complain_about_request(path, was_read ? NULL : &error);
     }
     int failed = json_object_update_recursive(loaded, *body); /* flags are stronger */
     json_decref(*body);
@@ -103,11 +119,20 @@ static int parse_workers(fmd_sample_flags *flags, const char *text)
     return FMD_EXIT_OK;
 }
 
-static void set_output(fmd_sample_flags *flags, const char *path)
+static bool ends_in(const char *path, const char *ending)
 {
-    size_t length = strlen(path);
+    size_t length = strlen(path), wanted = strlen(ending);
+    return length >= wanted && strcasecmp(path + length - wanted, ending) == 0;
+}
+
+static int set_output(fmd_sample_flags *flags, const char *path)
+{
     flags->output = path;
-    flags->npy = length > 4 && strcmp(path + length - 4, ".npy") == 0;
+    flags->npy = ends_in(path, ".npy");
+    if (!flags->npy && !ends_in(path, ".json")) {
+        return fmd_complain(FMD_EXIT_USAGE, "--output must end in .npy or .json, not \"%s\"", path);
+    }
+    return FMD_EXIT_OK;
 }
 
 /* One flag that getopt_long() has found. */
@@ -118,8 +143,7 @@ static int take_flag(fmd_sample_flags *flags, json_t **body, int flag, const cha
         *request = optarg;
         return FMD_EXIT_OK;
     case FLAG_OUTPUT:
-        set_output(flags, optarg);
-        return FMD_EXIT_OK;
+        return set_output(flags, optarg);
     case FLAG_WORKERS:
         return parse_workers(flags, optarg);
     case FLAG_HELP:
@@ -129,6 +153,11 @@ static int take_flag(fmd_sample_flags *flags, json_t **body, int flag, const cha
         break;
     }
     const fmp_field *field = fmp_field_at((size_t)(flag - FLAG_FIRST_FIELD));
+    if (field->later) {
+        char name[NAME_MAX_BYTES];
+        flag_name(field->pointer, name);
+        return fmd_complain(FMD_EXIT_USAGE, "--%s is not supported by this release", name);
+    }
     return set_field(*body, field->pointer, optarg)
                ? FMD_EXIT_OK
                : fmd_complain(FMD_EXIT_FAILED, "out of memory");
@@ -139,10 +168,11 @@ static void list_flags(struct option options[MAX_FLAGS],
 {
     size_t count = 0;
     for (int i = 0; i < FMP_FIELD_COUNT; i++) {
-        if (is_flag(fmp_field_at((size_t)i))) {
-            flag_name(fmp_field_at((size_t)i)->pointer, names[i]);
-            options[count++] =
-                (struct option){names[i], required_argument, NULL, FLAG_FIRST_FIELD + i};
+        const fmp_field *field = fmp_field_at((size_t)i);
+        if (is_flag(field)) {
+            flag_name(field->pointer, names[i]);
+            int argument = field->later ? optional_argument : required_argument;
+            options[count++] = (struct option){names[i], argument, NULL, FLAG_FIRST_FIELD + i};
         }
     }
     options[count++] = (struct option){"request", required_argument, NULL, FLAG_REQUEST};
@@ -162,12 +192,10 @@ static int parse_into(fmd_sample_flags *flags, json_t **body, int argc, char **a
     optind = 1;
     opterr = 0; /* the complaint is ours, like every other */
     for (int flag = 0; code == FMD_EXIT_OK && flag != -1;) {
-        flag = getopt_long(argc, argv, "", options, NULL);
-        if (flag == '?') {
-            return fmd_complain(
-                FMD_EXIT_USAGE,
-                "%s: no such flag, or its value is missing; see velocityd sample --help",
-                argv[optind - 1]);
+        flag = getopt_long(argc, argv, ":", options, NULL);
+        if (flag == '?' || flag == ':') {
+            return fmd_complain(FMD_EXIT_USAGE, "%s: %s; see velocityd sample --help",
+                                argv[optind - 1], flag == ':' ? "needs a value" : "no such flag");
         }
         code = flag == -1 ? code : take_flag(flags, body, flag, &request);
     }
@@ -178,7 +206,14 @@ static int parse_into(fmd_sample_flags *flags, json_t **body, int argc, char **a
         return fmd_complain(FMD_EXIT_USAGE, "usage: velocityd sample MODEL_DIR [flags]");
     }
     flags->folder = argv[optind];
-    return request == NULL ? code : load_request(body, request);
+    code = request == NULL ? code : load_request(body, request);
+    if (code == FMD_EXIT_OK && flags->npy && json_object_get(*body, "trajectory") != NULL) {
+        return fmd_complain(FMD_EXIT_USAGE,
+                            "%s would hold the samples alone: --output must end in .json for a "
+                            "request with /trajectory",
+                            flags->output);
+    }
+    return code;
 }
 
 int fmd_sample_flags_parse(fmd_sample_flags *flags, int argc, char **argv)

@@ -102,4 +102,49 @@ def test_inspect_says_why_a_folder_is_no_model():
         assert report.stdout.endswith("\nusable: no\n"), report.stdout
 
 
+def test_sample_says_what_is_wrong_with_a_flag():
+    with Folder() as folder:
+        for flags, says in [
+            (["--labels-foo", "1"], "velocityd: --labels-foo: no such flag; see velocityd sample --help\n"),
+            (["-x"], "velocityd: -x: no such flag; see velocityd sample --help\n"),
+            (["--labels"], "velocityd: --labels: needs a value; see velocityd sample --help\n"),
+            (["--stream"], "velocityd: --stream is not supported by this release\n"),
+            (["--log-likelihood", "true"], "velocityd: --log-likelihood is not supported by this release\n"),
+            (["--guidance-interval=[0, 1]"], "velocityd: --guidance-interval is not supported by this release\n"),
+            (["--encoding", "xml"], "velocityd: /encoding must be one of json, base64\n"),
+            (["--encoding", "1"], "velocityd: /encoding must be one of json, base64\n"),
+            (["--trajectory-fields", "[]"], "velocityd: /trajectory/fields must be a list of one or more of x\n"),
+            (["--output", "out.txt"], 'velocityd: --output must end in .npy or .json, not "out.txt"\n'),
+        ]:
+            stated = folder.refuses("sample", *flags, code=2, says=says)
+            assert says in stated.splitlines(keepends=True), stated
+        assert "--stream" not in folder.run("sample", "--help").stdout
+
+
+def test_sample_names_the_line_of_a_request_that_is_not_json():
+    with Folder() as folder:
+        request = folder.path / "request.json"
+        for text, says in [('{\n"a": "\\u0000"}', ":2: \\u0000 is not allowed\n"), ("[]", ": must be a JSON object\n")]:
+            request.write_text(text)
+            folder.refuses("sample", "--request", request, code=2, says=f"velocityd: {request}{says}")
+        request.unlink()
+        folder.refuses("sample", "--request", request, code=2, says="No such file or directory")
+
+
+def test_a_file_of_samples_alone_is_refused_where_a_trajectory_is_asked_for():
+    with Folder() as folder:
+        says = "out.npy would hold the samples alone: --output must end in .json for a request with /trajectory"
+        folder.refuses("sample", "--trajectory-points", 3, "--output", "out.npy", code=2, says=says)
+        (folder.path / "request.json").write_text('{"trajectory": {"every_step": true}}')
+        folder.refuses("sample", "--request", "request.json", "--output", "out.npy", code=2, says=says)
+
+
+def test_the_end_of_the_output_name_chooses_the_format_in_either_case():
+    with Folder() as folder:
+        for name, begins in [("a.npy", b"\x93NUMPY"), ("a.NPY", b"\x93NUMPY"), ("a.json", b"{"), ("a.Json", b"{")]:
+            ended = folder.run("sample", "--output", name)
+            assert ended.returncode == 0, ended.stderr
+            assert (folder.path / name).read_bytes().startswith(begins), name
+
+
 main(globals())
