@@ -28,11 +28,12 @@ static void on_drain_late(uv_timer_t *timer)
     cut_short(timer->data, 0);
 }
 
-/* Once a turn of the loop while draining: idle connections do not count, they are closed. */
-static void on_check(uv_check_t *check)
+/* Before the loop waits, while draining: the last request may end in any phase of a turn, a timer's as
+ * well, and nothing may come to be waited for. Idle connections do not count, they are closed. */
+static void on_prepare(uv_prepare_t *prepare)
 {
     fmd_role_enter(&fmd_on_loop);
-    fmd_server *server = check->data;
+    fmd_server *server = prepare->data;
     if (server->phase == FMD_DRAINING && server->n_exchanges == 0 && server->tickets == NULL) {
         stop(server);
     }
@@ -45,8 +46,8 @@ static void drain(fmd_server *server) FM_REQUIRES(fmd_on_loop)
     for (size_t i = 0; i < server->n_https; i++) {
         fmd_http_quiesce(server->https[i]);
     }
-    uv_check_start(&server->drain_check, on_check);
-    /* Started even at 0, so that the loop turns and the check is made when nothing else happens. */
+    uv_prepare_start(&server->drain_prepare, on_prepare);
+    /* Started even at 0, so that the loop turns when nothing else happens. */
     uv_timer_start(&server->drain_timer, on_drain_late, server->options->server.drain_timeout, 0);
     if (server->n_exchanges == 0 && server->tickets == NULL) {
         stop(server);
@@ -94,9 +95,9 @@ fm_status fmd_lifecycle_start(fmd_server *server, fm_error *err)
     uv_signal_init(&server->loop, &server->interrupt);
     uv_signal_init(&server->loop, &server->hangup);
     uv_timer_init(&server->loop, &server->drain_timer);
-    uv_check_init(&server->loop, &server->drain_check);
+    uv_prepare_init(&server->loop, &server->drain_prepare);
     server->terminate.data = server->interrupt.data = server;
-    server->drain_timer.data = server->drain_check.data = server;
+    server->drain_timer.data = server->drain_prepare.data = server;
     if (uv_signal_start(&server->terminate, on_signal, SIGTERM) != 0 ||
         uv_signal_start(&server->interrupt, on_signal, SIGINT) != 0 ||
         uv_signal_start(&server->hangup, on_hangup, SIGHUP) != 0) {
@@ -112,5 +113,5 @@ void fmd_lifecycle_close(fmd_server *server)
     uv_close((uv_handle_t *)&server->interrupt, NULL);
     uv_close((uv_handle_t *)&server->hangup, NULL);
     uv_close((uv_handle_t *)&server->drain_timer, NULL);
-    uv_close((uv_handle_t *)&server->drain_check, NULL);
+    uv_close((uv_handle_t *)&server->drain_prepare, NULL);
 }

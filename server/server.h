@@ -43,7 +43,7 @@ typedef struct fmd_server {
     uv_async_t wake; /* from workers: fm_engine_collect() has something */
     uv_signal_t terminate, interrupt, hangup;
     uv_timer_t drain_timer;
-    uv_check_t drain_check;
+    uv_prepare_t drain_prepare;
     fmd_phase phase;
     int exit_code;
 

@@ -1,6 +1,7 @@
 """SIGTERM drains, SIGINT drains without the pause, a second signal ends at once."""
 
 import signal
+import socket
 import time
 
 from daemon import ENDLESS, SAMPLE, Daemon, eventually, main, post, read_all, read_answer
@@ -98,6 +99,21 @@ def test_half_a_request_does_not_hold_the_end():
         client.sendall(GET % b"/version" + b"POST /v1/models/mixture/sample HTTP/1.1\r\nHost: x\r\n")
         assert read_answer(client)[0] == 200
         assert seconds_of(lambda: daemon.stop(signal.SIGINT)) < 3
+
+
+def test_a_request_that_ends_as_the_drain_begins_does_not_hold_it():
+    """Its end may fall into any phase of the loop's turn, which then waits for nothing."""
+    body = b"".join(b"1\r\n%c\r\n" % byte for byte in b" " * 30000 + b"{}") + b"0\r\n\r\n"
+    request = post(SAMPLE + "?dry_run=1", b"").replace(
+        b"Content-Length: 0", b"Transfer-Encoding: chunked") + body
+    for _ in range(5):
+        with Daemon() as daemon, daemon.connect() as client:
+            client.sendall(request[:-7])
+            time.sleep(0.01)  # the end of the body makes a turn of its own; nothing depends on it
+            client.sendall(request[-7:])
+            client.shutdown(socket.SHUT_WR)
+            assert read_answer(client)[0] == 200
+            assert seconds_of(lambda d=daemon: d.stop(signal.SIGINT)) < 5
 
 
 def test_many_suspended_requests_survive_the_end():
