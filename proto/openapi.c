@@ -23,6 +23,7 @@ typedef struct route_row {
     const char *answer;          /* schema of the 200, or NULL: plain text */
     const char *answer_example;  /* JSON, or NULL */
     bool is_work;                /* also .npy and dry_run, and every status of the queue */
+    bool takes_any_accept;       /* never answers 406 */
 } route_row;
 
 #define JSON_TEXT(...) #__VA_ARGS__
@@ -81,8 +82,8 @@ static const route_row facts[ROUTE_COUNT] = {
     [ROUTE_MODELS] = {.answer = "ModelList"},
     [ROUTE_MODEL] = {.answer = "Model"},
     [ROUTE_SOLVERS] = {.answer = "SolverList"},
-    [ROUTE_LIVE] = {.answer = "Health"},
-    [ROUTE_READY] = {.answer = "Health"},
+    [ROUTE_LIVE] = {.answer = "Health", .takes_any_accept = true},
+    [ROUTE_READY] = {.answer = "Health", .takes_any_accept = true},
     [ROUTE_VERSION] = {.answer = "Version"},
     [ROUTE_METRICS] = {.answer = NULL},
     [ROUTE_OPENAPI] = {.answer = "Document"},
@@ -127,11 +128,12 @@ static bool answers(const route_row *route, int status)
     switch (status) {
     case 400:
     case 405:
-    case 406:
     case 408:
     case 500:
     case 503:
         return true;
+    case 406:
+        return !route->takes_any_accept;
     case 404:
         return strchr(route->path, '{') != NULL || strcmp(route->id, "METRICS") == 0;
     case 499:

@@ -64,6 +64,27 @@ static void write_list(fmp_json *json, const fmp_field *field, const fmp_limits 
     fmp_json_close(json, '}');
 }
 
+/* One value, which one keyword tells, or a list of one a point. */
+static void write_one_or_list(fmp_json *json, const char *keyword, const char *value,
+                              const fmp_field *field, const fmp_limits *limits)
+{
+    fmp_json_key(json, "anyOf");
+    fmp_json_open(json, '[');
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, keyword, value);
+    fmp_json_close(json, '}');
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "type", "array");
+    fmp_json_pair_unsigned(json, "minItems", 1);
+    fmp_json_pair_number(json, "maxItems", fmp_field_maximum(field, limits));
+    fmp_json_key(json, "items");
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, keyword, value);
+    fmp_json_close(json, '}');
+    fmp_json_close(json, '}');
+    fmp_json_close(json, ']');
+}
+
 /* The keywords of every type that needs no table but its row. */
 static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits *limits)
 {
@@ -103,19 +124,13 @@ static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits 
         fmp_json_close(json, ']');
         break;
     case FMP_TYPE_LABELS:
-        fmp_json_pair_raw(
-            json, "anyOf", JSON_TEXT([
-                {"$ref" : "#/components/schemas/Label"},
-                {"type" : "array", "items" : {"$ref" : "#/components/schemas/Label"}}
-            ]));
+        write_one_or_list(json, "$ref", "#/components/schemas/Label", field, limits);
         break;
     case FMP_TYPE_TENSOR:
         fmp_json_pair_text(json, "$ref", "#/components/schemas/Tensor");
         break;
     case FMP_TYPE_NUMBER_OR_NUMBERS:
-        fmp_json_pair_raw(
-            json, "anyOf",
-            JSON_TEXT([ {"type" : "number"}, {"type" : "array", "items" : {"type" : "number"}} ]));
+        write_one_or_list(json, "type", "number", field, limits);
         break;
     case FMP_TYPE_OBJECT: /* written by its caller */
     case FMP_TYPE_ANY:

@@ -103,6 +103,8 @@ START_TEST(every_route_is_an_operation_with_its_answers)
         ck_assert_msg(json_object_get(responses, nowhere[i]) == NULL, "%s", nowhere[i]);
     }
     ck_assert_int_eq(json_object_get(responses, "422") != NULL, is_work);
+    bool is_health = strncmp(routes[_i].path, "/health/", 8) == 0;
+    ck_assert_int_eq(json_object_get(responses, "406") != NULL, !is_health);
     json_decref(json);
 }
 END_TEST
@@ -147,6 +149,28 @@ START_TEST(bounds_are_the_configured_ones)
 }
 END_TEST
 
+/* One value or a list of one a point: an empty list is refused, and so is one over the limit. */
+START_TEST(lists_of_one_a_point_have_a_length)
+{
+    static const struct {
+        const char *schema, *field;
+    } lists[] = {
+        {"SampleRequest", "labels"}, {"VelocityRequest", "labels"}, {"VelocityRequest", "t"}};
+    json_t *json = document();
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        const json_t *properties = json_object_get(schema_of(json, lists[i].schema), "properties");
+        const json_t *kinds = json_object_get(json_object_get(properties, lists[i].field), "anyOf");
+        const json_t *list = json_array_get(kinds, 1);
+        ck_assert_uint_eq(json_array_size(kinds), 2);
+        ck_assert_str_eq(json_string_value(json_object_get(list, "type")), "array");
+        ck_assert_int_eq(json_integer_value(json_object_get(list, "minItems")), 1);
+        ck_assert_int_eq(json_integer_value(json_object_get(list, "maxItems")), 1000);
+        ck_assert(json_equal(json_object_get(list, "items"), json_array_get(kinds, 0)));
+    }
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(the_example_request_is_one_that_parses)
 {
     static const char *const paths[] = {"/v1/models/{model}/sample", "/v1/models/{model}/velocity"};
@@ -182,6 +206,7 @@ Suite *suite_proto_openapi(void)
     tcase_add_loop_test(tcase, every_served_field_is_a_property_and_no_refused_one_is, 0,
                         FMP_FIELD_COUNT);
     tcase_add_test(tcase, bounds_are_the_configured_ones);
+    tcase_add_test(tcase, lists_of_one_a_point_have_a_length);
     tcase_add_loop_test(tcase, the_example_request_is_one_that_parses, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
