@@ -71,6 +71,13 @@ def test_connections_over_the_limit_are_told_so():
         assert daemon.metric("velocityd_connections_refused_total") >= 1
 
 
+def is_served(daemon):
+    try:
+        return daemon.request("GET", "/version").status == 200
+    except ConnectionError:
+        return False
+
+
 def is_closed(client):
     client.setblocking(False)
     try:
@@ -95,7 +102,7 @@ def test_listeners_share_one_limit_and_one_reserve():
         assert len(list(descriptors.iterdir())) - before <= limit
         for client in clients:
             client.close()
-        eventually(lambda: daemon.request("GET", "/version").status == 200, "places are free")
+        eventually(lambda: is_served(daemon), "places are free")
 
 
 def test_accepting_goes_on_after_the_last_slot_was_used():
@@ -116,13 +123,6 @@ def test_accepting_goes_on_after_the_last_slot_was_used():
         assert time.monotonic() - started < 3, "accepting stalled"
         waiting.close()
         eventually(lambda: daemon.request("GET", "/version").status == 200, "served again", 3)
-
-
-def is_served(daemon):
-    try:
-        return daemon.request("GET", "/version").status == 200
-    except ConnectionError:
-        return False
 
 
 def test_one_address_cannot_take_every_connection():
