@@ -179,6 +179,10 @@ typedef struct fm_job_spec {
 /* The pointers in a spec are borrowed: they stay valid and unchanged until the job is freed. */
 
 /* One row's result; arrays live as long as the job. */
+/* With output_every_step of an adaptive method a row's recording has room for so many states at first,
+ * and doubles when it is full. */
+#define FM_RECORDING_STATES ((size_t)32)
+
 typedef struct fm_row_result {
     fm_row_status status;
     double t; /* time reached */
@@ -264,7 +268,8 @@ void fm_model_statistics(const fm_model *model, fm_model_stats *ret);
 /* Velocity evaluations that one row of this job will need: exact for fixed grids, a guess for
  * adaptive methods. Guided rows count once, as everywhere. */
 double fm_job_expected_evaluations(const fm_job_spec *spec);
-/* Network rows that one velocity of this job takes at most: 2 when it is guided, else 1. */
-size_t fm_job_most_rows(const fm_job_spec *spec);
+/* Network rows that one velocity of every row takes together: two of a row that is guided away from the
+ * null class, one of any other. */
+size_t fm_job_network_rows(const fm_job_spec *spec);
 
 #endif

@@ -12,8 +12,6 @@
 #define ROW_STATS_BYTES   128  /* three counts, a status and a time of every row */
 /* Accepted steps of an adaptive trajectory, which nobody knows before: more than most need. */
 #define ADAPTIVE_STEPS_GUESS 100
-/* A recording has room for so many states at least, and doubles when it is full. */
-#define RECORDING_MIN_STATES 32
 
 static size_t add(size_t a, size_t b)
 {
@@ -111,7 +109,7 @@ size_t fmp_request_recording_bytes(const fmp_request *request, const fm_model_in
     uint64_t least = step < 1 ? 1 : (uint64_t)step;
     uint64_t steps = spec->solver.max_evaluations / least;
     size_t states = multiply(2, add(steps > SIZE_MAX ? SIZE_MAX : (size_t)steps, 1));
-    states = states < RECORDING_MIN_STATES ? RECORDING_MIN_STATES : states;
+    states = states < FM_RECORDING_STATES ? FM_RECORDING_STATES : states;
     size_t state_bytes = add(multiply(model->dimension, sizeof(float)), sizeof(double));
     return multiply(spec->n_rows, multiply(states, state_bytes));
 }

@@ -57,10 +57,6 @@ size_t fmp_request_tree_bytes(const char *body, size_t length);
 /* Bytes of the arrays that a parsed request owns until it is done. SIZE_MAX where it would overflow. */
 size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *model);
 
-/* The network's rows that one velocity of every trajectory takes: two where it is guided away from the
- * null class, as the engine's field has it, else one. What evaluation_seconds is multiplied by. */
-double fmp_request_network_rows(const fmp_request *request, const fm_model_info *model);
-
 /* Estimated bytes of the encoded answer. At most so many, but for every step of an adaptive method,
  * where it is a usual number of steps: the most that could be would refuse requests that are small. */
 size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info *model);

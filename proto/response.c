@@ -54,7 +54,7 @@ void fmp_response_write_dry_run(fmp_buffer *buffer, const fmp_request *request,
     assert(workers >= 1);
     double expected = fm_job_expected_evaluations(&request->spec);
     double evaluations = ceil((double)request->spec.n_rows * expected);
-    double seconds = expected * fmp_request_network_rows(request, model) *
+    double seconds = expected * (double)fm_job_network_rows(&request->spec) *
                      model->evaluation_seconds / (double)workers;
     fmp_json json = {.buffer = buffer};
     fmp_json_open(&json, '{');

@@ -43,7 +43,7 @@ static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
     fm_job_spec *spec = &ticket->request.spec;
     double expected = fm_job_expected_evaluations(spec);
     ticket->expected_evaluations = (double)spec->n_rows * expected;
-    ticket->cost.seconds = expected * fmp_request_network_rows(&ticket->request, ticket->model) *
+    ticket->cost.seconds = expected * (double)fm_job_network_rows(spec) *
                            ticket->model->evaluation_seconds / (double)ticket->server->workers;
     size_t recording = fmp_request_recording_bytes(&ticket->request, ticket->model);
     size_t most = ticket->server->limits.max_answer_bytes;

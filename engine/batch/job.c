@@ -217,7 +217,7 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     job->spec = *spec;
     job->plan = solve_plan_of(spec);
     job->dimension = spec->model->config.dimension;
-    job->guided = fm_job_most_rows(spec) > 1;
+    job->guided = fm_job_network_rows(spec) > spec->n_rows;
     job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
     place(job, &arena, &layout);
     (void)fm_model_ref(spec->model);
@@ -240,10 +240,15 @@ void fm_job_free(fm_job *job)
     fm_model_unref(model);
 }
 
-size_t fm_job_most_rows(const fm_job_spec *spec)
+size_t fm_job_network_rows(const fm_job_spec *spec)
 {
-    bool labelled = spec->labels != NULL; /* else every row is of the null class */
-    return labelled ? fm_field_most_rows(&spec->model->field, spec->guidance_scale) : 1;
+    size_t total = spec->n_rows;
+    fm_condition condition = {.guidance_scale = spec->guidance_scale};
+    for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
+        condition.label = spec->labels[i];
+        total += fm_field_n_rows(&spec->model->field, &condition) - 1;
+    }
+    return total; /* without labels every row is of the null class */
 }
 
 double fm_job_expected_evaluations(const fm_job_spec *spec)

@@ -51,7 +51,7 @@ struct fm_job {
     fm_solve_plan plan;
     size_t dimension;
     unsigned size_class;
-    bool guided; /* a velocity takes two network rows */
+    bool guided; /* velocities of some rows take two network rows */
 
     /* results, each row's written by the one worker that has it */
     fm_row_record *records;   /* [n_rows] */

@@ -40,7 +40,7 @@ static fm_status recording_reserve(fm_job *job, fm_recording *recording)
         return FM_OK;
     }
     size_t old = recording->capacity;
-    size_t capacity = old == 0 ? 32 : old * 2;
+    size_t capacity = old == 0 ? FM_RECORDING_STATES : old * 2;
     size_t row_bytes = job->dimension * sizeof(float);
     if (!count_recording(job, (capacity - old) * (row_bytes + sizeof(double)))) {
         return FM_ETOOBIG;

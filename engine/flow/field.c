@@ -21,10 +21,10 @@ void fm_field_init(fm_field *ret, const fm_model_config *config)
 static size_t guidance_labels(const fm_field *field, const fm_condition *condition,
                               int32_t ret[FM_FIELD_MAX_ROWS])
 {
-    bool unconditional = field->has_null_label && condition->guidance_scale == 0.0;
-    ret[0] = unconditional ? field->null_label : condition->label;
+    double scale = condition->guidance_scale;
+    ret[0] = field->has_null_label && scale == 0.0 ? field->null_label : condition->label;
     ret[1] = field->null_label;
-    return ret[0] == field->null_label ? 1 : fm_field_most_rows(field, condition->guidance_scale);
+    return !field->has_null_label || scale == 1.0 || ret[0] == field->null_label ? 1 : 2;
 }
 
 static void guidance_combine(double scale, size_t dimension, double *v, const double *null)
@@ -54,11 +54,6 @@ static void clock_velocity(const fm_field *field, size_t dimension, double *v)
 }
 
 /* ---- ask and answer ---- */
-
-size_t fm_field_most_rows(const fm_field *field, double guidance_scale)
-{
-    return field->has_null_label && guidance_scale != 0.0 && guidance_scale != 1.0 ? 2 : 1;
-}
 
 size_t fm_field_n_rows(const fm_field *field, const fm_condition *condition)
 {

@@ -34,9 +34,8 @@ typedef struct fm_field_ask {
 
 void fm_field_init(fm_field *ret, const fm_model_config *config);
 
-/* How many network rows a velocity under this condition takes, and under any label at this scale: 1 or 2. */
+/* How many network rows a velocity under this condition takes: 1 or 2. */
 size_t fm_field_n_rows(const fm_field *field, const fm_condition *condition);
-size_t fm_field_most_rows(const fm_field *field, double guidance_scale);
 
 /* The rows to evaluate at x for the velocity at canonical time t; returns their number. */
 size_t fm_field_asks(const fm_field *field, const fm_condition *condition, double t,

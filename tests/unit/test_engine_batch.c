@@ -399,6 +399,26 @@ START_TEST(calls_hold_no_more_rows_than_a_tile_with_any_null_class)
 }
 END_TEST
 
+START_TEST(only_rows_guided_away_from_the_null_class_cost_two)
+{
+    open_models(1);
+    int32_t labels[] = {0, 8, 2, 8};
+    fm_job_spec spec = mixture_spec(4, 1);
+    spec.model = models[1];
+    spec.labels = labels;
+    static const double scales[] = {3, 1, 0};
+    static const size_t expected[] = {6, 4, 4};
+    for (size_t i = 0; i < 3; i++) {
+        spec.guidance_scale = scales[i];
+        ck_assert_uint_eq(fm_job_network_rows(&spec), expected[i]);
+    }
+    spec.guidance_scale = 3;
+    spec.labels = NULL; /* all of them null */
+    ck_assert_uint_eq(fm_job_network_rows(&spec), 4);
+    close_models();
+}
+END_TEST
+
 static fm_status eval_without_memory(const fm_network *network, const fm_tile_row *rows,
                                      size_t n_rows, void *scratch)
 {
@@ -674,6 +694,7 @@ Suite *suite_engine_batch(void)
     tcase_add_test(tcase, non_finite_start_ends_its_row_and_no_other);
     tcase_add_test(tcase, start_that_is_not_finite_ends_its_row_unasked);
     tcase_add_test(tcase, calls_hold_no_more_rows_than_a_tile_with_any_null_class);
+    tcase_add_test(tcase, only_rows_guided_away_from_the_null_class_cost_two);
     tcase_add_test(tcase, network_out_of_memory_ends_the_jobs_of_its_call_and_no_others);
     tcase_add_loop_test(tcase, every_step_is_recorded_per_row, 0, 2);
     tcase_add_test(tcase, recordings_end_the_job_at_their_bound);

@@ -1,5 +1,4 @@
 /* Admission: what is taken on, what is refused, and the promise of Retry-After. */
-#include "proto/request.h"
 #include "server/admission.h"
 #include "tests/unit/suites.h"
 
@@ -122,22 +121,6 @@ START_TEST(random_takes_and_releases_end_at_nothing)
 }
 END_TEST
 
-START_TEST(only_rows_guided_away_from_the_null_class_cost_two)
-{
-    int32_t labels[] = {0, 1, 2, 1};
-    fmp_request request = {.spec = {.n_rows = 4, .labels = labels, .guidance_scale = 3}};
-    fm_model_info model = {.has_labels = true, .has_null_label = true, .null_label = 1};
-    ck_assert_double_eq(fmp_request_network_rows(&request, &model), 6);
-    request.spec.guidance_scale = 1;
-    ck_assert_double_eq(fmp_request_network_rows(&request, &model), 4);
-    request.spec.guidance_scale = 0;
-    ck_assert_double_eq(fmp_request_network_rows(&request, &model), 4);
-    request.spec.guidance_scale = 3;
-    request.spec.labels = NULL; /* all of them null */
-    ck_assert_double_eq(fmp_request_network_rows(&request, &model), 4);
-}
-END_TEST
-
 Suite *suite_server_admission(void)
 {
     Suite *suite = suite_create("server/admission");
@@ -148,7 +131,6 @@ Suite *suite_server_admission(void)
     tcase_add_test(tests, a_request_over_every_bound_of_time_is_admitted_alone);
     tcase_add_test(tests, memory_that_never_fits_is_told_from_memory_that_will);
     tcase_add_test(tests, random_takes_and_releases_end_at_nothing);
-    tcase_add_test(tests, only_rows_guided_away_from_the_null_class_cost_two);
     suite_add_tcase(suite, tests);
     return suite;
 }
