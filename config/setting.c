@@ -2,6 +2,7 @@
 
 #include "config/address.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -242,6 +243,7 @@ static void choices_join(const char *choices, char *ret, size_t size)
 static fm_status assign_choice(const fmc_setting *setting, unsigned *ret, const char *text,
                                fm_error *err)
 {
+    assert(setting->choices != NULL);
     unsigned index = 0;
     size_t length = strlen(text);
     for (const char *choice = setting->choices; choice != NULL; index++) {
