@@ -110,6 +110,8 @@ const fm_model_info *fm_model_describe(const fm_model *model);
 typedef void (*fm_write_cb)(void *context, const char *text, size_t length);
 FM_MUST_USE fm_status fm_model_inspect(const char *folder, fm_write_cb write, void *context,
                                        bool *ret_usable, fm_error *err);
+/* The network's operations, a line each: shapes, and where in a worker's scratch their results lie. */
+void fm_model_print_plan(const fm_model *model, fm_write_cb write, void *context);
 
 /* ---- Solver settings ------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include "engine/checkpoint/file.h"
 #include "engine/math/dense.h"
 #include "engine/model_bits.h"
+#include "engine/network/plan.h"
 
 #include <assert.h>
 #include <string.h>
@@ -176,6 +177,17 @@ void fm_model_unref(fm_model *model)
 const fm_model_info *fm_model_describe(const fm_model *model)
 {
     return &model->info;
+}
+
+void fm_model_print_plan(const fm_model *model, fm_write_cb write, void *context)
+{
+    const fm_plan *plan = fm_network_plan(model->network);
+    if (plan == NULL) {
+        static const char text[] = "a closed form: no plan\n";
+        write(context, text, sizeof text - 1);
+    } else {
+        fm_plan_print(plan, write, context);
+    }
 }
 
 void fm_model_statistics(const fm_model *model, fm_model_stats *ret)

@@ -5,10 +5,10 @@
 #include "proto/request.h"
 
 /* The largest seed that is a JSON integer, 2^53 - 1: every JSON reader keeps it exactly. */
-#define FMP_SEED_MAX        9007199254740991
-#define FMP_SEED_MAX_TEXT   FMP_TEXT_OF(FMP_SEED_MAX) /* as a string literal */
-#define FMP_TEXT_OF(macro)  FMP_TEXT_OF_(macro)
-#define FMP_TEXT_OF_(token) #token
+#define FMP_SEED_MAX       9007199254740991
+#define FMP_SEED_MAX_TEXT  FMP_TEXT_OF(FMP_SEED_MAX) /* as a string literal */
+#define FMP_TEXT_OF(macro) FMP_LITERAL(macro)
+#define FMP_LITERAL(token) #token
 
 /* The routes that have a field: bits. */
 typedef enum fmp_api_route {

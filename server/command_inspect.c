@@ -14,9 +14,10 @@ static void write_text(void *context, const char *text, size_t length)
 
 static int print_help(void)
 {
-    puts("Usage: velocityd inspect MODEL_DIR [settings]\n\n"
+    puts("Usage: velocityd inspect MODEL_DIR [--plan] [settings]\n\n"
          "Shows what the folder holds, tensor by tensor, and what is missing, misshapen or\n"
-         "unused, then whether the model can be served: its defaults obey the settings' limits.\n"
+         "unused; with --plan also the network's operations, op by op; then whether the model can "
+         "be served: its defaults obey the settings' limits.\n"
          "The exit code is 0 for a model that can be served, 1 for one that cannot.\n\nSettings:");
     fmc_options_print_flags(stdout);
     return FMD_EXIT_OK;
@@ -33,8 +34,8 @@ static void print_errors(const fmp_problem *problem)
 }
 
 /* What serve does beyond reading the folder. Prints why the model is refused. */
-static fm_status check_servable(const char *folder, const fmp_limits *limits, bool *ret_servable,
-                                fm_error *err)
+static fm_status check_servable(const char *folder, const fmp_limits *limits, bool print_plan,
+                                bool *ret_servable, fm_error *err)
 {
     fm_model *model = NULL;
     fmp_problem *problem = calloc(1, sizeof *problem);
@@ -44,6 +45,10 @@ static fm_status check_servable(const char *folder, const fmp_limits *limits, bo
     const fm_model_options one_worker = {.workers = 1};
     fm_status status = fm_model_open(folder, &one_worker, &model, err);
     if (status == FM_OK) {
+        if (print_plan) {
+            putchar('\n');
+            fm_model_print_plan(model, write_text, stdout);
+        }
         *ret_servable = fmp_request_check_defaults(fm_model_describe(model), limits, problem);
         if (!*ret_servable) {
             putchar('\n');
@@ -59,14 +64,14 @@ static fm_status check_servable(const char *folder, const fmp_limits *limits, bo
     return status;
 }
 
-static int inspect(const char *folder, const fmc_options *options)
+static int inspect(const char *folder, bool print_plan, const fmc_options *options)
 {
     fm_error error = {0};
     bool usable = false;
     fmp_limits limits = fmd_limits_of(options);
     fm_status status = fm_model_inspect(folder, write_text, stdout, &usable, &error);
     if (status == FM_OK && usable) {
-        status = check_servable(folder, &limits, &usable, &error);
+        status = check_servable(folder, &limits, print_plan, &usable, &error);
     }
     if (status != FM_OK) {
         return fmd_complain(FMD_EXIT_FAILED, "%s", error.text);
@@ -79,21 +84,22 @@ int fmd_command_inspect(int argc, char **argv)
 {
     fm_error error = {0};
     fmc_options options = {0};
-    bool help = false;
-    const fmc_switch switches[] = {{"help", &help}};
+    bool help = false, plan = false;
+    const fmc_switch switches[] = {{"help", &help}, {"plan", &plan}};
     /* The folder is taken off, for settings are flags alone. */
     bool has_folder = argc >= 2 && argv[1][0] != '-';
     int code = FMD_EXIT_USAGE;
     if (fmc_options_init(&options, &error) != FM_OK ||
         fmc_options_load(&options, has_folder ? argc - 1 : argc, has_folder ? argv + 1 : argv,
-                         environ, switches, 1, &error) != FM_OK) {
+                         environ, switches, 2, &error) != FM_OK) {
         code = fmd_complain(FMD_EXIT_USAGE, "%s", error.text);
     } else if (help) {
         code = print_help();
     } else if (!has_folder) {
-        code = fmd_complain(FMD_EXIT_USAGE, "usage: velocityd inspect MODEL_DIR [settings]");
+        code =
+            fmd_complain(FMD_EXIT_USAGE, "usage: velocityd inspect MODEL_DIR [--plan] [settings]");
     } else {
-        code = inspect(argv[1], &options);
+        code = inspect(argv[1], plan, &options);
     }
     fmc_options_done(&options);
     return code;

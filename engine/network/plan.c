@@ -216,9 +216,13 @@ static void print_op(const fm_plan *plan, size_t index, fm_write_cb write, void 
         (void)snprintf(output, sizeof output, " -> [%zu][%zu] stride %zu at %zu", value->rows,
                        value->columns, value->stride, value->offset);
     }
-    int length =
-        snprintf(line, sizeof line, "%3zu %-8s %s%s, scratch %zu at %zu\n", index, op->type->name,
-                 description, output, op->scratch_bytes, op->scratch_offset);
+    char scratch[64] = "";
+    if (op->scratch_bytes > 0) {
+        (void)snprintf(scratch, sizeof scratch, ", scratch %zu at %zu", op->scratch_bytes,
+                       op->scratch_offset);
+    }
+    int length = snprintf(line, sizeof line, "%3zu %-8s %s%s%s\n", index, op->type->name,
+                          description, output, scratch);
     print_line(write, context, line, length, sizeof line);
 }
 

@@ -102,6 +102,16 @@ def test_inspect_says_why_a_folder_is_no_model():
         assert report.stdout.endswith("\nusable: no\n"), report.stdout
 
 
+def test_inspect_shows_the_plan_of_a_network_when_asked():
+    models = pathlib.Path(__file__).resolve().parents[2] / "models"
+    for flags, shown in [["--plan"], True], [[], False]:
+        report = subprocess.run([PROGRAM, "inspect", models / "two-moons", *flags], capture_output=True, text=True, check=True)
+        assert ("\n  0 input    [x 2, t] -> " in report.stdout) == shown, report.stdout
+        assert ("\n  6 output " in report.stdout) == shown, report.stdout
+    with Folder() as folder:
+        assert "\na closed form: no plan\n" in folder.run("inspect", "--plan").stdout
+
+
 def test_sample_says_what_is_wrong_with_a_flag():
     with Folder() as folder:
         for flags, says in [
