@@ -34,7 +34,7 @@ WHEN = {
     "not-acceptable": "`Accept` takes nothing that the route gives",
     "request-timeout": "headers or body came too slowly; the connection is closed",
     "too-large": "the body, the answer or the memory needed is over a limit",
-    "unsupported-media-type": "the body is not `application/json`",
+    "unsupported-media-type": "the body is not `application/json`, or has a `Content-Encoding`",
     "invalid-request": "a rule is broken; `errors` lists every one",
     "queue-full": "too much work is admitted already; `Retry-After`",
     "cancelled": "the client went away; in the log and the metrics only",

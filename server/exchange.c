@@ -87,8 +87,13 @@ static void check_accept(fmd_exchange *exchange, const fmd_handler *handler)
 static void check_content_type(fmd_exchange *exchange, const fmd_handler *handler)
 {
     const char *type = exchange->head.content_type;
-    if (handler->takes_json && fmd_head_has_body(&exchange->head) &&
-        (type == NULL || !fmd_media_type_is(type, FMD_JSON))) {
+    if (!handler->takes_json || !fmd_head_has_body(&exchange->head)) {
+        return;
+    }
+    if (exchange->head.is_encoded) {
+        refuse(exchange, FMP_PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+               "the body must be sent as it is: no Content-Encoding but identity is known here");
+    } else if (type == NULL || !fmd_media_type_is(type, FMD_JSON)) {
         refuse(exchange, FMP_PROBLEM_UNSUPPORTED_MEDIA_TYPE, "the body must be " FMD_JSON);
     }
 }
@@ -267,6 +272,9 @@ static void add_headers(const fmd_exchange *exchange, const fmd_answer *answer,
     }
     if (answer->allow != NULL) {
         add_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
+    }
+    if (answer->status == MHD_HTTP_UNSUPPORTED_MEDIA_TYPE && exchange->head.is_encoded) {
+        add_header(response, MHD_HTTP_HEADER_ACCEPT_ENCODING, "identity"); /* RFC 9110, 12.5.3 */
     }
     if (answer->retry_after_ms > 0) {
         snprintf(text, sizeof text, "%llu",

@@ -54,6 +54,8 @@ void fmd_head_add(fmd_head *head, const char *name, const char *value)
     } else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
         head->n_codings++;
         head->coding_is_chunked = strcasecmp(value, "chunked") == 0;
+    } else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_ENCODING) == 0) {
+        head->is_encoded = head->is_encoded || strcasecmp(value, "identity") != 0;
     } else if (strcasecmp(name, MHD_HTTP_HEADER_EXPECT) == 0) {
         head->expects_continue = strcasecmp(value, "100-continue") == 0;
     } else if (strcasecmp(name, MHD_HTTP_HEADER_ACCEPT) == 0) {

@@ -18,7 +18,8 @@ typedef struct fmd_head {
     uint64_t length; /* of the body, with n_lengths */
     /* Borrowed from the connection; NULL when absent. Several Accept headers: the first counts. */
     const char *accept, *content_type, *request_id;
-    bool bad_value; /* a name that is no token, or a control character in a value */
+    bool is_encoded; /* a Content-Encoding that is not identity */
+    bool bad_value;  /* a name that is no token, or a control character in a value */
 } fmd_head;
 
 void fmd_head_read(struct MHD_Connection *connection, fmd_head *ret);

@@ -1,5 +1,6 @@
 """Errors are problem documents that say what is wrong."""
 
+import gzip
 import socket
 
 from daemon import SAMPLE, Daemon, main, post, read_all, read_answer
@@ -42,6 +43,25 @@ def test_media_types_are_checked():
             assert daemon.sample({}, headers={"Accept": accept}).status == 200, accept
         problem(daemon.sample({}, headers={"Accept": "application/json;q=0"}), 406)
         assert daemon.request("GET", "/health/live", headers={"Accept": "text/html"}).status == 200
+
+
+def test_an_encoded_body_is_415_and_says_why():
+    packed = gzip.compress(b"{}")
+    json_type = {"Content-Type": "application/json"}
+    with Daemon() as daemon, daemon.kept_alive() as connection:
+        for coding in ["gzip", "GZIP", "br", "x-gzip", "identity, gzip", "gzip, identity"]:
+            answer = daemon.request("POST", SAMPLE, packed, {**json_type, "Content-Encoding": coding},
+                                    connection=connection)
+            assert "Content-Encoding" in problem(answer, 415)["detail"], answer.body
+            assert answer.headers["accept-encoding"] == "identity"
+        for coding in ["identity", "Identity"]:
+            answer = daemon.request("POST", SAMPLE, b"{}", {**json_type, "Content-Encoding": coding},
+                                    connection=connection)
+            assert answer.status == 200, answer.body
+        assert "accept-encoding" not in daemon.request("POST", SAMPLE, b"{}").headers
+        with daemon.connect() as client:
+            client.sendall(post(SAMPLE, packed, "Content-Encoding: identity", "Content-Encoding: gzip"))
+            assert read_answer(client)[0] == 415
 
 
 def test_npy_comes_by_accept():
