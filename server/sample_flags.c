@@ -56,7 +56,10 @@ static void print_help(void)
 /* *body gets the value at the field's pointer; objects on the way are made. */
 static bool set_field(json_t *body, const char *pointer, const char *text)
 {
-    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    /* Integers beyond 64 bits: numbers within a list, as a service's answers write them, but a seed alone. */
+    bool is_list = text[0] == '[';
+    size_t decode = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
+    json_t *value = json_loads(text, decode | (is_list ? JSON_DECODE_INT_AS_REAL : 0), NULL);
     value = value == NULL ? json_string(text) : value;
     json_t *object = body;
     const char *name = pointer + 1;
@@ -95,7 +98,7 @@ static int complain_about_request(const char *path, const json_error_t *error)
 static int load_request(json_t **body, const char *path)
 {
     json_error_t error;
-    json_t *loaded = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    json_t *loaded = json_load_file(path, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
     bool was_read = loaded != NULL;
     if (loaded == NULL || !json_is_object(loaded)) {
         json_decref(loaded);

@@ -131,6 +131,16 @@ def test_sample_says_what_is_wrong_with_a_flag():
         assert "--stream" not in folder.run("sample", "--help").stdout
 
 
+def test_sample_takes_the_numbers_of_an_answer_and_seeds_of_64_bits():
+    with Folder() as folder:
+        x0, seed = "[[300000000000000000000, 1], [0, 1e19]]", 2**64 - 1
+        (folder.path / "request.json").write_text(f'{{"x0": {x0}, "num_samples": 2, "seed": 7}}')
+        for flags, of_seed in [["--x0", x0, "--num-samples", 2, "--seed", seed], str(seed)], [["--request", "request.json"], 7]:
+            ended = folder.run("sample", *flags)
+            assert ended.returncode == 0, ended.stderr
+            assert json.loads(ended.stdout)["seed"] == of_seed
+
+
 def test_sample_names_the_line_of_a_request_that_is_not_json():
     with Folder() as folder:
         request = folder.path / "request.json"
