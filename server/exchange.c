@@ -15,8 +15,8 @@
 #define BODY_FIRST_BYTES  4096
 #define PROBLEM_MEDIATYPE "application/problem+json"
 
-fmd_exchange *fmd_exchange_new(fmd_server *server, struct MHD_Connection *connection,
-                               const char *target)
+fmd_exchange *fmd_exchange_new(fmd_server *server, fmd_client *client,
+                               struct MHD_Connection *connection, const char *target)
 {
     size_t length = strlen(target);
     fmd_exchange *exchange = calloc(1, sizeof *exchange + length + 1);
@@ -24,6 +24,7 @@ fmd_exchange *fmd_exchange_new(fmd_server *server, struct MHD_Connection *connec
         return NULL;
     }
     exchange->server = server;
+    exchange->client = client;
     exchange->connection = connection;
     exchange->started_ns = uv_hrtime();
     exchange->model = FMD_NO_MODEL;
@@ -136,10 +137,9 @@ static enum MHD_Result answer_refusal(fmd_exchange *exchange) FM_REQUIRES(fmd_on
     return fmd_exchange_fail(exchange, exchange->refusal, "%s", exchange->refusal_detail);
 }
 
-enum MHD_Result fmd_exchange_begin(fmd_exchange *exchange, fmd_client *client, const char *method,
-                                   const char *version)
+enum MHD_Result fmd_exchange_begin(fmd_exchange *exchange, const char *method, const char *version)
 {
-    exchange->client = client;
+    fmd_client *client = exchange->client;
     exchange->progress = FMD_READING;
     exchange->server->n_exchanges++;
     snprintf(exchange->method, sizeof exchange->method, "%s", method);
@@ -213,16 +213,18 @@ enum MHD_Result fmd_exchange_upload(fmd_exchange *exchange, const char *data, si
     uint64_t limit = exchange->server->options->limits.body_bytes;
     fmd_client_received(exchange->client, length);
     exchange->body_seen += length;
-    if (exchange->body_seen > limit) {
-        refuse(exchange, FMP_PROBLEM_TOO_LARGE, "the body is over the limit of %llu bytes",
-               (unsigned long long)limit);
+    if (exchange->body_seen > limit && exchange->status == 0) {
+        fmd_exchange_drop_body(exchange);
+        fmd_exchange_answer_early(exchange, FMP_PROBLEM_TOO_LARGE,
+                                  "the body is over the limit of %llu bytes",
+                                  (unsigned long long)limit);
+    }
+    if (exchange->status != 0) {
+        return exchange->body_seen / 2 > limit ? MHD_NO : MHD_YES; /* swallowing has an end, too */
     }
     if (exchange->refused) {
         fmd_exchange_drop_body(exchange);
-        /* Swallowing has an end, too; in the middle of a body nothing can be answered. */
-        bool endless = exchange->body_seen / 2 > limit;
-        exchange->status = endless ? MHD_HTTP_CONTENT_TOO_LARGE : 0;
-        return endless ? MHD_NO : MHD_YES;
+        return MHD_YES;
     }
     if (!body_reserve(exchange, length)) {
         refuse(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "there is no memory for the body now");
@@ -238,6 +240,9 @@ enum MHD_Result fmd_exchange_dispatch(fmd_exchange *exchange)
 {
     exchange->progress = FMD_DISPATCHED;
     fmd_client_no_deadline(exchange->client);
+    if (exchange->status != 0) {
+        return MHD_NO; /* answered early: all that was left was to read it */
+    }
     if (exchange->refused) {
         return answer_refusal(exchange);
     }
@@ -358,26 +363,35 @@ enum MHD_Result fmd_exchange_answer_buffer(fmd_exchange *exchange, const char *c
     return fmd_exchange_answer(exchange, &answer);
 }
 
-void fmd_exchange_time_out(fmd_exchange *exchange, fmp_buffer *ret)
+void fmd_exchange_answer_early(fmd_exchange *exchange, fmp_problem_kind kind, const char *format,
+                               ...)
 {
     assert(exchange->status == 0);
     if (exchange->id[0] == '\0') {
         fmd_request_id_make(exchange->id); /* its head was not complete */
     }
+    char detail[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
     fmp_problem problem = {.n_errors = 0};
-    fmp_problem_set(&problem, FMP_PROBLEM_TIMEOUT, "the request was too slow to arrive");
+    fmp_problem_set(&problem, kind, "%s", detail);
     exchange->status = (unsigned)fmp_problem_status(&problem);
-    fmp_buffer body;
+    fmp_buffer body, whole;
     fmp_buffer_init(&body, PROBLEM_BYTES);
-    fmp_buffer_init(ret, PROBLEM_BYTES);
+    fmp_buffer_init(&whole, PROBLEM_BYTES);
     fmp_problem_write(&body, &problem, exchange->id);
-    fmp_buffer_format(ret,
-                      "HTTP/1.1 %u Request Timeout\r\nConnection: close\r\nX-Request-Id: %s\r\n"
+    fmp_buffer_format(&whole,
+                      "HTTP/1.1 %u %s\r\nConnection: close\r\nX-Request-Id: %s\r\n"
                       "Cache-Control: no-store\r\nContent-Type: " PROBLEM_MEDIATYPE
                       "\r\nContent-Length: %zu\r\n\r\n",
-                      exchange->status, exchange->id, body.length);
-    fmp_buffer_append(ret, body.data, body.length);
-    exchange->answer_bytes = ret->failed ? 0 : body.length;
+                      exchange->status, MHD_get_reason_phrase_for(exchange->status), exchange->id,
+                      body.length);
+    fmp_buffer_append(&whole, body.data, body.length);
+    exchange->answer_bytes = whole.failed ? 0 : body.length;
+    fmd_client_send_last(exchange->client, whole.data, whole.length);
+    fmp_buffer_done(&whole);
     fmp_buffer_done(&body);
 }
 

@@ -7,6 +7,10 @@
  *     │ fmd_exchange_begin   │ fmd_exchange_upload        │ fmd_exchange_answer   fmd_exchange_complete
  *     └────────── refused ───┘   (at once with Connection: close, or after the body was swallowed)
  *
+ * A body of unknown length that passes the limit is answered 413 past libmicrohttpd while it is still
+ * being sent (fmd_exchange_answer_early()), and read on without being kept, so that the client comes to
+ * read the answer; at twice the limit, or when it is complete, the connection is cut.
+ *
  * A handler answers at once, or suspends the connection and keeps a ticket (sampling.c), which answers
  * and resumes later. An exchange is logged and counted exactly once, when it completes. */
 #ifndef FMD_EXCHANGE_H
@@ -28,7 +32,7 @@ typedef enum fmd_progress {
 
 typedef struct fmd_exchange {
     fmd_server *server;
-    fmd_client *client; /* NULL until the head is read */
+    fmd_client *client; /* NULL when memory was out as it connected */
     struct MHD_Connection *connection;
     fmd_ticket *ticket; /* while suspended */
     fmd_progress progress;
@@ -64,19 +68,21 @@ typedef struct fmd_answer {
 } fmd_answer;
 
 /* The request line was read. NULL when out of memory. */
-fmd_exchange *fmd_exchange_new(fmd_server *server, struct MHD_Connection *connection,
-                               const char *target) FM_REQUIRES(fmd_on_loop);
+fmd_exchange *fmd_exchange_new(fmd_server *server, fmd_client *client,
+                               struct MHD_Connection *connection, const char *target)
+    FM_REQUIRES(fmd_on_loop);
 /* The head was read: checks and routes it; may answer. */
-enum MHD_Result fmd_exchange_begin(fmd_exchange *exchange, fmd_client *client, const char *method,
-                                   const char *version) FM_REQUIRES(fmd_on_loop);
+enum MHD_Result fmd_exchange_begin(fmd_exchange *exchange, const char *method, const char *version)
+    FM_REQUIRES(fmd_on_loop);
 /* A piece of the body. MHD_NO cuts the connection. */
 enum MHD_Result fmd_exchange_upload(fmd_exchange *exchange, const char *data, size_t length)
     FM_REQUIRES(fmd_on_loop);
 /* The body is complete: runs the route's handler. */
 enum MHD_Result fmd_exchange_dispatch(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
-/* The request was too slow to arrive: it counts as answered 408.
- *   ret  the whole answer's bytes, head included, to be sent past libmicrohttpd; the caller's */
-void fmd_exchange_time_out(fmd_exchange *exchange, fmp_buffer *ret) FM_REQUIRES(fmd_on_loop);
+/* Answers a request that has not arrived in whole, for the last time on its connection: see
+ * fmd_client_send_last(). */
+void fmd_exchange_answer_early(fmd_exchange *exchange, fmp_problem_kind kind, const char *format,
+                               ...) FM_PRINTF(3, 4) FM_REQUIRES(fmd_on_loop);
 /* Logs, counts and frees it.
  *   status  what libmicrohttpd sent by itself, where we have not answered; 0: nothing */
 void fmd_exchange_complete(fmd_exchange *exchange, unsigned status) FM_REQUIRES(fmd_on_loop);

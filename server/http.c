@@ -34,21 +34,24 @@ static uint64_t allowed_ms(const fmd_client *client, uint64_t base_ms)
     return base_ms + client->phase_bytes / rate * 1000;
 }
 
-/* Tells a client that is too slow so, where it has begun a request, and ends the connection. The answer
- * is written past libmicrohttpd, which takes none in the middle of a request; nothing of its own can be
- * under way on the socket then. */
+void fmd_client_send_last(fmd_client *client, const char *data, size_t length)
+{
+    ssize_t sent = send(client->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent; /* a few hundred bytes, into a socket from which the last answer was taken */
+    shutdown(client->fd, SHUT_WR);
+}
+
+/* Tells a client that is too slow so, where it has begun a request and was not told anything yet, and ends
+ * the connection. */
 static void hang_up(fmd_client *client, bool answer) FM_REQUIRES(fmd_on_loop)
 {
     client->ended = true;
     if (client->exchange != NULL) {
         fmd_exchange_drop_body(client->exchange);
     }
-    if (answer && client->exchange != NULL) {
-        fmp_buffer slow;
-        fmd_exchange_time_out(client->exchange, &slow);
-        ssize_t sent = send(client->fd, slow.data, slow.length, MSG_DONTWAIT | MSG_NOSIGNAL);
-        (void)sent; /* a few hundred bytes, into a socket that nothing was written to */
-        fmp_buffer_done(&slow);
+    if (answer && client->exchange != NULL && client->exchange->status == 0) {
+        fmd_exchange_answer_early(client->exchange, FMP_PROBLEM_TIMEOUT,
+                                  "the request was too slow to arrive");
     }
     shutdown(client->fd, SHUT_RDWR);
     fmd_http_run(client->http);
@@ -286,7 +289,7 @@ static void *on_request_line(void *context, const char *target, struct MHD_Conne
         client->n_calls++;
         client_expect_head(client);
     }
-    fmd_exchange *exchange = fmd_exchange_new(http->server, connection, target);
+    fmd_exchange *exchange = fmd_exchange_new(http->server, client, connection, target);
     if (client != NULL) {
         client->exchange = exchange;
     }
@@ -310,7 +313,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return MHD_NO; /* whatever else had arrived from it; closes the connection */
     }
     if (exchange->progress == FMD_BEGUN) {
-        return fmd_exchange_begin(exchange, client, method, version);
+        return fmd_exchange_begin(exchange, method, version);
     }
     if (*upload_size > 0) {
         enum MHD_Result result = fmd_exchange_upload(exchange, upload, *upload_size);

@@ -57,4 +57,10 @@ void fmd_client_received(fmd_client *client, size_t bytes) FM_REQUIRES(fmd_on_lo
 void fmd_client_no_deadline(fmd_client *client) FM_REQUIRES(fmd_on_loop);
 void fmd_client_expect_taking(fmd_client *client, size_t bytes) FM_REQUIRES(fmd_on_loop);
 
+/* Sends a whole answer past libmicrohttpd, which takes none in the middle of a request, and closes our side
+ * of the connection, so that nothing can follow it; the other side may still be read. Nothing of
+ * libmicrohttpd's own may be under way on the socket. */
+void fmd_client_send_last(fmd_client *client, const char *data, size_t length)
+    FM_REQUIRES(fmd_on_loop);
+
 #endif

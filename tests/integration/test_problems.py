@@ -1,9 +1,12 @@
 """Errors are problem documents that say what is wrong."""
 
+import contextlib
 import gzip
+import json
 import socket
+import time
 
-from daemon import SAMPLE, Daemon, main, post, read_all, read_answer
+from daemon import SAMPLE, Daemon, eventually, main, post, read_all, read_answer
 
 
 def problem(answer, status):
@@ -119,18 +122,85 @@ def test_a_chunked_body_is_read_to_the_limit():
                 b"Transfer-Encoding: chunked\r\n\r\n" % SAMPLE.encode()) + framed
 
     with Daemon("--limits-body-bytes", "10K") as daemon:
-        with daemon.connect() as client:
-            for total, status in [(10240, 200), (10241, 413), (15000, 413), (100, 200)]:
+        for total, status in [(10240, 200), (10241, 413), (15000, 413)]:
+            with daemon.connect() as client:
                 client.sendall(chunks(total))
                 assert read_answer(client)[0] == status, total
+                if status == 200:
+                    client.sendall(chunks(100))
+                    assert read_answer(client)[0] == 200
+                else:
+                    assert read_all(client) == b"", "one answer, and the end"
         with daemon.connect() as client:
             try:
                 client.sendall(chunks(1000000))
                 client.shutdown(socket.SHUT_WR)
             except OSError:
                 pass
-            assert b" 200 " not in read_all(client)
+            data = read_all(client)
+            assert data.startswith(b"HTTP/1.1 413 ") and data.count(b"HTTP/1.1") == 1, data
         assert daemon.metric("velocityd_queue_bytes") == 0
+
+
+CHUNK = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+
+
+def begin_chunked(client, path=SAMPLE):
+    client.sendall(post(path, b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
+    for _ in range(17):
+        client.sendall(CHUNK)
+
+
+def check_too_large(daemon, answer):
+    status, head, body = answer
+    assert status == 413 and "application/problem+json" in head and "connection: close" in head.lower(), head
+    said = json.loads(body)
+    assert said["status"] == 413 and said["type"] == "urn:velocityd:problem:too-large", said
+    assert "16777216" in said["detail"] and f"X-Request-Id: {said['request_id']}" in head, said
+    eventually(lambda: [e for e in daemon.events("request") if e["method"] == "POST"], "logged")
+    event = [e for e in daemon.events("request") if e["method"] == "POST"][0]
+    assert event["id"] == said["request_id"], event
+    assert (event["status"], event["bytes"]) == (413, len(body)), event
+
+
+def test_a_chunked_body_over_the_limit_is_answered_while_it_is_sent():
+    for path in (SAMPLE, "/nowhere"):
+        with Daemon() as daemon, daemon.connect() as client:
+            begin_chunked(client, path)
+            answer = read_answer(client)
+            assert daemon.metric("velocityd_queue_bytes") == 0, "nothing is kept of it"
+            client.sendall(CHUNK * 8)
+            assert client.recv(1) == b"", "nothing follows"
+            client.sendall(b"0\r\n\r\n")
+            eventually(lambda d=daemon: d.metric("velocityd_connections") == 1, "closed")
+            check_too_large(daemon, answer)
+
+
+def test_a_client_that_sends_before_it_reads_still_finds_the_413():
+    """What was read behind the answer is not reset away, within twice the limit."""
+    with Daemon() as daemon, daemon.connect() as client:
+        begin_chunked(client)
+        for _ in range(14):
+            client.sendall(CHUNK)
+        client.sendall(b"0\r\n\r\n")
+        check_too_large(daemon, read_answer(client))
+        assert client.recv(1) == b"", "an end, not a reset"
+
+
+def test_a_413_is_the_only_answer_whatever_follows_it():
+    with Daemon("--limits-body-timeout", "1s", "--log-level", "debug") as daemon:
+        for tail in (b"no chunk\r\n", b"0\r\n\r\n" + b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n", b"", CHUNK * 17):
+            with daemon.connect() as client:
+                begin_chunked(client)
+                with contextlib.suppress(ConnectionError):
+                    client.sendall(tail)
+                data = read_all(client)
+                assert data.startswith(b"HTTP/1.1 413 ") and data.count(b"HTTP/1.1") == 1, (tail[:20], data)
+                started = time.monotonic()
+                eventually(lambda: daemon.metric("velocityd_connections") == 1, "closed", 10)
+                assert time.monotonic() - started < 5
+        requests = [e for e in daemon.events("request") if e["path"] == SAMPLE]
+        assert [e["status"] for e in requests] == [413] * 4, requests
 
 
 def test_parser_limits_answer_by_themselves():
