@@ -5,15 +5,20 @@
 #include "server/sampling.h"
 
 #include <assert.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #define DEAD_PEER_MS 60000u
+/* Unread bytes behind a suspended request. The kernel takes 64 KiB and more for a connection that nobody
+ * reads; an end behind what it does not take stays with the client. */
+#define PIPELINED_BYTES (32 * 1024)
 
 struct fmd_http {
     fmd_server *server;
@@ -165,15 +170,36 @@ static void end_within_body(fmd_client *client, bool is_reset) FM_REQUIRES(fmd_o
     }
 }
 
+/* A local socket is readable at its first byte, whatever its low-water mark is, and shows its end behind
+ * any number of them; so is any when the kernel lacks memory. */
+static bool has_sent_too_much(const fmd_client *client)
+{
+    int unread = 0;
+    return ioctl(client->fd, SIOCINQ, &unread) == 0 && unread >= PIPELINED_BYTES;
+}
+
+static void on_end(uv_poll_t *watch, int status, int events);
+
+static void client_watch_for(fmd_client *client, int events) FM_REQUIRES(fmd_on_loop)
+{
+    int failed = uv_poll_start(&client->watch, events, on_end);
+    assert(failed == 0);
+    (void)failed;
+}
+
 static void on_end(uv_poll_t *watch, int status, int events)
 {
     fmd_role_enter(&fmd_on_loop);
     fmd_client *client = watch->data;
-    if (status == 0 && (events & UV_DISCONNECT) == 0) {
-        return;
-    }
     fmd_exchange *exchange = client->exchange;
-    if (exchange != NULL && exchange->ticket != NULL) {
+    if (status == 0 && (events & UV_DISCONNECT) == 0) {
+        if (exchange != NULL && exchange->ticket != NULL && has_sent_too_much(client)) {
+            fmd_sampling_refuse_more(exchange);
+            fmd_http_run(client->http);
+        } else {
+            client_watch_for(client, UV_DISCONNECT); /* or this would be told again and again */
+        }
+    } else if (exchange != NULL && exchange->ticket != NULL) {
         /* Nobody is there to be answered; the connection closes when it is resumed. */
         client->ended = true;
         fmd_sampling_leave(exchange);
@@ -188,10 +214,26 @@ static void on_end(uv_poll_t *watch, int status, int events)
 void fmd_client_watch(fmd_client *client)
 {
     if (!uv_is_active((uv_handle_t *)&client->watch)) {
-        int failed = uv_poll_start(&client->watch, UV_DISCONNECT, on_end);
-        assert(failed == 0);
-        (void)failed;
+        client_watch_for(client, UV_DISCONNECT);
     }
+}
+
+/* From how many unread bytes on the socket is readable; without effect on local ones. */
+static void client_set_low_water(const fmd_client *client, int bytes)
+{
+    setsockopt(client->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
+void fmd_client_hold(fmd_client *client)
+{
+    client_set_low_water(client, PIPELINED_BYTES);
+    client_watch_for(client, UV_READABLE | UV_DISCONNECT);
+}
+
+void fmd_client_let_go(fmd_client *client)
+{
+    client_set_low_water(client, 1);
+    client_watch_for(client, UV_DISCONNECT);
 }
 
 /* ---- Connections ---- */

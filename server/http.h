@@ -50,6 +50,10 @@ void fmd_http_free(fmd_http *http) FM_REQUIRES(fmd_on_loop);
 /* Looks out for the client's end: while a request is suspended it is cancelled, while its body is read
  * the connection is closed; at any other time it is for MHD to see. */
 void fmd_client_watch(fmd_client *client) FM_REQUIRES(fmd_on_loop);
+/* The same for a connection that was suspended, until it is let go: nobody reads it then, and an end is
+ * not seen behind more bytes than the kernel takes for it, so that more than a few are refused. */
+void fmd_client_hold(fmd_client *client) FM_REQUIRES(fmd_on_loop);
+void fmd_client_let_go(fmd_client *client) FM_REQUIRES(fmd_on_loop);
 
 /* Deadlines of a connection. */
 void fmd_client_expect_body(fmd_client *client) FM_REQUIRES(fmd_on_loop);

@@ -1,10 +1,12 @@
 """A client that goes away frees its rows at once, however it goes, although its connection is suspended
 and libmicrohttpd does not look at it."""
 
+import contextlib
 import json
 import signal
 import socket
 import struct
+import tempfile
 import time
 
 from daemon import ENDLESS, SAMPLE, Daemon, eventually, main, post, read_all, read_answer
@@ -19,7 +21,7 @@ def reset(client):
     client.close()
 
 
-def leave_by(how, *pipelined):
+def leave_by(how, *pipelined, code=499):
     with Daemon() as daemon:
         client = daemon.start_endless()
         for data in pipelined:
@@ -31,14 +33,70 @@ def leave_by(how, *pipelined):
         assert metrics["velocityd_queue_bytes"] == 0
         assert metrics['velocityd_jobs_total{outcome="cancelled"}'] == 1
         assert metrics["velocityd_rows_cancelled_total"] == ENDLESS["num_samples"]
-        assert metrics['velocityd_requests_total{route="/v1/models/{model}/sample",code="499"}'] == 1
-        eventually(lambda: any(e["status"] == 499 for e in daemon.events("request")), "logged as 499")
+        assert metrics[f'velocityd_requests_total{{route="/v1/models/{{model}}/sample",code="{code}"}}'] == 1
+        eventually(lambda: any(e["status"] == code for e in daemon.events("request")), "logged")
         eventually(lambda: daemon.metric("velocityd_connections") == 1, "connection closed")
         assert daemon.sample({}).status == 200
 
 
 def test_by_closing():
     leave_by(lambda client: client.close())
+
+
+def test_by_closing_after_pipelining_until_the_socket_blocks():
+    """Such an end stays in the client's kernel: as much is refused while nobody reads it."""
+    def flood(client):
+        client.settimeout(0.2)
+        sent = 0
+        with contextlib.suppress(OSError):
+            while True:
+                sent += client.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        assert sent > 32768
+        time.sleep(0.2)
+        client.close()
+
+    leave_by(flood, code=413)
+
+
+def test_too_much_behind_a_running_request_is_refused():
+    with Daemon() as daemon, daemon.start_endless() as client:
+        client.sendall(b" " * 20000)
+        time.sleep(0.3)
+        assert daemon.metric("velocityd_queue_requests") == 1, "a little is left alone"
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b" " * 200000)
+        data = read_all(client)
+        assert data.startswith(b"HTTP/1.1 413 ") and data.count(b"HTTP/1.1") == 1, data
+        eventually(lambda: daemon.metric("velocityd_queue_requests") == 0, "left the queue")
+        assert daemon.metric('velocityd_jobs_total{outcome="cancelled"}') == 1
+
+
+def test_an_end_on_a_local_socket_is_seen_behind_any_number_of_bytes():
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/socket"
+        with Daemon(listen=["127.0.0.1:0", f"unix:{path}"]) as daemon:
+            for sent in (0, 1, 20000, 100000):
+                client = socket.socket(socket.AF_UNIX)
+                client.connect(path)
+                client.sendall(post(SAMPLE, ENDLESS))
+                eventually(lambda: daemon.metric("velocityd_queue_requests") == 1, "admitted")
+                client.sendall(b" " * sent)
+                client.close()
+                eventually(lambda: daemon.metric("velocityd_queue_requests") == 0, "left the queue")
+
+
+def test_a_little_behind_many_requests_is_served():
+    """What is unread never counts for longer than the request before it is worked on."""
+    body = post(SAMPLE, {"num_samples": 3, "seed": 1})
+    with Daemon() as daemon, daemon.connect() as client:
+        for _ in range(20):
+            client.sendall(body * 100)
+            answers = b""
+            while answers.count(b"HTTP/1.1 200 ") < 100 or not answers.endswith(b"}"):
+                piece = client.recv(65536)
+                assert piece, answers[-500:]
+                answers += piece
+        assert daemon.metric('velocityd_jobs_total{outcome="completed"}') == 2000
 
 
 def test_by_a_reset():
