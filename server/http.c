@@ -2,23 +2,12 @@
 
 #include "server/exchange.h"
 #include "server/log.h"
-#include "server/sampling.h"
 
 #include <assert.h>
-#include <linux/sockios.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-
-#define DEAD_PEER_MS 60000u
-/* Unread bytes behind a suspended request. The kernel takes 64 KiB and more for a connection that nobody
- * reads; an end behind what it does not take stays with the client. */
-#define PIPELINED_BYTES (32 * 1024)
 
 struct fmd_http {
     fmd_server *server;
@@ -31,221 +20,7 @@ struct fmd_http {
     unsigned open_handles;
 };
 
-/* ---- Deadlines of a connection ---- */
-
-static uint64_t allowed_ms(const fmd_client *client, uint64_t base_ms)
-{
-    uint64_t rate = client->http->server->options->limits.body_rate;
-    return base_ms + client->phase_bytes / rate * 1000;
-}
-
-void fmd_client_send_last(fmd_client *client, const char *data, size_t length)
-{
-    ssize_t sent = send(client->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)sent; /* a few hundred bytes, into a socket from which the last answer was taken */
-    shutdown(client->fd, SHUT_WR);
-}
-
-/* Tells a client that is too slow so, where it has begun a request and was not told anything yet, and ends
- * the connection. */
-static void hang_up(fmd_client *client, bool answer) FM_REQUIRES(fmd_on_loop)
-{
-    client->ended = true;
-    if (client->exchange != NULL) {
-        fmd_exchange_drop_body(client->exchange);
-    }
-    if (answer && client->exchange != NULL && client->exchange->status == 0) {
-        fmd_exchange_answer_early(client->exchange, FMP_PROBLEM_TIMEOUT,
-                                  "the request was too slow to arrive");
-    }
-    shutdown(client->fd, SHUT_RDWR);
-    fmd_http_run(client->http);
-}
-
-static void client_arm(fmd_client *client, uv_timer_cb callback, uint64_t ms)
-    FM_REQUIRES(fmd_on_loop)
-{
-    int failed = uv_timer_start(&client->timer, callback, ms, 0);
-    assert(failed == 0);
-    (void)failed;
-}
-
-static void on_head_late(uv_timer_t *timer)
-{
-    fmd_role_enter(&fmd_on_loop);
-    fmd_client *client = timer->data;
-    hang_up(client, client->head_begun);
-}
-
-static void on_body_late(uv_timer_t *timer)
-{
-    fmd_role_enter(&fmd_on_loop);
-    fmd_client *client = timer->data;
-    uint64_t timeout = client->http->server->options->limits.body_timeout;
-    uint64_t slow_at = client->phase_started_ms + allowed_ms(client, timeout);
-    uint64_t silent_at = client->received_ms + timeout;
-    uint64_t due = slow_at < silent_at ? slow_at : silent_at;
-    uint64_t now = uv_now(timer->loop);
-    if (now < due) {
-        client_arm(client, on_body_late, due - now);
-    } else {
-        hang_up(client, true);
-    }
-}
-
-static void on_taking_late(uv_timer_t *timer)
-{
-    fmd_role_enter(&fmd_on_loop);
-    hang_up(timer->data, false);
-}
-
-static void client_phase(fmd_client *client, size_t bytes) FM_REQUIRES(fmd_on_loop)
-{
-    client->head_begun = false;
-    client->phase_started_ms = uv_now(client->timer.loop);
-    client->phase_bytes = bytes;
-}
-
-/* The request line was read: its headers have to follow. */
-static void client_expect_head(fmd_client *client) FM_REQUIRES(fmd_on_loop)
-{
-    client_phase(client, 0);
-    client->head_begun = true;
-    client_arm(client, on_head_late, client->http->server->options->limits.header_timeout);
-}
-
-/* Between requests: idle time, and then a head. */
-static void client_expect_request(fmd_client *client) FM_REQUIRES(fmd_on_loop)
-{
-    const fmc_options *options = client->http->server->options;
-    client_phase(client, 0);
-    client_arm(client, on_head_late, options->limits.idle_timeout + options->limits.header_timeout);
-}
-
-void fmd_client_expect_body(fmd_client *client)
-{
-    client_phase(client, 0);
-    client->received_ms = client->phase_started_ms;
-    client_arm(client, on_body_late, client->http->server->options->limits.body_timeout);
-}
-
-void fmd_client_received(fmd_client *client, size_t bytes)
-{
-    client->phase_bytes += bytes;
-    client->received_ms = uv_now(client->timer.loop);
-}
-
-void fmd_client_no_deadline(fmd_client *client)
-{
-    client->head_begun = false;
-    uv_timer_stop(&client->timer);
-}
-
-void fmd_client_expect_taking(fmd_client *client, size_t bytes)
-{
-    client_phase(client, bytes);
-    client_arm(client, on_taking_late,
-               allowed_ms(client, client->http->server->options->limits.idle_timeout));
-}
-
-/* ---- The end of a connection ---- */
-
-/* Whether everything that a client which closed its side has sent was read. */
-static bool is_drained(const fmd_client *client)
-{
-    char byte;
-    return recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
-}
-
-/* The client closed the connection, or its writing half, which looks the same here. It may have done so
- * behind its whole body, so that MHD gets a run for what it has not read. The watch reports again
- * until the body is complete, or its end is certain: MHD had nothing to hand on, and nothing is left. */
-static void end_within_body(fmd_client *client, bool is_reset) FM_REQUIRES(fmd_on_loop)
-{
-    uint64_t before = client->n_calls;
-    fmd_http_run(client->http);
-    if (!uv_is_closing((uv_handle_t *)&client->watch) && client->n_calls == before &&
-        (is_reset || is_drained(client))) {
-        hang_up(client, false);
-    }
-}
-
-/* A local socket is readable at its first byte, whatever its low-water mark is, and shows its end behind
- * any number of them; so is any when the kernel lacks memory. */
-static bool has_sent_too_much(const fmd_client *client)
-{
-    int unread = 0;
-    return ioctl(client->fd, SIOCINQ, &unread) == 0 && unread >= PIPELINED_BYTES;
-}
-
-static void on_end(uv_poll_t *watch, int status, int events);
-
-static void client_watch_for(fmd_client *client, int events) FM_REQUIRES(fmd_on_loop)
-{
-    int failed = uv_poll_start(&client->watch, events, on_end);
-    assert(failed == 0);
-    (void)failed;
-}
-
-static void on_end(uv_poll_t *watch, int status, int events)
-{
-    fmd_role_enter(&fmd_on_loop);
-    fmd_client *client = watch->data;
-    fmd_exchange *exchange = client->exchange;
-    if (status == 0 && (events & UV_DISCONNECT) == 0) {
-        if (exchange != NULL && exchange->ticket != NULL && has_sent_too_much(client)) {
-            fmd_sampling_refuse_more(exchange);
-            fmd_http_run(client->http);
-        } else {
-            client_watch_for(client, UV_DISCONNECT); /* or this would be told again and again */
-        }
-    } else if (exchange != NULL && exchange->ticket != NULL) {
-        /* Nobody is there to be answered; the connection closes when it is resumed. */
-        client->ended = true;
-        fmd_sampling_leave(exchange);
-        fmd_http_run(client->http);
-    } else if (exchange != NULL && exchange->progress == FMD_READING) {
-        end_within_body(client, status != 0);
-    } else {
-        uv_poll_stop(watch); /* it would report again and again */
-    }
-}
-
-void fmd_client_watch(fmd_client *client)
-{
-    if (!uv_is_active((uv_handle_t *)&client->watch)) {
-        client_watch_for(client, UV_DISCONNECT);
-    }
-}
-
-/* From how many unread bytes on the socket is readable; without effect on local ones. */
-static void client_set_low_water(const fmd_client *client, int bytes)
-{
-    setsockopt(client->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
-}
-
-void fmd_client_hold(fmd_client *client)
-{
-    client_set_low_water(client, PIPELINED_BYTES);
-    client_watch_for(client, UV_READABLE | UV_DISCONNECT);
-}
-
-void fmd_client_let_go(fmd_client *client)
-{
-    client_set_low_water(client, 1);
-    client_watch_for(client, UV_DISCONNECT);
-}
-
 /* ---- Connections ---- */
-
-static void on_client_closed(uv_handle_t *handle)
-{
-    fmd_client *client = handle->data;
-    assert(client->open_handles > 0);
-    if (--client->open_handles == 0) {
-        free(client);
-    }
-}
 
 static void client_start(fmd_http *http, struct MHD_Connection *connection, void **socket_context)
     FM_REQUIRES(fmd_on_loop)
@@ -253,30 +28,14 @@ static void client_start(fmd_http *http, struct MHD_Connection *connection, void
     fmd_server *server = http->server;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    fmd_client *client = calloc(1, sizeof *client);
-    if (client == NULL || uv_poll_init(&server->loop, &client->watch, info->connect_fd) != 0) {
-        free(client);
-        *socket_context = NULL; /* its requests are cut off in on_request() */
-        return;
+    fmd_client *client = fmd_client_new(http, server, info->connect_fd);
+    *socket_context = client; /* without one, its requests are cut off in on_request() */
+    if (client != NULL) {
+        client->over_limit = server->metrics.connections >= server->max_connections;
+        server->metrics.connections++;
+        server->metrics.connections_total++;
+        server->metrics.connections_refused += client->over_limit ? 1 : 0;
     }
-    *socket_context = client;
-    client->http = http;
-    client->fd = info->connect_fd;
-    client->over_limit = server->metrics.connections >= server->max_connections;
-    client->timer.data = client->watch.data = client;
-    client->open_handles = 2;
-    uv_timer_init(&server->loop, &client->timer);
-    client_phase(client, 0);
-    client_arm(client, on_head_late, server->options->limits.header_timeout);
-    server->metrics.connections++;
-    server->metrics.connections_total++;
-    server->metrics.connections_refused += client->over_limit ? 1 : 0;
-    /* A peer that vanished without a word ends the connection all the same. They fail on unix sockets,
-     * whose peers cannot. */
-    int on = 1;
-    unsigned dead_ms = DEAD_PEER_MS;
-    setsockopt(client->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(client->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
 }
 
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
@@ -293,9 +52,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     if (client != NULL) {
         assert(http->server->metrics.connections > 0);
         http->server->metrics.connections--;
-        uv_close((uv_handle_t *)&client->timer, on_client_closed);
-        /* MHD closes the descriptor after this, and its number may be another's then. */
-        uv_close((uv_handle_t *)&client->watch, on_client_closed);
+        fmd_client_close(client);
     }
 }
 
@@ -329,7 +86,7 @@ static void *on_request_line(void *context, const char *target, struct MHD_Conne
     fmd_client *client = client_of(connection);
     if (client != NULL) {
         client->n_calls++;
-        client_expect_head(client);
+        fmd_client_expect_head(client);
     }
     fmd_exchange *exchange = fmd_exchange_new(http->server, client, connection, target);
     if (client != NULL) {
@@ -377,7 +134,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (client != NULL) {
         client->n_calls++;
         client->exchange = NULL;
-        client_expect_request(client);
+        fmd_client_expect_request(client);
     }
     if (exchange != NULL) {
         const union MHD_ConnectionInfo *info =

@@ -16,26 +16,10 @@
 #ifndef FMD_HTTP_H
 #define FMD_HTTP_H
 
+#include "server/client.h"
 #include "server/server.h"
 
 #include <microhttpd.h>
-
-/* A client's connection; lives from accept to close. */
-typedef struct fmd_client {
-    fmd_http *http;
-    int fd;
-    bool over_limit; /* every request is answered 503 and closes it */
-    bool head_begun; /* a request line was read and its headers were not */
-    bool ended; /* too slow, or gone within a request: whatever else it sent is not looked at */
-    struct fmd_exchange *exchange; /* the request in progress, or NULL */
-    uv_timer_t timer;
-    uv_poll_t watch;       /* for its end, on since a request of it first had to be waited for */
-    unsigned open_handles; /* timer and watch */
-    uint64_t n_calls;      /* of MHD about it: unchanged by a run, MHD holds nothing more of it */
-    uint64_t phase_started_ms; /* on the loop's clock: when the head, body or answer began */
-    uint64_t received_ms;      /* when a byte of the body came last */
-    uint64_t phase_bytes;      /* of the body or answer so far: what body_rate lends time for */
-} fmd_client;
 
 /* Errors: FM_EIO, FM_ENOMEM. The listener stays the caller's. */
 FM_MUST_USE fm_status fmd_http_new(fmd_server *server, fmd_listener *listener, fmd_http **ret,
@@ -46,25 +30,5 @@ void fmd_http_run(fmd_http *http) FM_REQUIRES(fmd_on_loop);
 void fmd_http_quiesce(fmd_http *http) FM_REQUIRES(fmd_on_loop);
 /* Stops the daemon, which closes every connection; the memory goes with the loop's last turn. */
 void fmd_http_free(fmd_http *http) FM_REQUIRES(fmd_on_loop);
-
-/* Looks out for the client's end: while a request is suspended it is cancelled, while its body is read
- * the connection is closed; at any other time it is for MHD to see. */
-void fmd_client_watch(fmd_client *client) FM_REQUIRES(fmd_on_loop);
-/* The same for a connection that was suspended, until it is let go: nobody reads it then, and an end is
- * not seen behind more bytes than the kernel takes for it, so that more than a few are refused. */
-void fmd_client_hold(fmd_client *client) FM_REQUIRES(fmd_on_loop);
-void fmd_client_let_go(fmd_client *client) FM_REQUIRES(fmd_on_loop);
-
-/* Deadlines of a connection. */
-void fmd_client_expect_body(fmd_client *client) FM_REQUIRES(fmd_on_loop);
-void fmd_client_received(fmd_client *client, size_t bytes) FM_REQUIRES(fmd_on_loop);
-void fmd_client_no_deadline(fmd_client *client) FM_REQUIRES(fmd_on_loop);
-void fmd_client_expect_taking(fmd_client *client, size_t bytes) FM_REQUIRES(fmd_on_loop);
-
-/* Sends a whole answer past libmicrohttpd, which takes none in the middle of a request, and closes our side
- * of the connection, so that nothing can follow it; the other side may still be read. Nothing of
- * libmicrohttpd's own may be under way on the socket. */
-void fmd_client_send_last(fmd_client *client, const char *data, size_t length)
-    FM_REQUIRES(fmd_on_loop);
 
 #endif
