@@ -22,16 +22,20 @@ static bool allowed(size_t size_bytes)
     return memory_hook == NULL || memory_hook(memory_hook_context, size_bytes);
 }
 
+/* Aligned by hand, with the block's own address in front of what is handed out: aligned_alloc() of
+ * glibc before 2.38 splits its blocks and does not find them again, so a daemon's heap grows for ever. */
 void *fm_alloc(size_t size_bytes)
 {
-    if (size_bytes > SIZE_MAX - FM_ALIGNMENT || !allowed(size_bytes)) {
+    if (size_bytes > SIZE_MAX - 2 * FM_ALIGNMENT || !allowed(size_bytes)) {
         return NULL;
     }
-    size_t rounded = fm_arena_round(size_bytes == 0 ? 1 : size_bytes);
-    void *memory = aligned_alloc(FM_ALIGNMENT, rounded);
-    if (memory != NULL) {
-        memset(memory, 0, rounded);
+    /* malloc() aligns to two pointers at least, so there is room for one in front. */
+    unsigned char *block = calloc(1, fm_arena_round(size_bytes) + FM_ALIGNMENT);
+    if (block == NULL) {
+        return NULL;
     }
+    unsigned char *memory = block + FM_ALIGNMENT - (uintptr_t)block % FM_ALIGNMENT;
+    memcpy(memory - sizeof block, &block, sizeof block);
     return memory;
 }
 
@@ -64,7 +68,12 @@ char *fm_string_copy(const char *text)
 
 void fm_free(void *memory)
 {
-    free(memory);
+    if (memory == NULL) {
+        return;
+    }
+    unsigned char *block;
+    memcpy(&block, (unsigned char *)memory - sizeof block, sizeof block);
+    free(block);
 }
 
 bool fm_multiply(size_t a, size_t b, size_t *ret)
