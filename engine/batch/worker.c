@@ -187,9 +187,10 @@ static bool return_row(fm_engine *engine, fm_row *row, fm_status call_status)
 static fm_job *give_back(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->mutex)
 {
     const fm_model *model = call->lane->model;
-    engine->stats.tiles++;
+    bool was_called = call->n_tile_rows > 0; /* else no row could even start */
+    engine->stats.tiles += was_called;
     engine->stats.tile_rows += call->n_tile_rows;
-    engine->stats.tile_capacity += model->tile_rows;
+    engine->stats.tile_capacity += was_called ? model->tile_rows : 0;
     engine->stats.evaluations += call->n_evaluated;
     engine->stats.network_seconds += call->seconds;
     fm_lane_charge(call->lane, call->rows, call->n_rows, call->seconds);
@@ -213,6 +214,9 @@ static fm_job *give_back(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->
 static void count_model(fm_call *call)
 {
     fm_model *model = call->rows[0]->job->spec.model;
+    if (call->n_tile_rows == 0) {
+        return;
+    }
     (void)atomic_fetch_add_explicit(&model->tiles, 1, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&model->rows, call->n_tile_rows, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&model->capacity, model->tile_rows, memory_order_relaxed);

@@ -373,6 +373,15 @@ START_TEST(start_that_is_not_finite_ends_its_row_unasked)
     }
     ck_assert_uint_eq(fm_job_statistics(job).evaluations, 8);
     fm_job_free(job);
+    fm_engine_stats before, after;
+    fm_engine_statistics(engine, &before);
+    for (size_t i = 0; i < 6; i++) {
+        x[i] = NAN;
+    }
+    fm_job_free(run(&spec));
+    fm_engine_statistics(engine, &after);
+    ck_assert_uint_eq(after.tiles, before.tiles); /* the network was not called for them */
+    ck_assert_uint_eq(after.rows_non_finite, before.rows_non_finite + 3);
     close_models();
 }
 END_TEST
