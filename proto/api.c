@@ -104,7 +104,7 @@ void fmp_field_rule(const fmp_field *field, const fmp_limits *limits, char *ret,
 {
     const char *rule = type_rule(field->later ? FMP_TYPE_ANY : field->type);
     int length = snprintf(ret, size_bytes, "%s", rule);
-    assert(length > 0 && (size_t)length < size_bytes);
+    assert(length > 0 && (size_t)length + 1 < size_bytes);
     char *end = ret + length;
     size_t room = size_bytes - (size_t)length;
     if (field->choices != NULL) {

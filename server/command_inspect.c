@@ -16,8 +16,8 @@ static int print_help(void)
 {
     puts("Usage: velocityd inspect MODEL_DIR [--plan] [settings]\n\n"
          "Shows what the folder holds, tensor by tensor, and what is missing, misshapen or\n"
-         "unused; with --plan also the network's operations, op by op; then whether the model can "
-         "be served: its defaults obey the settings' limits.\n"
+         "unused; with --plan also the network's operations, op by op; then whether the model\n"
+         "can be served: its defaults obey the settings' limits.\n"
          "The exit code is 0 for a model that can be served, 1 for one that cannot.\n\nSettings:");
     fmc_options_print_flags(stdout);
     return FMD_EXIT_OK;

@@ -21,7 +21,7 @@ static const fmd_command commands[] = {
      "serve the models of a folder over HTTP", fmd_command_serve},
     {"sample", "sample MODEL_DIR [--request FILE] [--output FILE.npy|FILE.json] [field flags]",
      "draw samples without HTTP", fmd_command_sample},
-    {"inspect", "inspect MODEL_DIR [settings as for serve]",
+    {"inspect", "inspect MODEL_DIR [--plan] [settings as for serve]",
      "show what a model folder holds, tensor by tensor, and whether it can be served",
      fmd_command_inspect},
     {"check-config", "check-config [--print] [settings as for serve]",
