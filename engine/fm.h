@@ -53,6 +53,10 @@ const fm_method_info *fm_method_describe(const fm_method *method);
 
 /* ---- Models -------------------------------------------------------------------------------- */
 
+/* A model is known by its folder's name, which must match this regular expression as a whole. */
+#define FM_MODEL_NAME_RULE "[a-z0-9][a-z0-9._-]{0,63}"
+bool fm_model_name_is_valid(const char *name, size_t length);
+
 typedef struct fm_model fm_model; /* read-only after opening, reference-counted */
 
 /* What a model is; strings and arrays live as long as the model. */

@@ -1,6 +1,7 @@
 /* The OpenAPI 3.1 document: paths from routes.def, problems from problem.def, bodies from api.def. */
 #include "proto/openapi.h"
 
+#include "engine/fm.h"
 #include "proto/json.h"
 #include "proto/openapi_schema.h"
 
@@ -221,12 +222,9 @@ static void write_parameters(fmp_json *json, const route_row *route)
     fmp_json_key(json, "parameters");
     fmp_json_open(json, '[');
     if (strchr(route->path, '{') != NULL) {
-        fmp_json_raw(json, JSON_TEXT({
-                         "name" : "model",
-                         "in" : "path",
-                         "required" : true,
-                         "schema" : {"type" : "string", "pattern" : "^[a-z0-9][a-z0-9._-]{0,63}$"}
-                     }));
+        fmp_json_raw(json,
+                     "{\"name\": \"model\", \"in\": \"path\", \"required\": true, \"schema\": "
+                     "{\"type\": \"string\", \"pattern\": \"^" FM_MODEL_NAME_RULE "$\"}}");
     }
     if (route->is_work) {
         fmp_json_raw(

@@ -64,9 +64,9 @@ static void find_model(fmd_exchange *exchange)
     }
     exchange->model = fmd_models_find(&exchange->server->models, name);
     if (exchange->model == FMD_NO_MODEL) {
-        bool valid = fmd_model_name_is_valid(name);
+        bool valid = fm_model_name_is_valid(name, strlen(name));
         refuse(exchange, FMP_PROBLEM_NOT_FOUND, "there is no model \"%s\"%s", name,
-               valid ? "" : ", and cannot be: names are [a-z0-9][a-z0-9._-]{0,63}");
+               valid ? "" : ", and cannot be: names are " FM_MODEL_NAME_RULE);
     }
 }
 

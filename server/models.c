@@ -11,14 +11,6 @@
 
 #define PATH_MAX_BYTES 4096
 
-bool fmd_model_name_is_valid(const char *name)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t length = strlen(name);
-    return length >= 1 && length <= 64 && strspn(name, allowed) == length &&
-           strchr("._-", name[0]) == NULL;
-}
-
 static bool has_config(const char *folder, const char *name)
 {
     char path[PATH_MAX_BYTES];
@@ -70,11 +62,10 @@ static fm_status names_list(names *found, const char *folder, fm_error *err)
         if (entry->d_name[0] == '.' || !has_config(folder, entry->d_name)) {
             continue;
         }
-        status = fmd_model_name_is_valid(entry->d_name)
+        status = fm_model_name_is_valid(entry->d_name, strlen(entry->d_name))
                      ? names_add(found, entry->d_name, err)
                      : fm_fail(err, FM_EINVAL,
-                               "model folder \"%s\" must be named by a-z, 0-9, '.', '_' and '-', "
-                               "beginning with a letter or digit, at most 64 characters",
+                               "model folder \"%s\": the name must match " FM_MODEL_NAME_RULE,
                                entry->d_name);
     }
     closedir(directory);

@@ -22,7 +22,5 @@ void fmd_models_done(fmd_models *models); /* takes a zeroed one */
 #define FMD_NO_MODEL SIZE_MAX
 /* Index of the model of that name, or FMD_NO_MODEL. */
 size_t fmd_models_find(const fmd_models *models, const char *name);
-/* [a-z0-9][a-z0-9._-]{0,63} */
-bool fmd_model_name_is_valid(const char *name);
 
 #endif

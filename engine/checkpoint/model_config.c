@@ -4,6 +4,7 @@
 
 #include "engine/checkpoint/file.h"
 #include "engine/checkpoint/model_config_private.h"
+#include "engine/fm.h"
 #include "engine/memory.h"
 
 #include <stdlib.h>
@@ -11,29 +12,8 @@
 
 #define SCHEMA           "velocityd.model/1"
 #define MAX_CONFIG_BYTES ((size_t)64 << 20)
-#define MAX_NAME_LENGTH  ((size_t)64)
-#define NAME_RULE        "[a-z0-9][a-z0-9._-]{0,63}"
 
 /* ---- Name ---- */
-
-static bool is_name_character(char c, bool first)
-{
-    bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-    return plain || (!first && (c == '.' || c == '_' || c == '-'));
-}
-
-static bool is_name(const char *name, size_t length)
-{
-    if (length == 0 || length > MAX_NAME_LENGTH) {
-        return false;
-    }
-    for (size_t i = 0; i < length; i++) {
-        if (!is_name_character(name[i], i == 0)) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* The last component of folder, without slashes behind it. */
 static fm_status read_name(const char *folder, fm_model_config *config, fm_error *err)
@@ -46,9 +26,9 @@ static fm_status read_name(const char *folder, fm_model_config *config, fm_error
     while (begin > 0 && folder[begin - 1] != '/') {
         begin--;
     }
-    if (!is_name(folder + begin, end - begin)) {
+    if (!fm_model_name_is_valid(folder + begin, end - begin)) {
         return fm_fail(err, FM_EFORMAT,
-                       "the folder's name must match " NAME_RULE ", found \"%.*s\"",
+                       "the folder's name must match " FM_MODEL_NAME_RULE ", found \"%.*s\"",
                        (int)(end - begin), folder + begin);
     }
     config->folder = fm_string_copy(folder);
