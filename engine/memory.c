@@ -23,7 +23,7 @@ static bool allowed(size_t size_bytes)
 }
 
 /* Aligned by hand, with the block's own address in front of what is handed out: aligned_alloc() of
- * glibc before 2.38 splits its blocks and does not find them again, so a daemon's heap grows for ever. */
+ * glibc before 2.38 does not find its freed blocks again (its bug 14581), which spreads the heap. */
 void *fm_alloc(size_t size_bytes)
 {
     if (size_bytes > SIZE_MAX - 2 * FM_ALIGNMENT || !allowed(size_bytes)) {

@@ -14,7 +14,9 @@
  *
  * Control after Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", II.4, with the
  * constants of torchdiffeq: ratio = RMS(error / (atol + rtol max(|x0|, |x1|))), accepted when <= 1, next
- * step = step clamp(0.9 ratio^(-1/order), 0.2 (1 when ratio < 1), 10).
+ * step = step clamp(0.9 ratio^(-1/order), 0.2 (1 when ratio < 1), 10). As they advise (and torchdiffeq does
+ * not), the step after a rejected one does not grow: what the rejection was for may be just behind it, and
+ * a longer step over a kink of the velocity may not see it (docs/solvers.md has figures).
  *
  * Ends. A step that would pass the last time is shortened to end there; one that falls short of it by
  * rounding only is stretched. A step too small to move t ends the trajectory as FM_ROW_NON_FINITE: a
@@ -36,13 +38,14 @@ typedef enum phase { FIRST, PROBE, STAGE, EXTRA } phase;
 
 typedef struct adaptive {
     phase phase;
-    size_t stage; /* row whose slope is wanted, in STAGE and EXTRA */
-    double t0;    /* start of the step under way or just accepted */
-    double t1;    /* its end */
-    double step;  /* t1 - t0, signed */
-    double next;  /* size of the step to try next, signed; of the probe in PROBE */
-    double *y;    /* the wanted row's state, then the new state; the old one once it is accepted */
-    double *z;    /* state of an extra row, output state; with output times only */
+    bool rejected; /* the last try of a step */
+    size_t stage;  /* row whose slope is wanted, in STAGE and EXTRA */
+    double t0;     /* start of the step under way or just accepted */
+    double t1;     /* its end */
+    double step;   /* t1 - t0, signed */
+    double next;   /* size of the step to try next, signed; of the probe in PROBE */
+    double *y;     /* the wanted row's state, then the new state; the old one once it is accepted */
+    double *z;     /* state of an extra row, output state; with output times only */
     double *k[FM_MAX_STAGES]; /* slopes */
 } adaptive;
 
@@ -224,13 +227,14 @@ static void accept_step(fm_solve *solve)
     end_step(solve);
 }
 
-static double step_factor(double ratio, unsigned order)
+static double step_factor(double ratio, unsigned order, bool may_grow)
 {
+    double most = may_grow ? MAX_FACTOR : 1;
     if (ratio == 0) {
-        return MAX_FACTOR;
+        return most;
     }
     double least = ratio < 1 ? 1 : MIN_FACTOR;
-    return fmin(MAX_FACTOR, fmax(SAFETY / pow(ratio, 1.0 / (double)order), least));
+    return fmin(most, fmax(SAFETY / pow(ratio, 1.0 / (double)order), least));
 }
 
 /* All slopes of the step are known: is it good enough? */
@@ -253,8 +257,9 @@ static void judge_step(fm_solve *solve)
     }
     double ratio =
         fm_vector_ratio(solve->dimension, solve->x, own->y, &sum, solver->rtol, solver->atol);
-    own->next = own->step * step_factor(ratio, solve->method->info.order);
-    if (ratio <= 1) {
+    own->next = own->step * step_factor(ratio, solve->method->info.order, !own->rejected);
+    own->rejected = !(ratio <= 1);
+    if (!own->rejected) {
         accept_step(solve);
         return;
     }

@@ -527,6 +527,37 @@ START_TEST(step_with_a_huge_error_is_tried_again_at_a_fifth)
 }
 END_TEST
 
+/* Still, but for an outburst in the first try of the first step; n counts calls, slope how many it takes. */
+static void velocity_once_wild(void *context, double t, const double *x, double *v)
+{
+    watch *seen = context;
+    (void)t;
+    (void)x;
+    bool wild = seen->n >= 1 && (double)seen->n <= seen->slope;
+    v[0] = v[1] = wild ? 1e9 : 0;
+    seen->n++;
+}
+
+START_TEST(step_after_a_rejected_one_is_no_longer)
+{
+    fm_solve_plan plan = plan_method(_i, false);
+    if (!info(&plan)->adaptive) {
+        return;
+    }
+    plan.solver.first_step = 0.5;
+    plan.output_every_step = true;
+    watch seen = {.slope = info(&plan)->evaluations_per_step};
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_once_wild, &seen, start);
+    ck_assert_uint_eq(run.report.rejected, 1);
+    double step = run.output_times[1];
+    ck_assert_double_lt(step, 0.5);
+    ck_assert_double_eq_tol(run.output_times[2], 2 * step, 1e-12);
+    ck_assert_double_eq(run.output_times[3], 1); /* growing again, by 10 at most */
+    trajectory_done(&run);
+}
+END_TEST
+
 START_TEST(first_step_below_the_rounding_of_t_still_moves)
 {
     fm_solve_plan plan = plan_method(_i, true);
@@ -705,6 +736,7 @@ Suite *suite_engine_solve_solve(void)
                         count);
     tcase_add_loop_test(methods, probe_stays_within_the_span_where_the_field_is_slow, 0, count);
     tcase_add_loop_test(methods, step_with_a_huge_error_is_tried_again_at_a_fifth, 0, count);
+    tcase_add_loop_test(methods, step_after_a_rejected_one_is_no_longer, 0, count);
     tcase_add_loop_test(methods, first_step_below_the_rounding_of_t_still_moves, 0, count);
     tcase_add_loop_test(methods, memory_is_reusable_and_nothing_is_allocated_inside, 0, count);
     suite_add_tcase(suite, methods);
