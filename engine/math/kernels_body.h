@@ -19,6 +19,8 @@
 #include "engine/math/kernels.h"
 #include "engine/math/kernels_vector.h"
 
+#include <stdbool.h>
+
 #if LANES == 16
 #define PANEL 32 /* two vectors */
 #define TILE_ROWS                                                                                  \
@@ -34,7 +36,12 @@
 #define PAIR_ROWS 1
 #endif
 #define BLOCK_ROWS ((size_t)64)
-#define UNROLL     _Pragma("GCC unroll 16")
+/* A single row is as fast as its weights arrive. Of layers about as large as an L2 cache the hardware
+ * fetches too few ahead; of smaller and larger ones, asking for more slows it (tests/bench/LOG.md). */
+#define AHEAD       512 /* floats */
+#define AHEAD_LEAST ((size_t)768 << 10)
+#define AHEAD_MOST  ((size_t)2 << 20)
+#define UNROLL      _Pragma("GCC unroll 16")
 
 /* One activation over [rows][stride], the first columns of each row. */
 #define ACTIVATE(function)                                                                         \
@@ -113,8 +120,9 @@ typedef struct tile {
     float *out;
 } tile;
 
-/* rows, panels and width (of a panel, in vectors) are constants wherever this is inlined. */
-INLINE void tile_run(const tile *t, size_t rows, size_t panels, size_t width)
+/* rows, panels, width (of a panel, in vectors) and whether to fetch ahead are constants wherever this is
+ * inlined. */
+INLINE void tile_run(const tile *t, size_t rows, size_t panels, size_t width, bool ahead)
 {
     vec sum[TILE_ROWS][8], column[8];
     const size_t vectors = panels * width, inputs = t->inputs, in_stride = t->in_stride;
@@ -131,6 +139,9 @@ INLINE void tile_run(const tile *t, size_t rows, size_t panels, size_t width)
         {
             const float *from = panel + v / width * PANEL * inputs + v % width * LANES;
             column[v] = load(from + k * width * LANES);
+            if (ahead) {
+                __builtin_prefetch(from + k * width * LANES + AHEAD);
+            }
         }
         UNROLL for (size_t r = 0; r < rows; r++)
         {
@@ -153,7 +164,7 @@ INLINE void tile_run(const tile *t, size_t rows, size_t panels, size_t width)
 #define TILE(rows, panels, width)                                                                  \
     static void tile_##rows##_##panels##_##width(const tile *t)                                    \
     {                                                                                              \
-        tile_run(t, rows, panels, width);                                                          \
+        tile_run(t, rows, panels, width, false);                                                   \
     }
 typedef void (*tile_function)(const tile *t);
 
@@ -192,11 +203,26 @@ static const tile_function pair[PAIR_ROWS] = {tile_1_2_4};
 #endif
 /* clang-format on */
 
+static void tile_ahead(const tile *t)
+{
+    tile_run(t, 1, 2, PANEL / LANES, true);
+}
+
+/* What runs a tile of that height and width in columns. */
+static tile_function tile_find(const fm_matmul *job, size_t rows, size_t width)
+{
+    size_t weight_bytes = job->inputs * job->columns * sizeof(float);
+    if (width > PANEL && rows == 1 && weight_bytes >= AHEAD_LEAST && weight_bytes <= AHEAD_MOST) {
+        return tile_ahead;
+    }
+    const tile_function *functions = width > PANEL ? pair : width == PANEL ? whole : narrow;
+    return functions[rows - 1];
+}
+
 /* The columns [first, first + width) of a block of rows, in tiles of about equal height. */
 static void column_run(const fm_matmul *job, size_t block, size_t rows, size_t first, size_t width)
 {
     size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    const tile_function *functions = width > PANEL ? pair : width == PANEL ? whole : narrow;
     activate_function activation = activations[job->activation];
     for (size_t i = 0; i < tiles; i++) {
         size_t from = rows * i / tiles, until = rows * (i + 1) / tiles;
@@ -209,7 +235,7 @@ static void column_run(const fm_matmul *job, size_t block, size_t rows, size_t f
             .bias = job->bias + first,
             .out = job->out + (block + from) * job->out_stride + first,
         };
-        functions[until - from - 1](&t);
+        tile_find(job, until - from, width)(&t);
         if (activation != NULL) {
             activation(until - from, width, job->out_stride, t.out);
         }
