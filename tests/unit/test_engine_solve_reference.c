@@ -165,10 +165,10 @@ static double times_moved_by_rounding(const trajectory *run, fm_solve_plan *plan
     return largest;
 }
 
-/* The accepted (t, dt) of the first state, where the reference has them and none was rejected: the step after
- * a rejected one does not grow here. The first step is cautious, so its
- * error estimate nears the rounding of the sums behind it, and that moves the steps after it: the more so,
- * the smaller the tolerance and the higher the order. */
+/* The accepted (t, dt) of the first state, where the reference has them and no step was rejected, for the one
+ * after a rejected step does not grow here. The first step is cautious, so its error estimate nears the
+ * rounding of the sums behind it, and that moves the steps after it: the more so, the smaller the tolerance
+ * and the higher the order. */
 static void check_steps(const json_t *row, const fm_solve_plan *plan, const double *y0)
 {
     char name[128];
