@@ -42,7 +42,7 @@ static fm_status own_new(const fm_dense_spec *spec, fm_dense *dense, fm_error *e
         return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu packed weights", spec->outputs,
                        spec->inputs);
     }
-    dense->kernels->pack(spec->weight, spec->inputs, spec->outputs, dense->packed);
+    dense->kernels->pack(spec->weight, spec->inputs, 1, spec->inputs, spec->outputs, dense->packed);
     return FM_OK;
 }
 

@@ -33,6 +33,8 @@ typedef struct fm_product fm_product;
 
 /* Whether layers of this shape are left to our kernels under FM_DENSE_AUTO. */
 int fm_product_prefers_own(const fm_dense_spec *spec);
+/* Whether convolutions are left to our kernels under FM_CONV_AUTO. */
+int fm_product_prefers_own_conv(void);
 /* *ret is NULL, with FM_OK, when the provider cannot keep the promise on bits for this shape.
  * Errors: FM_ENOMEM; FM_EINTERNAL with the provider's status. */
 FM_MUST_USE fm_status fm_product_new(const fm_dense_spec *spec, fm_product **ret, fm_error *err);

@@ -51,6 +51,11 @@ int fm_product_prefers_own(const fm_dense_spec *spec)
     return spec->inputs <= OWN_LIMIT && spec->outputs <= OWN_LIMIT;
 }
 
+int fm_product_prefers_own_conv(void)
+{
+    return 1;
+}
+
 static fm_status refused(dnnl_status_t status, const char *what, fm_error *err)
 {
     if (status == dnnl_out_of_memory) {

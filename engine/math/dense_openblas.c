@@ -46,6 +46,11 @@ int fm_product_prefers_own(const fm_dense_spec *spec)
     return 0;
 }
 
+int fm_product_prefers_own_conv(void)
+{
+    return 0;
+}
+
 fm_status fm_product_new(const fm_dense_spec *spec, fm_product **ret, fm_error *err)
 {
     fm_dense_thread_init();

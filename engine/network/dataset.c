@@ -141,8 +141,9 @@ static void finish_row(const dataset *self, const fm_tile_row *row, const row_su
 }
 
 static fm_status dataset_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
-                              void *scratch)
+                              void *scratch, fm_team *team)
 {
+    (void)team; /* a row is a moment's work */
     const dataset *self = (const dataset *)network;
     size_t dimension = network->info.dimension;
     assert(n_rows >= 1 && n_rows <= network->info.max_rows);

@@ -90,8 +90,9 @@ static void eval_row(const gaussian_mixture *self, const fm_tile_row *row, doubl
 }
 
 static fm_status gaussian_mixture_eval(const fm_network *network, const fm_tile_row *rows,
-                                       size_t n_rows, void *scratch)
+                                       size_t n_rows, void *scratch, fm_team *team)
 {
+    (void)team; /* a row is a moment's work */
     assert(n_rows >= 1 && n_rows <= network->info.max_rows);
     for (size_t i = 0; i < n_rows; i++) {
         eval_row((const gaussian_mixture *)network, &rows[i], scratch);

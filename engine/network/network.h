@@ -14,6 +14,7 @@
 #include "engine/checkpoint/model_config.h"
 #include "engine/checkpoint/weights.h"
 #include "engine/flow/path.h"
+#include "engine/network/team.h"
 #include "engine/status.h"
 
 #include <stddef.h>
@@ -44,10 +45,11 @@ typedef struct fm_network_info {
 typedef struct fm_network_ops {
     /* Evaluates 1 <= n_rows <= max_rows rows. Must not lock, nor allocate anything of ours.
      *   scratch  info.scratch_bytes, aligned to FM_ALIGNMENT, contents undefined before and after
+     *   team     who helps, or NULL: nobody; each member brings a scratch of its own
      * Errors: FM_ENOMEM a library ran out of memory; the outputs are undefined.
      * Thread: any, one call per scratch at a time. */
     fm_status (*eval)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
-                      void *scratch);
+                      void *scratch, fm_team *team);
     void (*free)(fm_network *network);
 } fm_network_ops;
 
@@ -68,7 +70,7 @@ void fm_network_free(fm_network *network); /* takes NULL */
 FM_MUST_USE static inline fm_status
 fm_network_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows, void *scratch)
 {
-    return network->ops->eval(network, rows, n_rows, scratch);
+    return network->ops->eval(network, rows, n_rows, scratch, NULL);
 }
 
 /* Evaluates random rows alone, at every size class and in different positions of full tiles, and

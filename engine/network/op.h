@@ -2,7 +2,9 @@
 #ifndef FM_OP_H
 #define FM_OP_H
 
+#include "engine/math/image.h"
 #include "engine/network/plan.h"
+#include "engine/network/plan_image.h"
 
 #define FM_OP_MAX_INPUTS 4
 
@@ -14,6 +16,7 @@ typedef struct fm_op_call {
     const fm_tile_row *rows; /* [n_rows] */
     size_t n_rows;
     unsigned char *memory; /* the worker's scratch, where all values live */
+    fm_team *team;         /* NULL: alone */
 } fm_op_call;
 
 /* A row of op.def. */
@@ -45,14 +48,17 @@ struct fm_op {
     size_t n_inputs;
     bool has_output;
     fm_plan_value output;
-    size_t scratch_bytes; /* memory that only this op uses, while it runs */
+    size_t scratch_bytes; /* memory that only this op uses, while it runs; all members share it */
     size_t scratch_offset;
+    size_t piece_bytes; /* the same for each member, in its own scratch */
+    size_t piece_offset;
 };
 
 typedef struct fm_value {
-    size_t columns;
-    size_t stride;           /* floats from row to row; 0 while no op has asked for one */
-    size_t rows;             /* room for so many, >= the plan's max_rows */
+    size_t height, width, columns; /* columns: channels */
+    size_t stride;                 /* floats from pixel to pixel; 0 while no op has asked for one */
+    size_t border;                 /* pixels of zeros around each row's image */
+    size_t rows;                   /* room for so many, >= the plan's max_rows */
     size_t maker, last_user; /* ops */
     size_t offset;           /* in bytes from the start of the scratch */
 } fm_value;
@@ -68,20 +74,31 @@ struct fm_plan {
     size_t scratch_bytes, unshared_bytes;
 };
 
-/* Adds an op, with a value [max_rows][columns] of its making when columns > 0. Takes state over, on
- * failure too. Errors: FM_ENOMEM. */
+/* Adds an op, with a value of that shape of its making unless it is NULL. Takes state over, on failure
+ * too. Errors: FM_ENOMEM. */
 FM_MUST_USE fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state,
-                                  const fm_plan_value *inputs, size_t n_inputs, size_t columns,
-                                  fm_plan_value *ret, fm_error *err);
+                                  const fm_plan_value *inputs, size_t n_inputs,
+                                  const fm_plan_shape *shape, fm_plan_value *ret, fm_error *err);
+/* The op that was added last. */
+fm_op *fm_plan_last_op(fm_plan *plan);
 /* An op that reads or makes a value needs this stride and room for so many rows.
  * Errors: FM_EINTERNAL another op needs another stride. */
 FM_MUST_USE fm_status fm_plan_require(fm_plan *plan, fm_plan_value value, size_t stride,
                                       size_t rows, fm_error *err);
 
-/* Where a value lies in this call's memory. */
+/* A reader needs a border of so many zero pixels around the value. */
+void fm_plan_require_border(fm_plan *plan, fm_plan_value value, size_t border);
+
+/* Where a value lies in this call's memory: its first float, border included. */
 static inline float *fm_op_value(const fm_op_call *call, fm_plan_value value)
 {
     return (float *)(void *)(call->memory + call->plan->values[value].offset);
 }
+/* The same as images, from their first inner pixel. */
+fm_image fm_op_image(const fm_op_call *call, fm_plan_value value);
+
+/* Runs the op's pieces, with the team where there is one. Errors: the first of a piece. */
+FM_MUST_USE fm_status fm_op_pieces(const fm_op_call *call, size_t n_pieces, fm_piece_run run,
+                                   void *context);
 
 #endif

@@ -25,8 +25,8 @@ fm_status fm_plan_input(fm_plan *plan, const fm_plan_input_spec *spec, fm_plan_v
     }
     *state = *spec;
     plan->dimension = spec->dimension;
-    return fm_plan_add(plan, FM_OP_KIND_input, state, NULL, 0, fm_plan_input_columns(spec), ret,
-                       err);
+    const fm_plan_shape shape = {1, 1, fm_plan_input_columns(spec)};
+    return fm_plan_add(plan, FM_OP_KIND_input, state, NULL, 0, &shape, ret, err);
 }
 
 static void write_plain(const fm_plan_input_spec *spec, const fm_tile_row *row, float *z)
@@ -108,7 +108,7 @@ void fm_op_input_free(void *state)
 fm_status fm_plan_output(fm_plan *plan, fm_plan_value in, fm_error *err)
 {
     plan->out_dimension = plan->values[in].columns;
-    return fm_plan_add(plan, FM_OP_KIND_output, NULL, &in, 1, 0, NULL, err);
+    return fm_plan_add(plan, FM_OP_KIND_output, NULL, &in, 1, NULL, NULL, err);
 }
 
 fm_status fm_op_output_eval(const fm_op *op, const fm_op_call *call)

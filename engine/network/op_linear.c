@@ -34,7 +34,8 @@ static fm_status linear_new(const fm_dense_spec *spec, linear **ret, fm_error *e
 fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *spec,
                          fm_plan_value *ret, fm_error *err)
 {
-    assert(plan->values[in].columns == spec->inputs);
+    assert(plan->values[in].columns == spec->inputs && plan->values[in].height == 1 &&
+           plan->values[in].width == 1);
     fm_dense_spec sized = *spec;
     sized.max_rows = plan->max_rows;
     linear *self = NULL;
@@ -43,7 +44,8 @@ fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *s
         return status;
     }
     const fm_dense *dense = self->dense;
-    status = fm_plan_add(plan, FM_OP_KIND_linear, self, &in, 1, spec->outputs, ret, err);
+    const fm_plan_shape shape = {1, 1, spec->outputs};
+    status = fm_plan_add(plan, FM_OP_KIND_linear, self, &in, 1, &shape, ret, err);
     if (status != FM_OK) {
         return status;
     }

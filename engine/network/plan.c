@@ -1,12 +1,14 @@
 /* Building, placing, running and printing plans. */
 #include "engine/network/plan.h"
 
+#include "engine/math/kernels.h"
 #include "engine/memory.h"
 #include "engine/network/lifetime.h"
 #include "engine/network/op.h"
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 static const fm_op_type op_types[] = {
 #define FM_OP(id, text)                                                                            \
@@ -77,7 +79,8 @@ static bool reserve_op_and_value(fm_plan *plan)
 }
 
 fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state, const fm_plan_value *inputs,
-                      size_t n_inputs, size_t columns, fm_plan_value *ret, fm_error *err)
+                      size_t n_inputs, const fm_plan_shape *shape, fm_plan_value *ret,
+                      fm_error *err)
 {
     assert(n_inputs <= FM_OP_MAX_INPUTS && plan->scratch_bytes == 0);
     if (!reserve_op_and_value(plan)) {
@@ -90,10 +93,13 @@ fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state, const fm_plan
         op.inputs[i] = inputs[i];
         plan->values[inputs[i]].last_user = plan->n_ops;
     }
-    if (columns > 0) {
+    if (shape != NULL) {
+        assert(shape->height > 0 && shape->width > 0 && shape->channels > 0);
         op.has_output = true;
         op.output = plan->n_values;
-        plan->values[plan->n_values++] = (fm_value){.columns = columns,
+        plan->values[plan->n_values++] = (fm_value){.height = shape->height,
+                                                    .width = shape->width,
+                                                    .columns = shape->channels,
                                                     .rows = plan->max_rows,
                                                     .maker = plan->n_ops,
                                                     .last_user = plan->n_ops};
@@ -101,6 +107,23 @@ fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state, const fm_plan
     }
     plan->ops[plan->n_ops++] = op;
     return FM_OK;
+}
+
+fm_op *fm_plan_last_op(fm_plan *plan)
+{
+    return &plan->ops[plan->n_ops - 1];
+}
+
+fm_plan_shape fm_plan_shape_of(const fm_plan *plan, fm_plan_value value)
+{
+    const fm_value *it = &plan->values[value];
+    return (fm_plan_shape){.height = it->height, .width = it->width, .channels = it->columns};
+}
+
+void fm_plan_require_border(fm_plan *plan, fm_plan_value value, size_t border)
+{
+    fm_value *it = &plan->values[value];
+    it->border = border > it->border ? border : it->border;
 }
 
 fm_status fm_plan_require(fm_plan *plan, fm_plan_value value, size_t stride, size_t rows,
@@ -120,21 +143,31 @@ fm_status fm_plan_require(fm_plan *plan, fm_plan_value value, size_t stride, siz
 
 /* ---- placing ---- */
 
-/* One piece a value, then one piece an op's scratch. */
+/* The bytes of all rows of a value; false when they overflow. */
+static bool value_bytes(const fm_value *value, size_t *ret)
+{
+    size_t pixels = 0, row_bytes = 0;
+    return fm_multiply(value->height + 2 * value->border, value->width + 2 * value->border,
+                       &pixels) &&
+           fm_multiply(pixels, value->stride * sizeof(float), &row_bytes) &&
+           fm_multiply(row_bytes, value->rows, ret);
+}
+
+/* One piece a value, then one piece an op's scratch, then one an op's scratch of each member. */
 static bool lifetimes_fill(const fm_plan *plan, fm_lifetime *pieces)
 {
     for (size_t i = 0; i < plan->n_values; i++) {
         const fm_value *value = &plan->values[i];
         pieces[i] = (fm_lifetime){.first = value->maker, .last = value->last_user};
-        size_t row_bytes = 0;
-        if (!fm_multiply(value->stride, sizeof(float), &row_bytes) ||
-            !fm_multiply(row_bytes, value->rows, &pieces[i].size_bytes)) {
+        if (!value_bytes(value, &pieces[i].size_bytes)) {
             return false;
         }
     }
+    fm_lifetime *shared = pieces + plan->n_values, *own = shared + plan->n_ops;
     for (size_t i = 0; i < plan->n_ops; i++) {
-        pieces[plan->n_values + i] =
-            (fm_lifetime){.size_bytes = plan->ops[i].scratch_bytes, .first = i, .last = i};
+        const fm_op *op = &plan->ops[i];
+        shared[i] = (fm_lifetime){.size_bytes = op->scratch_bytes, .first = i, .last = i};
+        own[i] = (fm_lifetime){.size_bytes = op->piece_bytes, .first = i, .last = i};
     }
     return true;
 }
@@ -147,8 +180,9 @@ static void offsets_take(fm_plan *plan, const fm_lifetime *pieces)
     }
     for (size_t i = 0; i < plan->n_ops; i++) {
         plan->ops[i].scratch_offset = pieces[plan->n_values + i].offset;
+        plan->ops[i].piece_offset = pieces[plan->n_values + plan->n_ops + i].offset;
     }
-    for (size_t i = 0; i < plan->n_values + plan->n_ops; i++) {
+    for (size_t i = 0; i < plan->n_values + 2 * plan->n_ops; i++) {
         plan->unshared_bytes += fm_arena_round(pieces[i].size_bytes);
     }
 }
@@ -156,11 +190,11 @@ static void offsets_take(fm_plan *plan, const fm_lifetime *pieces)
 fm_status fm_plan_finish(fm_plan *plan, fm_error *err)
 {
     for (size_t i = 0; i < plan->n_values; i++) {
-        if (plan->values[i].stride == 0) { /* nobody minds */
-            plan->values[i].stride = plan->values[i].columns;
+        if (plan->values[i].stride == 0) { /* nobody minds: whole vectors */
+            plan->values[i].stride = fm_kernels_round(plan->values[i].columns);
         }
     }
-    size_t n_pieces = plan->n_values + plan->n_ops;
+    size_t n_pieces = plan->n_values + 2 * plan->n_ops;
     fm_lifetime *pieces = fm_alloc_array(n_pieces, sizeof *pieces);
     if (pieces == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory to place %zu activations", plan->n_values);
@@ -187,13 +221,64 @@ size_t fm_plan_unshared_bytes(const fm_plan *plan)
 
 /* ---- running and printing ---- */
 
-fm_status fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows, void *scratch)
+fm_image fm_op_image(const fm_op_call *call, fm_plan_value value)
+{
+    const fm_value *it = &call->plan->values[value];
+    size_t line_stride = (it->width + 2 * it->border) * it->stride;
+    return (fm_image){
+        .data = fm_op_value(call, value) + it->border * (line_stride + it->stride),
+        .height = it->height,
+        .width = it->width,
+        .channels = it->columns,
+        .pixel_stride = it->stride,
+        .line_stride = line_stride,
+        .image_stride = (it->height + 2 * it->border) * line_stride,
+    };
+}
+
+/* Zeros around every row's image; inner pixels are the op's own. */
+static void border_clear(const fm_op_call *call, fm_plan_value value)
+{
+    const fm_value *it = &call->plan->values[value];
+    const fm_image image = fm_op_image(call, value);
+    size_t side = it->border * it->stride, above = it->border * image.line_stride;
+    float *row = fm_op_value(call, value);
+    for (size_t i = 0; i < call->n_rows && it->border > 0; i++, row += image.image_stride) {
+        memset(row, 0, above * sizeof *row);
+        for (size_t y = 0; y < it->height; y++) {
+            float *line = row + above + y * image.line_stride;
+            memset(line, 0, side * sizeof *line);
+            memset(line + image.line_stride - side, 0, side * sizeof *line);
+        }
+        memset(row + image.image_stride - above, 0, above * sizeof *row);
+    }
+}
+
+fm_status fm_op_pieces(const fm_op_call *call, size_t n_pieces, fm_piece_run run, void *context)
+{
+    if (call->team != NULL && n_pieces > 1) {
+        return call->team->run(call->team, n_pieces, run, context);
+    }
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < n_pieces && status == FM_OK; i++) {
+        status = run(context, i, call->memory);
+    }
+    return status;
+}
+
+fm_status fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows, void *scratch,
+                      fm_team *team)
 {
     assert(n_rows >= 1 && n_rows <= plan->max_rows);
-    fm_op_call call = {.plan = plan, .rows = rows, .n_rows = n_rows, .memory = scratch};
+    fm_op_call call = {
+        .plan = plan, .rows = rows, .n_rows = n_rows, .memory = scratch, .team = team};
     fm_status status = FM_OK;
     for (size_t i = 0; i < plan->n_ops && status == FM_OK; i++) {
-        status = plan->ops[i].type->eval(&plan->ops[i], &call);
+        const fm_op *op = &plan->ops[i];
+        if (op->has_output) {
+            border_clear(&call, op->output);
+        }
+        status = op->type->eval(op, &call);
     }
     return status;
 }
@@ -208,20 +293,30 @@ static void print_op(const fm_plan *plan, size_t index, fm_write_cb write, void 
 {
     const fm_op *op = &plan->ops[index];
     char description[96];
-    char output[96] = "";
-    char line[256];
+    char output[160] = "";
+    char line[400];
     op->type->describe(op, description, sizeof description);
     if (op->has_output) {
         const fm_value *value = &plan->values[op->output];
-        (void)snprintf(output, sizeof output, " -> [%zu][%zu] stride %zu at %zu", value->rows,
-                       value->columns, value->stride, value->offset);
+        char shape[64] = "";
+        if (value->height * value->width > 1) {
+            (void)snprintf(shape, sizeof shape, "[%zu][%zu]", value->height, value->width);
+        }
+        (void)snprintf(output, sizeof output, " -> [%zu]%s[%zu] stride %zu%s at %zu", value->rows,
+                       shape, value->columns, value->stride, value->border > 0 ? " bordered" : "",
+                       value->offset);
     }
-    char scratch[64] = "";
+    char scratch[128] = "";
     if (op->scratch_bytes > 0) {
         (void)snprintf(scratch, sizeof scratch, ", scratch %zu at %zu", op->scratch_bytes,
                        op->scratch_offset);
     }
-    int length = snprintf(line, sizeof line, "%3zu %-8s %s%s%s\n", index, op->type->name,
+    if (op->piece_bytes > 0) {
+        size_t length = strlen(scratch);
+        (void)snprintf(scratch + length, sizeof scratch - length, ", a member's %zu at %zu",
+                       op->piece_bytes, op->piece_offset);
+    }
+    int length = snprintf(line, sizeof line, "%3zu %-10s %s%s%s\n", index, op->type->name,
                           description, output, scratch);
     print_line(write, context, line, length, sizeof line);
 }
@@ -246,9 +341,9 @@ typedef struct fm_plan_network {
 } fm_plan_network;
 
 static fm_status plan_network_eval(const fm_network *network, const fm_tile_row *rows,
-                                   size_t n_rows, void *scratch)
+                                   size_t n_rows, void *scratch, fm_team *team)
 {
-    return fm_plan_run(((const fm_plan_network *)network)->plan, rows, n_rows, scratch);
+    return fm_plan_run(((const fm_plan_network *)network)->plan, rows, n_rows, scratch, team);
 }
 
 static void plan_network_free(fm_network *network)

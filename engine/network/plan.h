@@ -5,14 +5,15 @@
  * list and allocates nothing.
  *
  * DESIGN
- *   value  one activation, float32 [rows][stride], of which `columns` are the content. Made by exactly
- *          one op, used by any number of later ones.
+ *   value  one activation, float32: for every row an image [height][width][channels], channels last and
+ *          padded to whole vectors, maybe with a border of zero pixels that convolutions read. A vector
+ *          is an image of one pixel. Made by exactly one op, used by any number of later ones.
  *   op     a row of op.def (its functions) with a state of its own (weights), the values it reads, the
- *          value it makes and scratch that only it uses.
+ *          value it makes, scratch that only it uses and scratch of each member of the team.
  * Invariants
  *   1. Ops run in the order in which they were added; a value lives from its maker to its last user.
- *   2. Every op writes its output's padding columns with finite numbers. Padding rows are the business
- *      of the op that reads them.
+ *   2. Every op writes its output's padding channels with finite numbers. Padding rows are the business
+ *      of the op that reads them; borders are cleared by the plan.
  *   3. A plan is read-only once finished, and shared by all workers.
  * Errors: every fm_plan_ function that adds an op leaves a plan that can only be freed when it fails. */
 #ifndef FM_PLAN_H
@@ -61,7 +62,7 @@ size_t fm_plan_unshared_bytes(const fm_plan *plan);
 
 /* Evaluates a finished plan; fm_network_ops.eval's contract. */
 FM_MUST_USE fm_status fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows,
-                                  void *scratch);
+                                  void *scratch, fm_team *team);
 
 /* One line per op: its name, shapes, where its output and scratch lie. */
 void fm_plan_print(const fm_plan *plan, fm_write_cb write, void *context);

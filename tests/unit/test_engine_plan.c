@@ -195,7 +195,7 @@ START_TEST(plans_compute_what_their_ops_say_in_both_orders_of_the_input)
     const size_t sizes[] = {1, 2, 7, 33, MAX_ROWS};
     for (size_t s = 0; s < 5; s++) {
         memset(scratch, 0xff, fm_plan_scratch_bytes(plan));
-        ck_assert_int_eq(fm_plan_run(plan, fixed_tile.rows, sizes[s], scratch), FM_OK);
+        ck_assert_int_eq(fm_plan_run(plan, fixed_tile.rows, sizes[s], scratch, NULL), FM_OK);
         for (size_t i = 0; i < sizes[s]; i++) {
             double expected[DIMENSION];
             naive(&fixed_weights, time_first, &fixed_tile.rows[i], expected);
@@ -222,7 +222,7 @@ START_TEST(inputs_fill_their_padding_columns_with_zeros)
     ck_assert_int_eq(fm_plan_finish(plan, NULL), FM_OK);
     float *z = fm_alloc(fm_plan_scratch_bytes(plan));
     memset(z, 0xff, fm_plan_scratch_bytes(plan));
-    ck_assert_int_eq(fm_plan_run(plan, fixed_tile.rows, 2, z), FM_OK);
+    ck_assert_int_eq(fm_plan_run(plan, fixed_tile.rows, 2, z, NULL), FM_OK);
     for (size_t i = 0; i < 2; i++) {
         ck_assert_float_eq(z[7 * i], (float)fixed_tile.x[i][0]);
         ck_assert_float_eq(z[7 * i + DIMENSION], (float)fixed_tile.rows[i].t);
@@ -270,7 +270,7 @@ START_TEST(evaluation_allocates_nothing)
     size_t n_allocations = 0;
     fm_memory_set_hook(count_allocation, &n_allocations);
     for (size_t n = 1; n <= MAX_ROWS; n++) {
-        ck_assert_int_eq(fm_plan_run(plan, fixed_tile.rows, n, scratch), FM_OK);
+        ck_assert_int_eq(fm_plan_run(plan, fixed_tile.rows, n, scratch, NULL), FM_OK);
     }
     ck_assert_uint_eq(n_allocations, 0);
     fm_free(fm_alloc(1));

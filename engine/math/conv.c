@@ -1,0 +1,196 @@
+/* Convolutions: building a layer, and cutting its work into pieces. */
+#include "engine/math/conv_common.h"
+#include "engine/memory.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- building ---- */
+
+static fm_conv_route route_choose(const fm_conv_spec *spec, fm_conv_route asked)
+{
+    if (asked != FM_CONV_AUTO) {
+        return asked;
+    }
+    if (!fm_product_prefers_own_conv()) {
+        return FM_CONV_PROVIDER;
+    }
+    return fm_conv_winograd_suits(spec) ? FM_CONV_WINOGRAD : FM_CONV_DIRECT;
+}
+
+static fm_status weight_pack(fm_conv *conv, const float *weight, fm_error *err)
+{
+    switch (conv->route) {
+    case FM_CONV_WINOGRAD:
+        return fm_conv_winograd_pack(conv, weight, err);
+    case FM_CONV_PROVIDER:
+        return fm_conv_product_pack(conv, weight, err);
+    case FM_CONV_DIRECT:
+    case FM_CONV_AUTO:
+        break;
+    }
+    return fm_conv_direct_pack(conv, weight, err);
+}
+
+static fm_status conv_fill(fm_conv *conv, const fm_conv_spec *spec, fm_error *err)
+{
+    conv->bias = fm_alloc_array(conv->columns, sizeof *conv->bias);
+    conv->zeros = fm_alloc_array(conv->columns, sizeof *conv->zeros);
+    if (conv->bias == NULL || conv->zeros == NULL) {
+        return fm_fail(err, FM_ENOMEM, "out of memory for the bias of %zu outputs", spec->outputs);
+    }
+    if (spec->bias != NULL) {
+        memcpy(conv->bias, spec->bias, spec->outputs * sizeof *spec->bias);
+    }
+    return weight_pack(conv, spec->weight, err);
+}
+
+fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **ret, fm_error *err)
+{
+    assert(spec->kernel % 2 == 1 && spec->stride >= 1 && spec->in_height > 0 && spec->in_width > 0);
+    fm_conv *conv = fm_alloc(sizeof *conv);
+    if (conv == NULL) {
+        return fm_fail(err, FM_ENOMEM, "out of memory for a layer");
+    }
+    *conv = (fm_conv){.inputs = spec->inputs,
+                      .outputs = spec->outputs,
+                      .kernel = spec->kernel,
+                      .stride = spec->stride,
+                      .in_height = spec->in_height,
+                      .in_width = spec->in_width,
+                      .out_height = (spec->in_height - 1) / spec->stride + 1,
+                      .out_width = (spec->in_width - 1) / spec->stride + 1,
+                      .in_stride = fm_kernels_round(spec->inputs),
+                      .columns = fm_kernels_round(spec->outputs),
+                      .activation = spec->activation,
+                      .has_gate = spec->has_gate,
+                      .kernels = fm_kernels_best(),
+                      .route = route_choose(spec, route)};
+    fm_status status = conv_fill(conv, spec, err);
+    if (status != FM_OK) {
+        fm_conv_free(conv);
+        return status;
+    }
+    *ret = conv;
+    return FM_OK;
+}
+
+void fm_conv_free(fm_conv *conv)
+{
+    if (conv != NULL) {
+        fm_product_free(conv->product);
+        fm_free(conv->packed);
+        fm_free(conv->zeros);
+        fm_free(conv->bias);
+        fm_free(conv);
+    }
+}
+
+fm_conv_route fm_conv_route_of(const fm_conv *conv)
+{
+    return conv->route;
+}
+
+const char *fm_conv_route_name(fm_conv_route route)
+{
+    static const char *const names[] = {[FM_CONV_AUTO] = "auto",
+                                        [FM_CONV_DIRECT] = "direct",
+                                        [FM_CONV_WINOGRAD] = "winograd",
+                                        [FM_CONV_PROVIDER] = "provider"};
+    return names[route];
+}
+
+size_t fm_conv_packed_bytes(const fm_conv *conv)
+{
+    size_t weights = conv->product != NULL ? fm_product_packed_bytes(conv->product)
+                                           : conv->packed_count * sizeof(float);
+    return weights + 2 * conv->columns * sizeof(float);
+}
+
+/* ---- pieces ---- */
+
+size_t fm_conv_column_parts(const fm_conv *conv, size_t n_blocks, size_t n_members)
+{
+    size_t panels = (conv->columns + conv->kernels->panel - 1) / conv->kernels->panel;
+    size_t wanted = n_members <= 1 || n_blocks >= 2 * n_members ? 1 : 2 * n_members / n_blocks;
+    return wanted < panels ? wanted : panels;
+}
+
+void fm_conv_column_range(const fm_conv *conv, size_t part, size_t parts, size_t *ret_first,
+                          size_t *ret_end)
+{
+    size_t panel = conv->kernels->panel, panels = (conv->columns + panel - 1) / panel;
+    size_t end = panels * (part + 1) / parts * panel;
+    *ret_first = panels * part / parts * panel;
+    *ret_end = end < conv->columns ? end : conv->columns;
+}
+
+static fm_pixel pixel_of(const fm_conv *conv, const fm_conv_call *call, size_t image, size_t y,
+                         size_t x)
+{
+    const fm_image *in = &call->in, *out = &call->out, *residual = call->residual;
+    return (fm_pixel){
+        .in = image * in->image_stride +
+              conv->stride * (y * in->line_stride + x * in->pixel_stride),
+        .out = image * out->image_stride + y * out->line_stride + x * out->pixel_stride,
+        .residual = residual == NULL ? 0
+                                     : image * residual->image_stride + y * residual->line_stride +
+                                           x * residual->pixel_stride,
+        .row_bias = call->row_bias == NULL ? NULL : call->row_bias + image * call->row_bias_stride,
+        .gate = call->gate == NULL ? NULL : call->gate + image * call->gate_stride,
+    };
+}
+
+void fm_conv_pixels(const fm_conv *conv, const fm_conv_call *call, const fm_conv_block *block,
+                    fm_pixel *pixels)
+{
+    size_t per_image = conv->out_height * conv->out_width;
+    size_t image = block->first_pixel / per_image, rest = block->first_pixel % per_image;
+    size_t y = rest / conv->out_width, x = rest % conv->out_width;
+    for (size_t i = 0; i < block->n_pixels; i++) {
+        pixels[i] = pixel_of(conv, call, image, y, x);
+        if (++x == conv->out_width) {
+            x = 0;
+            y++;
+        }
+        if (y == conv->out_height) {
+            y = 0;
+            image++;
+        }
+    }
+}
+
+size_t fm_conv_piece_bytes(const fm_conv *conv)
+{
+    switch (conv->route) {
+    case FM_CONV_WINOGRAD:
+        return fm_conv_winograd_piece_bytes(conv);
+    case FM_CONV_PROVIDER:
+        return fm_conv_product_piece_bytes(conv);
+    case FM_CONV_DIRECT:
+    case FM_CONV_AUTO:
+        break;
+    }
+    return 0;
+}
+
+size_t fm_conv_piece_count(const fm_conv *conv, const fm_conv_call *call)
+{
+    return conv->route == FM_CONV_WINOGRAD ? fm_conv_winograd_piece_count(conv, call)
+                                           : fm_conv_direct_piece_count(conv, call);
+}
+
+fm_status fm_conv_run_piece(const fm_conv *conv, const fm_conv_call *call, size_t piece,
+                            void *scratch)
+{
+    assert((call->gate != NULL) == conv->has_gate);
+    if (conv->route == FM_CONV_PROVIDER) {
+        return fm_conv_product_run(conv, call, piece, scratch);
+    }
+    if (conv->route == FM_CONV_WINOGRAD) {
+        fm_conv_winograd_run(conv, call, piece, scratch);
+    } else {
+        fm_conv_direct_run(conv, call, piece);
+    }
+    return FM_OK;
+}

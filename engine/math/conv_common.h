@@ -1,0 +1,61 @@
+/* What the routes of a convolution share. Internal to engine/math. */
+#ifndef FM_CONV_COMMON_H
+#define FM_CONV_COMMON_H
+
+#include "engine/math/conv.h"
+#include "engine/math/dense_common.h"
+#include "engine/math/kernels.h"
+
+#define FM_CONV_BLOCK_PIXELS ((size_t)64)
+
+struct fm_conv {
+    size_t inputs, outputs, kernel, stride;
+    size_t in_height, in_width, out_height, out_width;
+    size_t in_stride, columns; /* whole vectors of inputs and outputs */
+    fm_conv_route route;
+    fm_activation activation;
+    bool has_gate;
+    const fm_kernels *kernels;
+    float *bias;         /* [columns] */
+    float *zeros;        /* [columns], Winograd: the bias of its products */
+    float *packed;       /* direct, Winograd; else NULL */
+    size_t packed_count; /* floats */
+    fm_product *product; /* provider; else NULL */
+};
+
+/* A range of pixels (counted over all images) and of columns. */
+typedef struct fm_conv_block {
+    size_t first_pixel, n_pixels, first_column, end_column;
+} fm_conv_block;
+
+/* The part of the output that a piece of the direct and the provider's route is. */
+fm_conv_block fm_conv_block_of(const fm_conv *conv, const fm_conv_call *call, size_t piece);
+
+/* How the columns are cut so that there is a piece for every member; in whole panels. */
+size_t fm_conv_column_parts(const fm_conv *conv, size_t n_blocks, size_t n_members);
+void fm_conv_column_range(const fm_conv *conv, size_t part, size_t parts, size_t *ret_first,
+                          size_t *ret_end);
+
+/* Fills pixels[block->n_pixels] for the block. */
+void fm_conv_pixels(const fm_conv *conv, const fm_conv_call *call, const fm_conv_block *block,
+                    fm_pixel *pixels);
+
+/* The routes: packing, the memory of a piece, their number, and one of them. */
+FM_MUST_USE fm_status fm_conv_direct_pack(fm_conv *conv, const float *weight, fm_error *err);
+size_t fm_conv_direct_piece_count(const fm_conv *conv, const fm_conv_call *call);
+void fm_conv_direct_run(const fm_conv *conv, const fm_conv_call *call, size_t piece);
+
+/* Whether a shape gains by it: a rule that measurement has shown right (tests/bench/LOG.md). */
+bool fm_conv_winograd_suits(const fm_conv_spec *spec);
+FM_MUST_USE fm_status fm_conv_winograd_pack(fm_conv *conv, const float *weight, fm_error *err);
+size_t fm_conv_winograd_piece_bytes(const fm_conv *conv);
+size_t fm_conv_winograd_piece_count(const fm_conv *conv, const fm_conv_call *call);
+void fm_conv_winograd_run(const fm_conv *conv, const fm_conv_call *call, size_t piece,
+                          void *scratch);
+
+FM_MUST_USE fm_status fm_conv_product_pack(fm_conv *conv, const float *weight, fm_error *err);
+size_t fm_conv_product_piece_bytes(const fm_conv *conv);
+FM_MUST_USE fm_status fm_conv_product_run(const fm_conv *conv, const fm_conv_call *call,
+                                          size_t piece, void *scratch);
+
+#endif

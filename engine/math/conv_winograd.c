@@ -1,0 +1,243 @@
+/* The Winograd route: 3 x 3 convolutions with stride 1 as 36 products of transformed tiles, 2.25 times
+ * fewer multiplications a plane entry, four times fewer than a direct 4 x 4 output.
+ *
+ * A piece is a block of tiles, maybe of several images, and a range of columns: it transforms its tiles
+ * into V [36][tiles][inputs], multiplies with U [36][inputs][outputs] into M [36][tiles][columns],
+ * and transforms back. Tiles that reach past the image read zeros, and are written as far as it goes. */
+#include "engine/math/conv_common.h"
+#include "engine/memory.h"
+
+#include <string.h>
+
+#define TILE          ((size_t)4) /* pixels out; 6 in */
+#define WINDOW        ((size_t)6)
+#define PIECE_BYTES   ((size_t)2304 << 10) /* of V and M: about an L2 cache */
+#define LEAST_TILES   ((size_t)8)          /* in a piece: fewer would read the weights too often */
+#define MOST_TILES    ((size_t)64)
+#define LEAST_PIXELS  ((size_t)7 * 7)
+#define LEAST_CHANNEL ((size_t)32)
+
+bool fm_conv_winograd_suits(const fm_conv_spec *spec)
+{
+    return spec->kernel == 3 && spec->stride == 1 && !spec->has_gate &&
+           spec->inputs >= LEAST_CHANNEL && spec->outputs >= LEAST_CHANNEL &&
+           spec->in_height * spec->in_width >= LEAST_PIXELS;
+}
+
+/* ---- weights ---- */
+
+/* U = G g G^T of one 3 x 3 kernel, in float64. */
+static void kernel_transform(const float *g, double u[FM_WINOGRAD_PLANES])
+{
+    static const double G[6][3] = {
+        {1.0 / 4, 0, 0},
+        {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+        {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+        {1.0 / 24, 1.0 / 12, 1.0 / 6},
+        {1.0 / 24, -1.0 / 12, 1.0 / 6},
+        {0, 0, 1},
+    };
+    double half[6][3];
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t x = 0; x < 3; x++) {
+            half[i][x] = G[i][0] * (double)g[x] + G[i][1] * (double)g[3 + x] +
+                         G[i][2] * (double)g[6 + x];
+        }
+    }
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t j = 0; j < 6; j++) {
+            u[i * 6 + j] =
+                half[i][0] * G[j][0] + half[i][1] * G[j][1] + half[i][2] * G[j][2];
+        }
+    }
+}
+
+/* All planes of all kernels, each as pack() reads it: [planes][outputs][inputs]. */
+static void planes_fill(const fm_conv *conv, const float *weight, float *planes)
+{
+    double u[FM_WINOGRAD_PLANES];
+    size_t n = conv->outputs * conv->inputs;
+    for (size_t i = 0; i < n; i++) {
+        kernel_transform(weight + i * 9, u);
+        for (size_t plane = 0; plane < FM_WINOGRAD_PLANES; plane++) {
+            planes[plane * n + i] = (float)u[plane];
+        }
+    }
+}
+
+fm_status fm_conv_winograd_pack(fm_conv *conv, const float *weight, fm_error *err)
+{
+    size_t n = conv->inputs * conv->outputs, packed = conv->inputs * conv->columns, count;
+    float *planes = NULL;
+    if (fm_multiply(packed, FM_WINOGRAD_PLANES, &count)) {
+        conv->packed_count = count;
+        conv->packed = fm_alloc_array(count, sizeof *conv->packed);
+        planes = fm_alloc_array(n * FM_WINOGRAD_PLANES, sizeof *planes);
+    }
+    if (conv->packed == NULL || planes == NULL) {
+        fm_free(planes);
+        return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu transformed kernels",
+                       conv->outputs, conv->inputs);
+    }
+    planes_fill(conv, weight, planes);
+    for (size_t i = 0; i < FM_WINOGRAD_PLANES; i++) {
+        conv->kernels->pack(planes + i * n, conv->inputs, 1, conv->inputs, conv->outputs,
+                            conv->packed + i * packed);
+    }
+    fm_free(planes);
+    return FM_OK;
+}
+
+/* ---- pieces ---- */
+
+typedef struct tile_place {
+    size_t image, y, x; /* of its first output pixel */
+} tile_place;
+
+static size_t across(size_t pixels)
+{
+    return (pixels + TILE - 1) / TILE;
+}
+
+static size_t tile_count(const fm_conv *conv, const fm_conv_call *call)
+{
+    return call->n_images * across(conv->out_height) * across(conv->out_width);
+}
+
+/* Tiles of a full piece: V and M of so many fit. */
+static size_t piece_tiles(const fm_conv *conv)
+{
+    size_t bytes = FM_WINOGRAD_PLANES * (conv->in_stride + conv->columns) * sizeof(float);
+    size_t tiles = PIECE_BYTES / bytes / LEAST_TILES * LEAST_TILES;
+    tiles = tiles < LEAST_TILES ? LEAST_TILES : tiles;
+    return tiles < MOST_TILES ? tiles : MOST_TILES;
+}
+
+static size_t block_count(const fm_conv *conv, const fm_conv_call *call)
+{
+    size_t per_piece = piece_tiles(conv);
+    return (tile_count(conv, call) + per_piece - 1) / per_piece;
+}
+
+static tile_place place_of(const fm_conv *conv, size_t tile)
+{
+    size_t wide = across(conv->out_width), per_image = across(conv->out_height) * wide;
+    size_t rest = tile % per_image;
+    return (tile_place){
+        .image = tile / per_image, .y = rest / wide * TILE, .x = rest % wide * TILE};
+}
+
+size_t fm_conv_winograd_piece_bytes(const fm_conv *conv)
+{
+    size_t floats = FM_WINOGRAD_PLANES * piece_tiles(conv) * (conv->in_stride + conv->columns) +
+                    WINDOW * WINDOW * conv->in_stride;
+    return floats * sizeof(float);
+}
+
+size_t fm_conv_winograd_piece_count(const fm_conv *conv, const fm_conv_call *call)
+{
+    size_t blocks = block_count(conv, call);
+    return blocks * fm_conv_column_parts(conv, blocks, call->n_members);
+}
+
+/* Copies the part of a window that exists, border included, into a patch of zeros. */
+static void patch_fill(const fm_image *in, const float *corner, size_t lines, size_t pixels,
+                       float *patch)
+{
+    size_t c = in->pixel_stride;
+    memset(patch, 0, WINDOW * WINDOW * c * sizeof *patch);
+    for (size_t y = 0; y < lines && y < WINDOW; y++) {
+        size_t n = pixels < WINDOW ? pixels : WINDOW;
+        memcpy(patch + y * WINDOW * c, corner + y * in->line_stride, n * c * sizeof *patch);
+    }
+}
+
+static void tile_enter(const fm_conv *conv, const fm_conv_call *call, tile_place at, float *v,
+                       size_t plane_stride, float *patch)
+{
+    const fm_image *in = &call->in;
+    const float *corner =
+        fm_image_at(in, at.image, at.y, at.x) - in->line_stride - in->pixel_stride;
+    fm_winograd_input job = {.in = corner,
+                             .line_stride = in->line_stride,
+                             .pixel_stride = in->pixel_stride,
+                             .channels = conv->in_stride,
+                             .out = v,
+                             .plane_stride = plane_stride};
+    size_t lines = conv->in_height + 2 - at.y, pixels = conv->in_width + 2 - at.x;
+    if (lines < WINDOW || pixels < WINDOW) {
+        patch_fill(in, corner, lines, pixels, patch);
+        job.in = patch;
+        job.line_stride = WINDOW * in->pixel_stride;
+    }
+    conv->kernels->winograd_input(&job);
+}
+
+static void tile_leave(const fm_conv *conv, const fm_conv_call *call, tile_place at, const float *m,
+                       size_t plane_stride, size_t first, size_t end)
+{
+    const fm_image *out = &call->out, *residual = call->residual;
+    size_t lines = conv->out_height - at.y, pixels = conv->out_width - at.x;
+    const fm_winograd_output job = {
+        .in = m,
+        .plane_stride = plane_stride,
+        .columns = end - first,
+        .lines = lines < TILE ? lines : TILE,
+        .pixels = pixels < TILE ? pixels : TILE,
+        .bias = conv->bias + first,
+        .row_bias = call->row_bias == NULL
+                        ? NULL
+                        : call->row_bias + at.image * call->row_bias_stride + first,
+        .residual =
+            residual == NULL ? NULL : fm_image_at(residual, at.image, at.y, at.x) + first,
+        .residual_line_stride = residual == NULL ? 0 : residual->line_stride,
+        .residual_pixel_stride = residual == NULL ? 0 : residual->pixel_stride,
+        .activation = conv->activation,
+        .out = fm_image_at(out, at.image, at.y, at.x) + first,
+        .line_stride = out->line_stride,
+        .pixel_stride = out->pixel_stride,
+    };
+    conv->kernels->winograd_output(&job);
+}
+
+static void planes_multiply(const fm_conv *conv, size_t tiles, size_t first, size_t end,
+                            const float *v, float *m)
+{
+    size_t width = end - first;
+    for (size_t i = 0; i < FM_WINOGRAD_PLANES; i++) {
+        const fm_matmul job = {
+            .inputs = conv->inputs,
+            .columns = width,
+            .packed = conv->packed + (i * conv->columns + first) * conv->inputs,
+            .bias = conv->zeros,
+            .activation = FM_ACTIVATION_NONE,
+            .rows = tiles,
+            .in = v + i * tiles * conv->in_stride,
+            .out = m + i * tiles * width,
+            .in_stride = conv->in_stride,
+            .out_stride = width,
+        };
+        conv->kernels->matmul(&job);
+    }
+}
+
+void fm_conv_winograd_run(const fm_conv *conv, const fm_conv_call *call, size_t piece,
+                          void *scratch)
+{
+    size_t blocks = block_count(conv, call), total = tile_count(conv, call);
+    size_t parts = fm_conv_column_parts(conv, blocks, call->n_members);
+    size_t from = total * (piece / parts) / blocks, until = total * (piece / parts + 1) / blocks;
+    size_t tiles = until - from, first = 0, end = 0;
+    fm_conv_column_range(conv, piece % parts, parts, &first, &end);
+    float *patch = scratch, *v = patch + WINDOW * WINDOW * conv->in_stride;
+    float *m = v + FM_WINOGRAD_PLANES * tiles * conv->in_stride;
+    for (size_t i = 0; i < tiles; i++) {
+        tile_enter(conv, call, place_of(conv, from + i), v + i * conv->in_stride,
+                   tiles * conv->in_stride, patch);
+    }
+    planes_multiply(conv, tiles, first, end, v, m);
+    for (size_t i = 0; i < tiles; i++) {
+        tile_leave(conv, call, place_of(conv, from + i), m + i * (end - first),
+                   tiles * (end - first), first, end);
+    }
+}

@@ -1,0 +1,122 @@
+/* Where a plan meets a tile of images: `image` gathers float64 [channels][height][width] into channels
+ * last, `image_output` scatters back. */
+#include "engine/memory.h"
+#include "engine/network/op.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- image ---- */
+
+typedef struct image_input {
+    fm_plan_image_spec spec;
+    double frequencies[];
+} image_input;
+
+static size_t entered_channels(const fm_plan_image_spec *spec)
+{
+    return spec->channels * (1 + 2 * spec->n_frequencies);
+}
+
+fm_status fm_plan_image(fm_plan *plan, const fm_plan_image_spec *spec, fm_plan_value *ret,
+                        fm_error *err)
+{
+    assert(plan->n_ops == 0);
+    image_input *self = fm_alloc(sizeof *self + spec->n_frequencies * sizeof(double));
+    if (self == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for an input");
+    }
+    self->spec = *spec;
+    if (spec->n_frequencies > 0) {
+        memcpy(self->frequencies, spec->frequencies, spec->n_frequencies * sizeof(double));
+    }
+    plan->dimension = spec->channels * spec->height * spec->width;
+    const fm_plan_shape shape = {spec->height, spec->width, entered_channels(spec)};
+    return fm_plan_add(plan, FM_OP_KIND_image, self, NULL, 0, &shape, ret, err);
+}
+
+/* All channels of one pixel. */
+static void pixel_write(const image_input *self, const double *x, size_t plane, float *out)
+{
+    const fm_plan_image_spec *spec = &self->spec;
+    float *sines = out + spec->channels, *cosines = sines + spec->channels * spec->n_frequencies;
+    for (size_t c = 0; c < spec->channels; c++) {
+        double value = x[c * plane];
+        out[c] = (float)value;
+        for (size_t k = 0; k < spec->n_frequencies; k++) {
+            *sines++ = (float)sin(self->frequencies[k] * value);
+            *cosines++ = (float)cos(self->frequencies[k] * value);
+        }
+    }
+}
+
+fm_status fm_op_image_eval(const fm_op *op, const fm_op_call *call)
+{
+    const image_input *self = op->state;
+    const fm_image out = fm_op_image(call, op->output);
+    size_t plane = out.height * out.width;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        for (size_t p = 0; p < plane; p++) {
+            float *pixel = fm_image_at(&out, i, p / out.width, p % out.width);
+            pixel_write(self, call->rows[i].x + p, plane, pixel);
+            for (size_t c = out.channels; c < out.pixel_stride; c++) {
+                pixel[c] = 0.0F;
+            }
+        }
+    }
+    return FM_OK;
+}
+
+void fm_op_image_describe(const fm_op *op, char *text, size_t size_bytes)
+{
+    const fm_plan_image_spec *spec = &((const image_input *)op->state)->spec;
+    int length = snprintf(text, size_bytes, "x [%zu][%zu][%zu]", spec->channels, spec->height,
+                          spec->width);
+    if (spec->n_frequencies > 0 && length > 0 && (size_t)length < size_bytes) {
+        (void)snprintf(text + length, size_bytes - (size_t)length, " and %zu waves of each",
+                       2 * spec->n_frequencies);
+    }
+}
+
+void fm_op_image_free(void *state)
+{
+    fm_free(state);
+}
+
+/* ---- image_output ---- */
+
+fm_status fm_plan_image_output(fm_plan *plan, fm_plan_value in, size_t channels, fm_error *err)
+{
+    const fm_value *value = &plan->values[in];
+    assert(channels <= value->columns);
+    plan->out_dimension = channels * value->height * value->width;
+    return fm_plan_add(plan, FM_OP_KIND_image_output, NULL, &in, 1, NULL, NULL, err);
+}
+
+fm_status fm_op_image_output_eval(const fm_op *op, const fm_op_call *call)
+{
+    const fm_image in = fm_op_image(call, op->inputs[0]);
+    size_t plane = in.height * in.width, channels = call->plan->out_dimension / plane;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        for (size_t p = 0; p < plane; p++) {
+            const float *pixel = fm_image_at(&in, i, p / in.width, p % in.width);
+            for (size_t c = 0; c < channels; c++) {
+                call->rows[i].out[c * plane + p] = (double)pixel[c];
+            }
+        }
+    }
+    return FM_OK;
+}
+
+void fm_op_image_output_describe(const fm_op *op, char *text, size_t size_bytes)
+{
+    (void)snprintf(text, size_bytes, "of value %zu, channels first", op->inputs[0]);
+}
+
+void fm_op_image_output_free(void *state)
+{
+    assert(state == NULL);
+    (void)state;
+}
