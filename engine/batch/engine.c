@@ -98,9 +98,15 @@ fm_status fm_engine_submit(fm_engine *engine, const fm_job_spec *spec, fm_job **
     engine->stats.rows_in_flight += job->n_slots;
     engine->stats.rows_waiting += spec->n_rows - job->n_slots;
     fm_lane_offer(&engine->lanes, job, job->n_slots);
+    fm_engine_show_offer(engine);
     (void)pthread_cond_signal(&engine->work); /* whoever picks wakes the next if rows are left */
     fm_mutex_unlock(&engine->mutex);
     return FM_OK;
+}
+
+void fm_engine_show_offer(fm_engine *engine)
+{
+    atomic_store_explicit(&engine->n_offered, engine->lanes.n_offered, memory_order_relaxed);
 }
 
 void fm_engine_drop(fm_engine *engine, fm_job *job, fm_status status)
@@ -112,6 +118,7 @@ void fm_engine_drop(fm_engine *engine, fm_job *job, fm_status status)
     engine->stats.rows_cancelled += unstarted + job->n_waiting;
     job->next_row = job->spec.n_rows;
     fm_lane_withdraw(&engine->lanes, job);
+    fm_engine_show_offer(engine);
 }
 
 void fm_engine_cancel(fm_engine *engine, fm_job *job)

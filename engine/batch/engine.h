@@ -3,6 +3,7 @@
 #define FM_ENGINE_H
 
 #include "engine/batch/job.h"
+#include "engine/batch/team.h"
 #include "engine/thread.h"
 
 #include <pthread.h>
@@ -11,6 +12,10 @@ typedef struct fm_worker {
     fm_engine *engine;
     size_t index;
     pthread_t thread;
+    fm_call_team team;         /* of the call that it leads */
+    /* Guarded by the engine's mutex: */
+    const fm_model *team_model; /* while the team is open, else NULL */
+    size_t n_helpers;           /* that have not come back yet */
 } fm_worker;
 
 /* Lock order: there is one lock. It is never held while a row advances, a network is evaluated or a
@@ -25,6 +30,7 @@ struct fm_engine {
     fm_job *last_finished FM_GUARDED_BY(&mutex);
     size_t n_jobs FM_GUARDED_BY(&mutex); /* submitted and not collected */
     size_t n_idle FM_GUARDED_BY(&mutex);
+    atomic_size_t n_offered; /* rows on offer, for helpers, who look without the lock */
     bool stopping FM_GUARDED_BY(&mutex);
     fm_engine_stats stats FM_GUARDED_BY(&mutex);
     fm_worker *workers; /* [options.workers] */
@@ -33,6 +39,9 @@ struct fm_engine {
 
 /* A worker thread's life; context is its fm_worker. */
 void *fm_worker_run(void *context);
+
+/* Tells helpers how many rows are on offer, after every change. */
+void fm_engine_show_offer(fm_engine *engine) FM_REQUIRES(&engine->mutex);
 
 /* Takes what the job offers out of the batch and counts it as cancelled; rows in a call follow when
  * they return. */

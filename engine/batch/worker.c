@@ -23,6 +23,7 @@ typedef struct fm_call {
     double picked_seconds; /* when */
     double seconds;        /* inside the network */
     fm_status status;      /* of the network; when it failed no row moved */
+    fm_team *team;         /* idle workers who may help, or NULL */
 } fm_call;
 
 /* How many rows to take when others are idle: few enough to leave them some. */
@@ -43,21 +44,78 @@ static void wake_another(fm_engine *engine) FM_REQUIRES(&engine->mutex)
     }
 }
 
+/* The open team with the fewest helpers, or NULL. */
+static fm_worker *leader_find(fm_engine *engine) FM_REQUIRES(&engine->mutex)
+{
+    fm_worker *found = NULL;
+    for (size_t i = 0; i < engine->options.workers; i++) {
+        fm_worker *it = &engine->workers[i];
+        if (it->team_model != NULL && (found == NULL || it->n_helpers < found->n_helpers)) {
+            found = it;
+        }
+    }
+    return found;
+}
+
+/* Without rows: helps a leader, or sleeps until there is something to do. */
+static void stand_by(fm_engine *engine, fm_worker *self) FM_REQUIRES(&engine->mutex)
+{
+    fm_worker *leader = leader_find(engine);
+    if (leader == NULL) {
+        engine->n_idle++;
+        fm_condition_wait(&engine->work, &engine->mutex);
+        engine->n_idle--;
+        return;
+    }
+    unsigned char *memory = fm_model_scratch(leader->team_model, self->index);
+    leader->n_helpers++;
+    fm_mutex_unlock(&engine->mutex);
+    fm_call_team_help(&leader->team, memory, &engine->n_offered);
+    fm_mutex_lock(&engine->mutex);
+    leader->n_helpers--;
+}
+
+/* When nothing is left for the idle, they may help with this call. The last call's helpers count, for
+ * they are on their way back. */
+static void team_open(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQUIRES(&engine->mutex)
+{
+    const fm_model *model = call->lane->model;
+    size_t others = engine->n_idle + self->n_helpers;
+    call->team = NULL;
+    if (others == 0 || engine->lanes.n_offered > 0 || !model->network->info.divisible) {
+        return;
+    }
+    fm_call_team_open(&self->team, others + 1, fm_model_scratch(model, self->index));
+    self->team_model = model;
+    call->team = &self->team.team;
+    for (size_t i = 0; i < engine->n_idle; i++) {
+        (void)pthread_cond_signal(&engine->work);
+    }
+}
+
+static void team_close(fm_worker *self) FM_REQUIRES(&self->engine->mutex)
+{
+    if (self->team_model != NULL) {
+        fm_call_team_close(&self->team);
+        self->team_model = NULL;
+    }
+}
+
 /* Waits for rows; false when the engine stops. */
-static bool pick(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->mutex)
+static bool pick(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQUIRES(&engine->mutex)
 {
     while (engine->lanes.n_offered == 0) {
         if (engine->stopping) {
             return false;
         }
-        engine->n_idle++;
-        fm_condition_wait(&engine->work, &engine->mutex);
-        engine->n_idle--;
+        stand_by(engine, self);
     }
     call->lane = fm_lane_next(&engine->lanes);
     size_t part = fair_part(engine, call->lane);
     call->n_rows = fm_lane_pick(&engine->lanes, call->lane, part, call->rows);
     call->picked_seconds = fm_clock_seconds();
+    fm_engine_show_offer(engine);
+    team_open(engine, self, call);
     wake_another(engine);
     return true;
 }
@@ -120,7 +178,8 @@ static void evaluate(fm_call *call, size_t worker)
     double start = fm_clock_seconds();
     call->status = call->n_tile_rows == 0
                        ? FM_OK
-                       : fm_network_eval(model->network, call->tile, call->n_tile_rows, scratch);
+                       : model->network->ops->eval(model->network, call->tile, call->n_tile_rows,
+                                                   scratch, call->team);
     call->seconds = fm_clock_seconds() - start;
     other = others;
     for (size_t i = 0; i < call->n_rows && call->status == FM_OK; i++) {
@@ -208,6 +267,7 @@ static fm_job *give_back(fm_engine *engine, fm_call *call) FM_REQUIRES(&engine->
             ended = job;
         }
     }
+    fm_engine_show_offer(engine);
     return ended;
 }
 
@@ -242,11 +302,12 @@ void *fm_worker_run(void *context)
     fm_dense_thread_init();
     fm_call call; /* about 90 KiB */
     fm_mutex_lock(&engine->mutex);
-    while (pick(engine, &call)) {
+    while (pick(engine, worker, &call)) {
         fm_mutex_unlock(&engine->mutex);
         evaluate(&call, worker->index);
         count_model(&call);
         fm_mutex_lock(&engine->mutex);
+        team_close(worker);
         fm_job *ended = give_back(engine, &call);
         if (ended != NULL) {
             wake_another(engine); /* not to wait until the answers below are encoded */

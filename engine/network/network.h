@@ -39,6 +39,7 @@ typedef struct fm_network_info {
     size_t scratch_bytes; /* of one worker, for fm_network_max_rows rows */
     size_t max_rows;      /* capacity of the largest tile */
     bool has_log_density;
+    bool divisible; /* a call is worth a team */
 } fm_network_info;
 
 /* The vtable of a kind of network. An architecture file builds an fm_network and fills this. */
@@ -67,6 +68,7 @@ FM_MUST_USE fm_status fm_network_new(const fm_model_config *config, fm_weights *
                                      const fm_path *path, fm_network **ret, fm_error *err);
 void fm_network_free(fm_network *network); /* takes NULL */
 
+/* Alone. */
 FM_MUST_USE static inline fm_status
 fm_network_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows, void *scratch)
 {

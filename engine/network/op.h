@@ -70,6 +70,7 @@ struct fm_plan {
     fm_op *ops; /* [n_ops] */
     size_t n_ops, ops_capacity;
     size_t dimension, out_dimension;
+    bool divisible; /* some op is cut into pieces that are worth a team */
     size_t parameter_count, weight_bytes;
     size_t scratch_bytes, unshared_bytes;
 };

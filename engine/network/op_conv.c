@@ -89,6 +89,7 @@ fm_status fm_plan_conv(fm_plan *plan, fm_plan_value in, const fm_plan_conv_spec 
     fm_op *op = fm_plan_last_op(plan);
     op->piece_bytes = fm_conv_piece_bytes(conv);
     op->scratch_bytes = spec->gate == NULL ? 0 : plan->max_rows * gate_stride * sizeof(float);
+    plan->divisible = true;
     plan->weight_bytes += fm_conv_packed_bytes(conv);
     plan->parameter_count += shape.channels * spec->outputs * spec->kernel * spec->kernel +
                              (spec->bias != NULL ? spec->outputs : 0);

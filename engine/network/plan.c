@@ -369,7 +369,8 @@ fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
                                            .parameter_count = plan->parameter_count,
                                            .weight_bytes = plan->weight_bytes,
                                            .scratch_bytes = plan->scratch_bytes,
-                                           .max_rows = plan->max_rows};
+                                           .max_rows = plan->max_rows,
+                                           .divisible = plan->divisible};
     self->plan = plan;
     *ret = &self->network;
     return FM_OK;

@@ -429,12 +429,13 @@ START_TEST(only_rows_guided_away_from_the_null_class_cost_two)
 END_TEST
 
 static fm_status eval_without_memory(const fm_network *network, const fm_tile_row *rows,
-                                     size_t n_rows, void *scratch)
+                                     size_t n_rows, void *scratch, fm_team *team)
 {
     (void)network;
     (void)rows;
     (void)n_rows;
     (void)scratch;
+    (void)team;
     return FM_ENOMEM;
 }
 

@@ -66,8 +66,9 @@ static bool is_off(flaw it, size_t row, size_t n_rows)
 }
 
 static fm_status flawed_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
-                             void *scratch)
+                             void *scratch, fm_team *team)
 {
+    (void)team;
     flaw it = ((const flawed *)network)->flaw;
     for (size_t i = 0; i < n_rows; i++) {
         const fm_tile_row *row = &rows[i];

@@ -329,11 +329,11 @@ START_TEST(plans_print_every_op_with_shapes_and_places)
     ck_assert_int_eq(plan_build(&fixed_weights, true, &plan, &err), FM_OK);
     char text[4096] = "";
     fm_plan_print(plan, append, text);
-    ck_assert_msg(strstr(text, "  0 input    [t, label, x 3] -> [64][5] stride") != NULL, "%s",
+    ck_assert_msg(strstr(text, "  0 input      [t, label, x 3] -> [64][5] stride") != NULL, "%s",
                   text);
-    ck_assert_msg(strstr(text, "  1 linear   [5 inputs] + bias, relu -> [64][40] stride") != NULL,
+    ck_assert_msg(strstr(text, "  1 linear     [5 inputs] + bias, relu -> [64][40] stride") != NULL,
                   "%s", text);
-    ck_assert_msg(strstr(text, "  2 linear   [40 inputs] relu -> [64][40] stride") != NULL, "%s",
+    ck_assert_msg(strstr(text, "  2 linear     [40 inputs] relu -> [64][40] stride") != NULL, "%s",
                   text);
     ck_assert_msg(strstr(text, "  5 output") != NULL, "%s", text);
     char total[64];
