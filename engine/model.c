@@ -83,7 +83,9 @@ static void fill_names(fm_model *model)
     info->scheduler = fm_path_type_name(config->path.type);
     info->prediction = "velocity";
     info->output_kind = config->output_kind;
-    info->compute = fm_architecture_has_weights(config->architecture) ? "float32" : "float64";
+    info->compute = fm_architecture_has_weights(config->architecture)
+                        ? fm_compute_name(config->compute)
+                        : "float64";
     info->defaults_json = config->defaults_json;
     info->label_names = (const char *const *)config->label_names;
     info->n_label_names = config->n_label_names;

@@ -133,10 +133,14 @@ static void print_data(const report *to, const fm_model_config *config)
 {
     switch (config->architecture) {
     case FM_ARCHITECTURE_MLP:
+    case FM_ARCHITECTURE_TORCHCFM_UNET:
+    case FM_ARCHITECTURE_META_UNET:
+    case FM_ARCHITECTURE_SIT:
         print_row(to, "weights", config->weights_file);
         if (config->weights_prefix[0] != '\0') {
             print_row(to, "prefix", config->weights_prefix);
         }
+        print_row(to, "compute", fm_compute_name(config->compute));
         break;
     case FM_ARCHITECTURE_GAUSSIAN_MIXTURE:
         print(to, "%-14s%zu, classes with their own %zu\n", "components",

@@ -213,6 +213,18 @@ fm_status fm_json_read_number(const fm_json_node *node, double *ret, fm_error *e
     return FM_OK;
 }
 
+fm_status fm_json_read_bool(const fm_json_node *node, bool *ret, fm_error *err)
+{
+    if (!fm_json_present(node)) {
+        return FM_OK;
+    }
+    if (!json_is_boolean(node->value)) {
+        return fail_kind(node, "true or false", err);
+    }
+    *ret = json_is_true(node->value);
+    return FM_OK;
+}
+
 fm_status fm_json_read_size(const fm_json_node *node, size_t min, size_t max, size_t *ret,
                             fm_error *err)
 {

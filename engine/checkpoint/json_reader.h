@@ -42,6 +42,7 @@ FM_MUST_USE fm_status fm_json_check_array(const fm_json_node *node, size_t min, 
 /* *ret is replaced by a copy of the string, freed with fm_free(); the old one is freed. */
 FM_MUST_USE fm_status fm_json_read_string(const fm_json_node *node, char **ret, fm_error *err);
 FM_MUST_USE fm_status fm_json_read_number(const fm_json_node *node, double *ret, fm_error *err);
+FM_MUST_USE fm_status fm_json_read_bool(const fm_json_node *node, bool *ret, fm_error *err);
 FM_MUST_USE fm_status fm_json_read_size(const fm_json_node *node, size_t min, size_t max,
                                         size_t *ret, fm_error *err);
 /* Exactly count numbers. */

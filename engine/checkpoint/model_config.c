@@ -74,7 +74,11 @@ static fm_status check_weights_file(const fm_json_node *node, const char *file, 
 static fm_status read_weights(const fm_json_node *root, fm_model_config *config, fm_error *err)
 {
     static const fm_json_choice computes[] = {
-        {"float32", 0}, {"bfloat16", FM_JSON_UNSUPPORTED}, {0}};
+#define FM_COMPUTE(id, name) {name, FM_COMPUTE_##id},
+#include "engine/math/compute.def"
+#undef FM_COMPUTE
+        {0},
+    };
     static const char *const keys[] = {"file", "entry", "compute", "prefix", NULL};
     fm_json_node weights = fm_json_member(root, "weights");
     fm_json_node file = fm_json_member(&weights, "file");
@@ -95,9 +99,10 @@ static fm_status read_weights(const fm_json_node *root, fm_model_config *config,
     if (status == FM_OK && fm_json_present(&entry)) {
         status = fm_json_unsupported(&entry, err);
     }
-    int ignored = 0;
+    int chosen = FM_COMPUTE_FLOAT32;
     if (status == FM_OK) {
-        status = fm_json_read_choice(&compute, computes, &ignored, err);
+        status = fm_json_read_choice(&compute, computes, &chosen, err);
+        config->compute = (fm_compute)chosen;
     }
     return status == FM_OK ? fm_json_read_string(&prefix, &config->weights_prefix, err) : status;
 }

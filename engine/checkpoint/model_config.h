@@ -9,6 +9,7 @@
 #include "engine/flow/path.h"
 #include "engine/fm.h"
 #include "engine/math/activation.h"
+#include "engine/math/compute.h"
 
 typedef enum fm_architecture {
 #define FM_ARCHITECTURE(id, name, has_weights, constructor) FM_ARCHITECTURE_##id,
@@ -45,6 +46,41 @@ typedef struct fm_dataset_config {
     char *file; /* inside the folder */
 } fm_dataset_config;
 
+#define FM_UNET_MAX_LEVELS 16
+
+/* One resolution; each next one has half the height and width. */
+typedef struct fm_unet_level {
+    size_t channels;
+    bool attends; /* attention behind every residual block */
+} fm_unet_level;
+
+/* torchcfm.unet and meta.unet: the same network, its keys in one set of words. */
+typedef struct fm_unet_config {
+    size_t channels, height, width; /* of x */
+    size_t output_channels; /* that the last convolution makes; the first `channels` count */
+    size_t time_channels;   /* of the sinusoidal embedding */
+    size_t n_blocks;        /* residual blocks a level on the way down; one more on the way up */
+    size_t n_levels;
+    fm_unet_level levels[FM_UNET_MAX_LEVELS];
+    size_t heads, up_heads; /* of attention on the way down and up */
+    size_t head_channels;   /* 0: the heads are counted, else this decides their number */
+    bool heads_first;       /* the order of attention's q, k, v: fm_plan_attention_spec */
+    bool scale_shift; /* the embedding scales and shifts behind a norm, else it is added before */
+    bool blocks_resample;  /* levels change in residual blocks of their own */
+    bool convs_resample;   /* else: with a convolution, or only by pooling and repeating */
+    bool fourier_features; /* sines and cosines of x enter beside x */
+    size_t label_rows;     /* of the label embedding; 0: takes no label */
+    bool has_null_row;     /* its last row is the null class */
+} fm_unet_config;
+
+typedef struct fm_sit_config {
+    size_t channels, size, patch; /* x is [channels][size][size] */
+    size_t output_channels;       /* of a patch's pixels; the first `channels` count */
+    size_t hidden, depth, heads, mlp_hidden;
+    size_t label_rows; /* of the label embedding */
+    bool has_null_row; /* its last row is the null class */
+} fm_sit_config;
+
 typedef struct fm_model_config {
     char *name;   /* the folder's base name */
     char *folder; /* its path */
@@ -53,7 +89,10 @@ typedef struct fm_model_config {
     fm_mlp_config mlp;
     fm_gaussian_mixture_config gaussian_mixture;
     fm_dataset_config dataset;
+    fm_unet_config unet;
+    fm_sit_config sit;
     char *weights_file, *weights_prefix; /* "model.safetensors", "" by default */
+    fm_compute compute;
     size_t rank, shape[FM_MAX_RANK], dimension;
     double source_std;
     fm_path path;

@@ -3,9 +3,69 @@
 
 #define MAX_LABELS ((size_t)INT32_MAX - 1) /* the null class may be one past the last */
 
+/* Which labels a network knows. */
+typedef struct known_labels {
+    bool any;          /* they enter as numbers */
+    size_t count;      /* classes or rows of an embedding; 0 and not any: takes no label */
+    bool has_null_row; /* the last row is the null class */
+} known_labels;
+
+static known_labels network_labels(const fm_model_config *config)
+{
+    switch (config->architecture) {
+    case FM_ARCHITECTURE_MLP:
+        return (known_labels){.any = config->mlp.label == FM_MLP_LABEL_CONCAT};
+    case FM_ARCHITECTURE_GAUSSIAN_MIXTURE:
+        return (known_labels){.count = config->gaussian_mixture.n_classes};
+    case FM_ARCHITECTURE_DATASET:
+        break;
+    case FM_ARCHITECTURE_TORCHCFM_UNET:
+    case FM_ARCHITECTURE_META_UNET:
+        return (known_labels){.count = config->unet.label_rows,
+                              .has_null_row = config->unet.has_null_row};
+    case FM_ARCHITECTURE_SIT:
+        return (known_labels){.count = config->sit.label_rows,
+                              .has_null_row = config->sit.has_null_row};
+    }
+    return (known_labels){0};
+}
+
 static bool network_takes_labels(const fm_model_config *config)
 {
-    return config->mlp.label == FM_MLP_LABEL_CONCAT || config->gaussian_mixture.n_classes > 0;
+    known_labels known = network_labels(config);
+    return known.any || known.count > 0;
+}
+
+static fm_status check_count(const fm_json_node *node, const fm_model_config *config, size_t count,
+                             fm_error *err)
+{
+    known_labels known = network_labels(config);
+    if (config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE && count != known.count) {
+        return fm_json_fail(node, err, FM_EFORMAT,
+                            "must be the number of /network/classes, %zu, found %zu", known.count,
+                            count);
+    }
+    if (known.has_null_row && count != known.count - 1) {
+        return fm_json_fail(node, err, FM_EFORMAT, "must be /network/num_classes, %zu, found %zu",
+                            known.count - 1, count);
+    }
+    if (!known.any && count > known.count) {
+        return fm_json_fail(node, err, FM_EFORMAT,
+                            "must be at most /network/num_classes, %zu, found %zu", known.count,
+                            count);
+    }
+    return FM_OK;
+}
+
+/* From where to where the null class may be: inside the embedding, and its last row where that is made
+ * for it. A mixture's classes fill 0 to count - 1; its null class is the mixture beside them. */
+static void null_range(const fm_model_config *config, size_t *ret_least, size_t *ret_most)
+{
+    known_labels known = network_labels(config);
+    size_t count = (size_t)config->label_count;
+    bool is_mixture = config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE;
+    *ret_least = is_mixture || known.has_null_row ? count : 0;
+    *ret_most = !known.any && !is_mixture && known.count == count ? count - 1 : count;
 }
 
 /* The label names, one a class. */
@@ -28,10 +88,9 @@ static fm_status read_null_label(const fm_json_node *labels, fm_model_config *co
         return FM_OK;
     }
     size_t null_label = 0;
-    size_t count = (size_t)config->label_count;
-    /* A mixture's classes fill 0 to count - 1; its null class is the mixture beside them. */
-    size_t least = config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE ? count : 0;
-    fm_status status = fm_json_read_size(&node, least, count, &null_label, err);
+    size_t least = 0, most = 0;
+    null_range(config, &least, &most);
+    fm_status status = fm_json_read_size(&node, least, most, &null_label, err);
     if (status == FM_OK) {
         config->has_null_label = true;
         config->null_label = (int32_t)null_label;
@@ -56,13 +115,10 @@ static fm_status read_labels(const fm_json_node *labels, fm_model_config *config
     }
     config->has_labels = true;
     config->label_count = (int32_t)count;
-    if (config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE &&
-        count != config->gaussian_mixture.n_classes) {
-        return fm_json_fail(&node, err, FM_EFORMAT,
-                            "must be the number of /network/classes, %zu, found %zu",
-                            config->gaussian_mixture.n_classes, count);
+    status = check_count(&node, config, count, err);
+    if (status == FM_OK) {
+        status = read_null_label(labels, config, err);
     }
-    status = read_null_label(labels, config, err);
     return status == FM_OK ? read_label_names(labels, config, err) : status;
 }
 

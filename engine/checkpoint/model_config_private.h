@@ -17,6 +17,36 @@ FM_MUST_USE fm_status fm_model_config_read_flow(const fm_json_node *root, fm_mod
 /* /network; after the flow, for the dimension of means. */
 FM_MUST_USE fm_status fm_model_config_read_network(const fm_json_node *root,
                                                    fm_model_config *config, fm_error *err);
+/* /network of each architecture, network being that node. */
+FM_MUST_USE fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config *config,
+                                               fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_gaussian_mixture(const fm_json_node *network,
+                                                            fm_model_config *config, fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_dataset(const fm_json_node *network,
+                                                   fm_model_config *config, fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_torchcfm_unet(const fm_json_node *network,
+                                                         fm_model_config *config, fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_meta_unet(const fm_json_node *network,
+                                                     fm_model_config *config, fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_sit(const fm_json_node *network, fm_model_config *config,
+                                               fm_error *err);
+
+/* Is /flow/shape what the network's keys say?
+ *   origin  where that shape comes from, for the error */
+FM_MUST_USE fm_status fm_model_config_check_shape(const fm_json_node *network,
+                                                  const fm_model_config *config,
+                                                  const size_t shape[3], const char *origin,
+                                                  fm_error *err);
+
+/* What a library's constructor takes and what has no meaning when a network is evaluated: only their
+ * types are checked. */
+typedef struct fm_json_ignored {
+    const char *key; /* NULL ends a list */
+    bool is_number;  /* else true or false */
+} fm_json_ignored;
+FM_MUST_USE fm_status fm_model_config_check_ignored(const fm_json_node *network,
+                                                    const fm_json_ignored *ignored, fm_error *err);
+
 /* /conditioning; after the network, which says whether labels make sense. */
 FM_MUST_USE fm_status fm_model_config_read_conditioning(const fm_json_node *root,
                                                         fm_model_config *config, fm_error *err);

@@ -14,13 +14,25 @@ static const constructor constructors[] = {
 #undef FM_ARCHITECTURE
 };
 
+static fm_status check_compute(const fm_model_config *config, fm_error *err)
+{
+    return config->compute == FM_COMPUTE_FLOAT32
+               ? FM_OK
+               : fm_fail(err, FM_EUNSUPPORTED,
+                         "/weights/compute: \"%s\" is not supported by this release",
+                         fm_compute_name(config->compute));
+}
+
 fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, const fm_path *path,
                          fm_network **ret, fm_error *err)
 {
     bool has_weights = fm_architecture_has_weights(config->architecture);
     assert(!has_weights || weights != NULL);
     fm_network *network = NULL;
-    fm_status status = constructors[config->architecture](config, weights, path, &network, err);
+    fm_status status = check_compute(config, err);
+    if (status == FM_OK) {
+        status = constructors[config->architecture](config, weights, path, &network, err);
+    }
     if (status == FM_OK && has_weights) {
         status = fm_weights_finish(weights, err);
     }

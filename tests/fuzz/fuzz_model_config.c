@@ -33,6 +33,60 @@ static void check_labels(const fm_model_config *config)
     assert(config->n_label_names == 0 || config->n_label_names == (size_t)config->label_count);
 }
 
+static void check_rows(const fm_model_config *config, size_t rows)
+{
+    assert((rows > 0) == config->has_labels);
+    assert(!config->has_labels || (size_t)config->label_count <= rows);
+    assert(!config->has_null_label || (size_t)config->null_label < rows);
+}
+
+static void check_unet(const fm_model_config *config)
+{
+    const fm_unet_config *unet = &config->unet;
+    assert(config->dimension == unet->channels * unet->height * unet->width);
+    assert(unet->output_channels >= unet->channels && unet->time_channels >= 2);
+    assert(unet->n_blocks >= 1 && unet->n_levels >= 1 && unet->n_levels <= FM_UNET_MAX_LEVELS);
+    for (size_t i = 0; i < unet->n_levels; i++) {
+        size_t channels = unet->levels[i].channels;
+        assert(channels >= 32 && channels <= 65536 && channels % 32 == 0);
+        assert((unet->height >> i) << i == unet->height && (unet->width >> i) << i == unet->width);
+        if (unet->levels[i].attends || i + 1 == unet->n_levels) {
+            assert(channels % (unet->head_channels > 0 ? unet->head_channels : unet->heads) == 0);
+        }
+    }
+    check_rows(config, unet->label_rows);
+}
+
+static void check_sit(const fm_model_config *config)
+{
+    const fm_sit_config *sit = &config->sit;
+    assert(config->dimension == sit->channels * sit->size * sit->size);
+    assert(sit->size % sit->patch == 0 && sit->hidden % sit->heads == 0);
+    assert(sit->depth >= 1 && sit->mlp_hidden >= 1 && sit->output_channels >= sit->channels);
+    check_rows(config, sit->label_rows);
+}
+
+static void check_network(const fm_model_config *config)
+{
+    switch (config->architecture) {
+    case FM_ARCHITECTURE_MLP:
+        break;
+    case FM_ARCHITECTURE_GAUSSIAN_MIXTURE:
+        check_mixture(&config->gaussian_mixture.mixture, config->dimension);
+        break;
+    case FM_ARCHITECTURE_DATASET:
+        assert(strchr(config->dataset.file, '/') == NULL);
+        break;
+    case FM_ARCHITECTURE_TORCHCFM_UNET:
+    case FM_ARCHITECTURE_META_UNET:
+        check_unet(config);
+        break;
+    case FM_ARCHITECTURE_SIT:
+        check_sit(config);
+        break;
+    }
+}
+
 static void check_config(const fm_model_config *config)
 {
     size_t dimension = 1;
@@ -48,12 +102,7 @@ static void check_config(const fm_model_config *config)
     assert(config->path.type != NULL && config->defaults_json[0] == '{');
     assert(strchr(config->weights_file, '/') == NULL);
     check_labels(config);
-    if (config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE) {
-        check_mixture(&config->gaussian_mixture.mixture, dimension);
-    }
-    if (config->architecture == FM_ARCHITECTURE_DATASET) {
-        assert(strchr(config->dataset.file, '/') == NULL);
-    }
+    check_network(config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

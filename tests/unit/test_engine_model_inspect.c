@@ -48,6 +48,7 @@ START_TEST(a_good_folder_is_reported_whole)
     expect_text(&found, "shape         [2]\n");
     expect_text(&found, "path          condot\n");
     expect_text(&found, "labels        8, null 8: east, north-east, north,");
+    expect_text(&found, "compute       float32\n");
     expect_text(&found, "digest        sha256:");
     expect_text(&found, "\nmlp.layers.0.weight  F32    [128, 4]                       512  used\n");
     expect_text(&found, "parameters    33922 in 8 tensors, 135688 bytes\n");
@@ -154,11 +155,12 @@ START_TEST(a_folder_with_a_refused_configuration_shows_its_tensors)
     expect_text(&found, "not checked\n");
     expect_text(&found, "config.json: cannot open");
     write_model(&folder,
-                "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"sit\"}}", header,
-                4);
+                "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"flux\"}}",
+                header, 4);
     ck_assert(!inspect(folder.path, &found));
     expect_text(&found, "not checked\n");
-    expect_text(&found, "error: /network/architecture: \"sit\" is not supported by this release\n");
+    expect_text(&found,
+                "error: /network/architecture: \"flux\" is not supported by this release\n");
     temp_folder_remove(&folder);
 }
 END_TEST

@@ -1,0 +1,85 @@
+/* config.json's "network" of an mlp. */
+#include "engine/checkpoint/model_config_private.h"
+
+#define MAX_FOURIER_COUNT ((size_t)65536)
+
+static fm_status read_features(const fm_json_node *network, fm_mlp_config *mlp, fm_error *err)
+{
+    static const fm_json_choice words[] = {{"none", 0}, {0}};
+    static const fm_json_choice types[] = {{"fourier", 0}, {0}};
+    static const char *const keys[] = {"type", "count", NULL};
+    int ignored = 0;
+    fm_json_node node = fm_json_member(network, "features");
+    if (!json_is_object(node.value)) {
+        return fm_json_read_choice(&node, words, &ignored, err);
+    }
+    fm_json_node type = fm_json_member(&node, "type");
+    fm_json_node count = fm_json_member(&node, "count");
+    fm_status status = fm_json_check_object(&node, keys, err);
+    if (status == FM_OK) {
+        status = fm_json_require(&type, err);
+    }
+    if (status == FM_OK) {
+        status = fm_json_read_choice(&type, types, &ignored, err);
+    }
+    if (status == FM_OK) {
+        status = fm_json_require(&count, err);
+    }
+    if (status == FM_OK) {
+        status = fm_json_read_size(&count, 1, MAX_FOURIER_COUNT, &mlp->fourier_count, err);
+    }
+    return status;
+}
+
+static fm_status read_activation(const fm_json_node *network, fm_mlp_config *mlp, fm_error *err)
+{
+    static const fm_json_choice activations[] = {
+#define FM_ACTIVATION(id, name) {name, FM_ACTIVATION_##id},
+#include "engine/math/activation.def"
+#undef FM_ACTIVATION
+        {0},
+    };
+    int chosen = FM_ACTIVATION_NONE;
+    fm_json_node node = fm_json_member(network, "activation");
+    fm_status status = fm_json_require(&node, err);
+    if (status == FM_OK) {
+        status = fm_json_read_choice(&node, activations, &chosen, err);
+        mlp->activation = (fm_activation)chosen;
+    }
+    return status;
+}
+
+fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config *config,
+                                   fm_error *err)
+{
+    static const fm_json_choice times[] = {{"concat_last", 0}, {"concat_first", 1}, {0}};
+    static const fm_json_choice labels[] = {
+        {"none", FM_MLP_LABEL_NONE}, {"concat", FM_MLP_LABEL_CONCAT}, {0}};
+    static const char *const keys[] = {"architecture", "activation", "time", "label",
+                                       "features",     "layers",     NULL};
+    fm_mlp_config *mlp = &config->mlp;
+    fm_status status = fm_json_check_object(network, keys, err);
+    if (status == FM_OK) {
+        status = read_activation(network, mlp, err);
+    }
+    int time_first = 0;
+    if (status == FM_OK) {
+        fm_json_node node = fm_json_member(network, "time");
+        status = fm_json_read_choice(&node, times, &time_first, err);
+        mlp->time_first = time_first == 1;
+    }
+    int label = FM_MLP_LABEL_NONE;
+    if (status == FM_OK) {
+        fm_json_node node = fm_json_member(network, "label");
+        status = fm_json_read_choice(&node, labels, &label, err);
+        mlp->label = (fm_mlp_label)label;
+    }
+    if (status == FM_OK) {
+        status = read_features(network, mlp, err);
+    }
+    if (status == FM_OK) {
+        fm_json_node node = fm_json_member(network, "layers");
+        status = fm_json_read_names(&node, &mlp->layers, &mlp->n_layers, err);
+    }
+    return status;
+}
