@@ -51,7 +51,7 @@ LDFLAGS := -pie -Wl,-z,relro,-z,now $(CFLAGS_$(MODE))
 LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih $(MATH_LIBS_$(MATH)) -lm -lpthread
 
 OTHER_DENSE := $(if $(filter onednn,$(MATH)),engine/math/dense_openblas.c,engine/math/dense_onednn.c)
-OTHER_KERNELS := $(if $(filter x86_64,$(MACHINE)),,$(wildcard engine/math/kernels_avx*.c))
+OTHER_KERNELS := $(if $(filter x86_64,$(MACHINE)),,$(wildcard engine/math/kernels*_avx*.c))
 ENGINE := $(filter-out $(OTHER_DENSE) $(OTHER_KERNELS),$(wildcard engine/*.c engine/*/*.c))
 PROTO := $(wildcard proto/*.c)
 CONFIG := $(wildcard config/*.c)
@@ -101,6 +101,7 @@ $(B)/%.o: %.c $(B)/.compile
 ifeq ($(MACHINE),x86_64)
 CFLAGS_engine_math_kernels_avx2 := -march=x86-64-v3
 CFLAGS_engine_math_kernels_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+CFLAGS_engine_math_kernels16_avx512 := -march=x86-64-v4 -mprefer-vector-width=512 -mavx512bf16
 endif
 
 # Passes over long states; the order of every sum is written out, so the bits stay.

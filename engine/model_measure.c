@@ -1,4 +1,5 @@
-/* How many rows a network call should have, and what a row costs: measured when a model is loaded.
+/* How many rows a network call should have, and what a row costs: measured when a model is loaded, by one
+ * thread.
  *
  * The tile is the smallest of the doubled sizes whose time a row is within TOLERANCE of the best. More
  * rows gain nothing and make everybody wait longer for the next turn. */
@@ -11,6 +12,7 @@
 /* What a call costs beside the network: picking, giving back, a contended lock. */
 #define CALL_SECONDS      3e-6
 #define FIRST_TILE        8
+#define LEAST_TILE        2 /* a guided pair, where the capacity allows */
 #define MAX_SIZES         16
 #define TOLERANCE         1.04
 #define REPEATS           3
@@ -40,6 +42,13 @@ static double time_call(fm_measurement *bench, size_t n_rows)
     return best;
 }
 
+/* Where the sizes begin: at one row for a network whose smallest tile would take long. */
+static size_t first_tile(fm_measurement *bench, size_t capacity)
+{
+    size_t size = capacity < FIRST_TILE ? capacity : FIRST_TILE;
+    return time_call(bench, 1) * (double)size > LONG_CALL_SECONDS ? 1 : size;
+}
+
 /* Tries the doubled sizes up to the capacity; returns the tile chosen. */
 static size_t choose_tile(fm_measurement *bench, size_t capacity, double *ret_row_seconds)
 {
@@ -48,7 +57,7 @@ static size_t choose_tile(fm_measurement *bench, size_t capacity, double *ret_ro
     double best = HUGE_VAL;
     size_t count = 0, chosen = 0;
     bool short_call = true;
-    size_t size = capacity < FIRST_TILE ? capacity : FIRST_TILE;
+    size_t size = first_tile(bench, capacity);
     for (; size <= capacity && count < MAX_SIZES && short_call; size *= 2) {
         double seconds = time_call(bench, size);
         sizes[count] = size;
@@ -61,7 +70,8 @@ static size_t choose_tile(fm_measurement *bench, size_t capacity, double *ret_ro
         chosen++;
     }
     *ret_row_seconds = row_seconds[chosen];
-    return sizes[chosen];
+    size_t least = capacity < LEAST_TILE ? capacity : LEAST_TILE;
+    return sizes[chosen] > least ? sizes[chosen] : least;
 }
 
 static void fill(fm_measurement *bench, size_t capacity)

@@ -9,6 +9,9 @@
 
 static fm_conv_route route_choose(const fm_conv_spec *spec, fm_conv_route asked)
 {
+    if (spec->compute == FM_COMPUTE_BFLOAT16) {
+        return FM_CONV_BFLOAT16;
+    }
     if (asked != FM_CONV_AUTO) {
         return asked;
     }
@@ -25,6 +28,8 @@ static fm_status weight_pack(fm_conv *conv, const float *weight, fm_error *err)
         return fm_conv_winograd_pack(conv, weight, err);
     case FM_CONV_PROVIDER:
         return fm_conv_product_pack(conv, weight, err);
+    case FM_CONV_BFLOAT16:
+        return fm_conv_bfloat16_pack(conv, weight, err);
     case FM_CONV_DIRECT:
     case FM_CONV_AUTO:
         break;
@@ -48,9 +53,10 @@ static fm_status conv_fill(fm_conv *conv, const fm_conv_spec *spec, fm_error *er
 fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **ret, fm_error *err)
 {
     assert(spec->kernel % 2 == 1 && spec->stride >= 1 && spec->in_height > 0 && spec->in_width > 0);
-    fm_conv *conv = fm_alloc(sizeof *conv);
+    fm_status status = fm_compute_check(spec->compute, err);
+    fm_conv *conv = status == FM_OK ? fm_alloc(sizeof *conv) : NULL;
     if (conv == NULL) {
-        return fm_fail(err, FM_ENOMEM, "out of memory for a layer");
+        return status != FM_OK ? status : fm_fail(err, FM_ENOMEM, "out of memory for a layer");
     }
     *conv = (fm_conv){.inputs = spec->inputs,
                       .outputs = spec->outputs,
@@ -65,8 +71,9 @@ fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **r
                       .activation = spec->activation,
                       .has_gate = spec->has_gate,
                       .kernels = fm_kernels_best(),
+                      .kernels16 = fm_kernels16_best(),
                       .route = route_choose(spec, route)};
-    fm_status status = conv_fill(conv, spec, err);
+    status = conv_fill(conv, spec, err);
     if (status != FM_OK) {
         fm_conv_free(conv);
         return status;
@@ -80,6 +87,7 @@ void fm_conv_free(fm_conv *conv)
     if (conv != NULL) {
         fm_product_free(conv->product);
         fm_free(conv->packed);
+        fm_free(conv->packed16);
         fm_free(conv->zeros);
         fm_free(conv->bias);
         fm_free(conv);
@@ -96,14 +104,16 @@ const char *fm_conv_route_name(fm_conv_route route)
     static const char *const names[] = {[FM_CONV_AUTO] = "auto",
                                         [FM_CONV_DIRECT] = "direct",
                                         [FM_CONV_WINOGRAD] = "winograd",
-                                        [FM_CONV_PROVIDER] = "provider"};
+                                        [FM_CONV_PROVIDER] = "provider",
+                                        [FM_CONV_BFLOAT16] = "bfloat16"};
     return names[route];
 }
 
 size_t fm_conv_packed_bytes(const fm_conv *conv)
 {
+    size_t each = conv->packed16 != NULL ? sizeof *conv->packed16 : sizeof *conv->packed;
     size_t weights = conv->product != NULL ? fm_product_packed_bytes(conv->product)
-                                           : conv->packed_count * sizeof(float);
+                                           : conv->packed_count * each;
     return weights + 2 * conv->columns * sizeof(float);
 }
 
@@ -167,11 +177,27 @@ size_t fm_conv_piece_bytes(const fm_conv *conv)
         return fm_conv_winograd_piece_bytes(conv);
     case FM_CONV_PROVIDER:
         return fm_conv_product_piece_bytes(conv);
+    case FM_CONV_BFLOAT16:
     case FM_CONV_DIRECT:
     case FM_CONV_AUTO:
         break;
     }
     return 0;
+}
+
+size_t fm_conv_shared_bytes(const fm_conv *conv, size_t n_images)
+{
+    return conv->route == FM_CONV_BFLOAT16 ? fm_conv_bfloat16_shared_bytes(conv, n_images) : 0;
+}
+
+size_t fm_conv_prepare_count(const fm_conv *conv, const fm_conv_call *call)
+{
+    return conv->route == FM_CONV_BFLOAT16 ? call->n_images * call->n_members : 0;
+}
+
+void fm_conv_prepare(const fm_conv *conv, const fm_conv_call *call, size_t piece)
+{
+    fm_conv_bfloat16_prepare(conv, call, piece);
 }
 
 size_t fm_conv_piece_count(const fm_conv *conv, const fm_conv_call *call)
@@ -189,6 +215,8 @@ fm_status fm_conv_run_piece(const fm_conv *conv, const fm_conv_call *call, size_
     }
     if (conv->route == FM_CONV_WINOGRAD) {
         fm_conv_winograd_run(conv, call, piece, scratch);
+    } else if (conv->route == FM_CONV_BFLOAT16) {
+        fm_conv_bfloat16_run(conv, call, piece);
     } else {
         fm_conv_direct_run(conv, call, piece);
     }

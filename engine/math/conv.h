@@ -12,6 +12,7 @@
 #define FM_CONV_H
 
 #include "engine/math/activation.h"
+#include "engine/math/compute.h"
 #include "engine/math/image.h"
 #include "engine/status.h"
 
@@ -24,6 +25,7 @@ typedef enum fm_conv_route {
     FM_CONV_DIRECT,   /* windows read in place, our kernels */
     FM_CONV_WINOGRAD, /* F(4 x 4, 3 x 3), our kernels; kernel 3, stride 1, no gate */
     FM_CONV_PROVIDER, /* windows gathered, the provider's product */
+    FM_CONV_BFLOAT16, /* as direct, on images rounded to bfloat16; exactly when that is asked for */
 } fm_conv_route;
 
 typedef struct fm_conv_spec {
@@ -33,9 +35,10 @@ typedef struct fm_conv_spec {
     const float *bias;   /* [outputs] or NULL; idem */
     fm_activation activation;
     bool has_gate;
+    fm_compute compute;
 } fm_conv_spec;
 
-/* Errors: FM_ENOMEM; FM_EINTERNAL the provider refused. */
+/* Errors: FM_ENOMEM; FM_EINTERNAL the provider refused; FM_EUNSUPPORTED fm_compute_check(). */
 FM_MUST_USE fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **ret,
                                   fm_error *err);
 void fm_conv_free(fm_conv *conv); /* takes NULL */
@@ -43,8 +46,9 @@ void fm_conv_free(fm_conv *conv); /* takes NULL */
 fm_conv_route fm_conv_route_of(const fm_conv *conv); /* never AUTO */
 const char *fm_conv_route_name(fm_conv_route route);
 size_t fm_conv_packed_bytes(const fm_conv *conv);
-/* Memory that one piece needs while it runs. */
+/* Memory that one piece needs while it runs, and that all pieces of a call share. */
 size_t fm_conv_piece_bytes(const fm_conv *conv);
+size_t fm_conv_shared_bytes(const fm_conv *conv, size_t n_images);
 
 /* Images with the shapes of the layer; in has a border of kernel / 2 zero pixels, and the channels
  * beyond its own up to a whole vector hold finite numbers. out's are written up to a whole vector. */
@@ -57,8 +61,13 @@ typedef struct fm_conv_call {
     const float *gate; /* [n_images][gate_stride], given exactly when the layer has one */
     size_t gate_stride;
     size_t n_members; /* who will share the pieces: more, smaller pieces for more */
+    void *shared;     /* [fm_conv_shared_bytes()] */
 } fm_conv_call;
 
+/* First all of these (maybe none), */
+size_t fm_conv_prepare_count(const fm_conv *conv, const fm_conv_call *call);
+void fm_conv_prepare(const fm_conv *conv, const fm_conv_call *call, size_t piece);
+/* then all of these. */
 size_t fm_conv_piece_count(const fm_conv *conv, const fm_conv_call *call);
 /*   scratch  [fm_conv_piece_bytes()], the caller's own
  * Errors: FM_ENOMEM the provider ran out of memory. Thread: any after fm_dense_thread_init(). */

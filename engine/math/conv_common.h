@@ -5,6 +5,7 @@
 #include "engine/math/conv.h"
 #include "engine/math/dense_common.h"
 #include "engine/math/kernels.h"
+#include "engine/math/kernels16.h"
 
 #define FM_CONV_BLOCK_PIXELS ((size_t)64)
 
@@ -16,9 +17,11 @@ struct fm_conv {
     fm_activation activation;
     bool has_gate;
     const fm_kernels *kernels;
+    const fm_kernels16 *kernels16; /* bfloat16; else NULL */
     float *bias;         /* [columns] */
     float *zeros;        /* [columns], Winograd: the bias of its products */
     float *packed;       /* direct, Winograd; else NULL */
+    uint16_t *packed16;  /* bfloat16; else NULL */
     size_t packed_count; /* floats */
     fm_product *product; /* provider; else NULL */
 };
@@ -40,6 +43,10 @@ void fm_conv_column_range(const fm_conv *conv, size_t part, size_t parts, size_t
 void fm_conv_pixels(const fm_conv *conv, const fm_conv_call *call, const fm_conv_block *block,
                     fm_pixel *pixels);
 
+/* Weights in the order in which a window lies in memory: [outputs][line][pixel][in_stride]; the channels
+ * up to the stride are 0. The caller frees it; NULL without memory. */
+float *fm_conv_window_order(const fm_conv *conv, const float *weight);
+
 /* The routes: packing, the memory of a piece, their number, and one of them. */
 FM_MUST_USE fm_status fm_conv_direct_pack(fm_conv *conv, const float *weight, fm_error *err);
 size_t fm_conv_direct_piece_count(const fm_conv *conv, const fm_conv_call *call);
@@ -52,6 +59,11 @@ size_t fm_conv_winograd_piece_bytes(const fm_conv *conv);
 size_t fm_conv_winograd_piece_count(const fm_conv *conv, const fm_conv_call *call);
 void fm_conv_winograd_run(const fm_conv *conv, const fm_conv_call *call, size_t piece,
                           void *scratch);
+
+FM_MUST_USE fm_status fm_conv_bfloat16_pack(fm_conv *conv, const float *weight, fm_error *err);
+size_t fm_conv_bfloat16_shared_bytes(const fm_conv *conv, size_t n_images);
+void fm_conv_bfloat16_prepare(const fm_conv *conv, const fm_conv_call *call, size_t piece);
+void fm_conv_bfloat16_run(const fm_conv *conv, const fm_conv_call *call, size_t piece);
 
 FM_MUST_USE fm_status fm_conv_product_pack(fm_conv *conv, const float *weight, fm_error *err);
 size_t fm_conv_product_piece_bytes(const fm_conv *conv);

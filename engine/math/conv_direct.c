@@ -4,9 +4,7 @@
 
 #include <string.h>
 
-/* Weights in the order in which a window lies in memory: [outputs][line][pixel][in_stride]; the
- * channels up to the stride are 0. */
-static float *weight_in_window_order(const fm_conv *conv, const float *weight)
+float *fm_conv_window_order(const fm_conv *conv, const float *weight)
 {
     size_t k = conv->kernel, window = k * k * conv->in_stride, count;
     float *ordered = fm_multiply(conv->outputs, window, &count)
@@ -36,7 +34,7 @@ fm_status fm_conv_direct_pack(fm_conv *conv, const float *weight, fm_error *err)
     }
     float *ordered = NULL;
     if (conv->packed != NULL && conv->kernel > 1) {
-        ordered = weight_in_window_order(conv, weight);
+        ordered = fm_conv_window_order(conv, weight);
     }
     if (conv->packed == NULL || (conv->kernel > 1 && ordered == NULL)) {
         return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu packed weights", conv->outputs,

@@ -1,6 +1,8 @@
 /* Which kernels this machine runs: the only place that asks the CPU. */
 #include "engine/math/kernels.h"
 
+#include "engine/math/kernels16.h"
+
 #include <string.h>
 
 const fm_kernels *fm_kernels_find(const char *name)
@@ -27,6 +29,17 @@ const fm_kernels *fm_kernels_best(void)
         }
     }
     return &fm_kernels_generic;
+}
+
+const fm_kernels16 *fm_kernels16_best(void)
+{
+#if defined(__x86_64__) && defined(FM_MATH_onednn)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")) {
+        return &fm_kernels16_avx512;
+    }
+#endif
+    return NULL;
 }
 
 size_t fm_kernels_round(size_t n)

@@ -1,4 +1,5 @@
 /* The start-up check that a row's bits depend on that row alone. */
+#include "engine/clock.h"
 #include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "engine/network/network.h"
@@ -6,11 +7,14 @@
 #include <assert.h>
 #include <string.h>
 
-#define N_POINTS ((size_t)16) /* different rows; tiles repeat them in changing orders */
+#define N_POINTS      ((size_t)16) /* different rows; tiles repeat them in changing orders */
+#define LEAST_POINTS  ((size_t)2)
+#define CHECK_SECONDS 0.25 /* for the rows alone: a network that takes long is tried with fewer */
 
 typedef struct bits_check {
     const fm_network *network;
     size_t x_columns, out_columns; /* out_columns: the output and one log density */
+    size_t n_points, most_rows;    /* how many are tried, and how many in a tile */
     double *x;                     /* [N_POINTS][x_columns] */
     double *alone;                 /* [N_POINTS][out_columns] */
     double *out;                   /* [max_rows][out_columns] */
@@ -43,6 +47,7 @@ static fm_status check_init(bits_check *check, const fm_network *network, int32_
     *check = (bits_check){.network = network,
                           .x_columns = info->dimension,
                           .out_columns = info->out_dimension + 1,
+                          .n_points = N_POINTS,
                           .max_label = max_label};
     check->x = alloc_doubles(N_POINTS, check->x_columns);
     check->alone = alloc_doubles(N_POINTS, check->out_columns);
@@ -60,9 +65,9 @@ static fm_status check_init(bits_check *check, const fm_network *network, int32_
 }
 
 /* Which point stands in a row: consecutive tiles shift and stride differently. */
-static size_t point_at(size_t tile, size_t row)
+static size_t point_at(size_t n_points, size_t tile, size_t row)
 {
-    return (row * (2 * tile + 1) + tile * 5 + row / N_POINTS) % N_POINTS;
+    return (row * (2 * tile + 1) + tile * 5 + row / n_points) % n_points;
 }
 
 static fm_tile_row row_of(const bits_check *check, size_t point, double *out)
@@ -82,24 +87,34 @@ static void eval(bits_check *check, size_t n_rows)
     check->failed |= fm_network_eval(check->network, check->rows, n_rows, check->scratch) != FM_OK;
 }
 
+/* The first row also tells how many there will be. */
 static void eval_alone(bits_check *check)
 {
-    for (size_t point = 0; point < N_POINTS; point++) {
+    double start = fm_clock_seconds();
+    for (size_t point = 0; point < check->n_points; point++) {
         check->rows[0] = row_of(check, point, check->alone + point * check->out_columns);
         eval(check, 1);
+        if (point == 0) {
+            double affordable = CHECK_SECONDS / (fm_clock_seconds() - start + 1e-9);
+            check->n_points = affordable >= (double)N_POINTS      ? N_POINTS
+                              : affordable <= (double)LEAST_POINTS ? LEAST_POINTS
+                                                                   : (size_t)affordable;
+        }
     }
+    size_t most = check->network->info.max_rows;
+    check->most_rows = check->n_points < N_POINTS && check->n_points < most ? check->n_points : most;
 }
 
 static bool tile_agrees(bits_check *check, size_t tile, size_t n_rows)
 {
     memset(check->out, 0, n_rows * check->out_columns * sizeof *check->out);
     for (size_t i = 0; i < n_rows; i++) {
-        check->rows[i] = row_of(check, point_at(tile, i), check->out + i * check->out_columns);
+        check->rows[i] = row_of(check, point_at(check->n_points, tile, i), check->out + i * check->out_columns);
     }
     eval(check, n_rows);
     for (size_t i = 0; i < n_rows; i++) {
         if (memcmp(check->out + i * check->out_columns,
-                   check->alone + point_at(tile, i) * check->out_columns,
+                   check->alone + point_at(check->n_points, tile, i) * check->out_columns,
                    check->out_columns * sizeof *check->out) != 0) {
             return false;
         }
@@ -110,7 +125,7 @@ static bool tile_agrees(bits_check *check, size_t tile, size_t n_rows)
 /* Kernels change at powers of two and have tails beside them; the full tile comes twice. */
 static bool tiles_agree(bits_check *check)
 {
-    size_t max_rows = check->network->info.max_rows;
+    size_t max_rows = check->most_rows;
     size_t tile = 0;
     bool agree = true;
     for (size_t size = 1; agree && size <= max_rows; size *= 2) {

@@ -330,14 +330,14 @@ static fm_status plan_fill(fm_plan *plan, const layers *all, const fm_plan_input
 }
 
 static fm_status network_of(const layers *all, const fm_plan_input_spec *input,
-                            fm_activation activation, fm_network **ret, fm_error *err)
+                            const fm_model_config *config, fm_network **ret, fm_error *err)
 {
     fm_plan *plan = NULL;
-    fm_status status = fm_plan_new(tile_rows(all), &plan, err);
+    fm_status status = fm_plan_new(tile_rows(all), config->compute, &plan, err);
     if (status != FM_OK) {
         return status;
     }
-    status = plan_fill(plan, all, input, activation, err);
+    status = plan_fill(plan, all, input, config->mlp.activation, err);
     if (status != FM_OK) {
         fm_plan_free(plan);
         return status;
@@ -364,7 +364,7 @@ fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const f
         status = absent_biases_note(&all, weights, err);
     }
     if (status == FM_OK) {
-        status = network_of(&all, &input, mlp->activation, ret, err);
+        status = network_of(&all, &input, config, ret, err);
     }
     layers_done(&all);
     return status;

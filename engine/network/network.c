@@ -16,11 +16,8 @@ static const constructor constructors[] = {
 
 static fm_status check_compute(const fm_model_config *config, fm_error *err)
 {
-    return config->compute == FM_COMPUTE_FLOAT32
-               ? FM_OK
-               : fm_fail(err, FM_EUNSUPPORTED,
-                         "/weights/compute: \"%s\" is not supported by this release",
-                         fm_compute_name(config->compute));
+    fm_status status = fm_compute_check(config->compute, err);
+    return status == FM_OK ? FM_OK : fm_fail_prefix(err, status, "/weights/compute");
 }
 
 fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, const fm_path *path,

@@ -65,6 +65,7 @@ typedef struct fm_value {
 
 struct fm_plan {
     size_t max_rows;
+    fm_compute compute;
     fm_value *values; /* [n_values] */
     size_t n_values, values_capacity;
     fm_op *ops; /* [n_ops] */

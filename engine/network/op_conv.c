@@ -31,7 +31,8 @@ static fm_status conv_new(const fm_plan *plan, fm_plan_value in, const fm_plan_c
                                 .weight = spec->weight,
                                 .bias = spec->bias,
                                 .activation = spec->activation,
-                                .has_gate = spec->gate != NULL};
+                                .has_gate = spec->gate != NULL,
+                                .compute = plan->compute};
     conv_op *self = fm_alloc(sizeof *self);
     if (self == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for a convolution");
@@ -88,8 +89,9 @@ fm_status fm_plan_conv(fm_plan *plan, fm_plan_value in, const fm_plan_conv_spec 
     fm_plan_require_border(plan, in, spec->kernel / 2);
     fm_op *op = fm_plan_last_op(plan);
     op->piece_bytes = fm_conv_piece_bytes(conv);
-    op->scratch_bytes = spec->gate == NULL ? 0 : plan->max_rows * gate_stride * sizeof(float);
-    plan->divisible = true;
+    size_t gate_bytes = spec->gate == NULL ? 0 : plan->max_rows * gate_stride * sizeof(float);
+    op->scratch_bytes = fm_arena_round(gate_bytes) + fm_conv_shared_bytes(conv, plan->max_rows);
+    plan->divisible |= shape.height * shape.width > 1;
     plan->weight_bytes += fm_conv_packed_bytes(conv);
     plan->parameter_count += shape.channels * spec->outputs * spec->kernel * spec->kernel +
                              (spec->bias != NULL ? spec->outputs : 0);
@@ -102,6 +104,14 @@ typedef struct conv_run {
     fm_image residual;
     size_t piece_offset;
 } conv_run;
+
+static fm_status prepare_piece(void *context, size_t piece, unsigned char *memory)
+{
+    const conv_run *it = context;
+    (void)memory;
+    fm_conv_prepare(it->self->conv, &it->call, piece);
+    return FM_OK;
+}
 
 static fm_status conv_piece(void *context, size_t piece, unsigned char *memory)
 {
@@ -131,7 +141,8 @@ fm_status fm_op_conv_eval(const fm_op *op, const fm_op_call *call)
                    .call = {.n_images = call->n_rows,
                             .in = fm_op_image(call, op->inputs[0]),
                             .out = fm_op_image(call, op->output),
-                            .n_members = fm_team_members(call->team)},
+                            .n_members = fm_team_members(call->team),
+                            .shared = call->memory + op->scratch_offset},
                    .piece_offset = op->piece_offset};
     if (self->row_bias != 0) {
         it.call.row_bias = fm_op_value(call, op->inputs[self->row_bias]);
@@ -140,12 +151,18 @@ fm_status fm_op_conv_eval(const fm_op *op, const fm_op_call *call)
     if (self->gate != 0) {
         it.call.gate = gates_gather(op, call);
         it.call.gate_stride = self->gate_stride;
+        it.call.shared = call->memory + op->scratch_offset +
+                         fm_arena_round(call->plan->max_rows * self->gate_stride * sizeof(float));
     }
     if (self->residual != 0) {
         it.residual = fm_op_image(call, op->inputs[self->residual]);
         it.call.residual = &it.residual;
     }
-    return fm_op_pieces(call, fm_conv_piece_count(self->conv, &it.call), conv_piece, &it);
+    fm_status status =
+        fm_op_pieces(call, fm_conv_prepare_count(self->conv, &it.call), prepare_piece, &it);
+    return status == FM_OK
+               ? fm_op_pieces(call, fm_conv_piece_count(self->conv, &it.call), conv_piece, &it)
+               : status;
 }
 
 void fm_op_conv_describe(const fm_op *op, char *text, size_t size_bytes)

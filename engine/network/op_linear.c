@@ -36,6 +36,15 @@ fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *s
 {
     assert(plan->values[in].columns == spec->inputs && plan->values[in].height == 1 &&
            plan->values[in].width == 1);
+    if (plan->compute == FM_COMPUTE_BFLOAT16) { /* a row is an image of one pixel */
+        const fm_plan_conv_spec conv = {.outputs = spec->outputs,
+                                        .kernel = 1,
+                                        .stride = 1,
+                                        .weight = spec->weight,
+                                        .bias = spec->bias,
+                                        .activation = spec->activation};
+        return fm_plan_conv(plan, in, &conv, ret, err);
+    }
     fm_dense_spec sized = *spec;
     sized.max_rows = plan->max_rows;
     linear *self = NULL;

@@ -22,14 +22,19 @@ static const fm_op_type op_types[] = {
 
 /* ---- building ---- */
 
-fm_status fm_plan_new(size_t max_rows, fm_plan **ret, fm_error *err)
+fm_status fm_plan_new(size_t max_rows, fm_compute compute, fm_plan **ret, fm_error *err)
 {
     assert(max_rows >= 1);
+    fm_status status = fm_compute_check(compute, err);
+    if (status != FM_OK) {
+        return status;
+    }
     fm_plan *plan = fm_alloc(sizeof *plan);
     if (plan == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for a plan");
     }
     plan->max_rows = max_rows;
+    plan->compute = compute;
     *ret = plan;
     return FM_OK;
 }

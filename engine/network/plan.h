@@ -20,6 +20,7 @@
 #define FM_PLAN_H
 
 #include "engine/fm.h"
+#include "engine/math/compute.h"
 #include "engine/math/dense.h"
 #include "engine/network/network.h"
 
@@ -27,8 +28,10 @@ typedef struct fm_plan fm_plan;
 typedef size_t fm_plan_value; /* index of a value in its plan */
 
 /*   max_rows  rows of the largest tile, >= 1
- * Errors: FM_ENOMEM. */
-FM_MUST_USE fm_status fm_plan_new(size_t max_rows, fm_plan **ret, fm_error *err);
+ *   compute   what its products and convolutions multiply
+ * Errors: FM_ENOMEM; FM_EUNSUPPORTED fm_compute_check(). */
+FM_MUST_USE fm_status fm_plan_new(size_t max_rows, fm_compute compute, fm_plan **ret,
+                                  fm_error *err);
 void fm_plan_free(fm_plan *plan); /* takes NULL */
 
 /* What enters the network: z = [x, t, label] or, with time_first, [t, label, x], converted to float32;

@@ -43,6 +43,7 @@ static double run(const fm_conv *conv, const fm_conv_call *call, void *scratch, 
     double best = HUGE_VAL;
     for (int round = 0; round < rounds; round++) {
         double start = fm_clock_seconds();
+        for (size_t i = 0; i < fm_conv_prepare_count(conv, call); i++) { fm_conv_prepare(conv, call, i); }
         size_t pieces = fm_conv_piece_count(conv, call);
         for (size_t i = 0; i < pieces; i++) {
             if (fm_conv_run_piece(conv, call, i, scratch) != FM_OK) {
@@ -63,20 +64,21 @@ static void shape_run(const shape *s, int rounds)
     float *in = noise(s->images * padded * padded * in_stride, 1.0F);
     float *first = NULL;
     printf("%3zu x %2zu^2 %4zu > %4zu k%zu s%zu", s->images, s->size, s->inputs, s->outputs, s->kernel, s->stride);
-    for (int route = FM_CONV_DIRECT; route <= FM_CONV_PROVIDER; route++) {
+    for (int route = FM_CONV_DIRECT; route <= FM_CONV_BFLOAT16; route++) {
         if (route == FM_CONV_WINOGRAD && (s->kernel != 3 || s->stride != 1)) {
             printf("  %-9s    -", fm_conv_route_name(route));
             continue;
         }
         fm_conv_spec spec = {.inputs = s->inputs, .outputs = s->outputs, .kernel = s->kernel,
-            .stride = s->stride, .in_height = s->size, .in_width = s->size, .weight = weight};
+            .stride = s->stride, .in_height = s->size, .in_width = s->size, .weight = weight, .compute = route == FM_CONV_BFLOAT16 ? FM_COMPUTE_BFLOAT16 : FM_COMPUTE_FLOAT32};
         fm_conv *conv = NULL;
         if (fm_conv_new(&spec, route, &conv, NULL) != FM_OK) {
             abort();
         }
         float *out = noise(s->images * out_size * out_size * out_stride, 0);
         void *scratch = fm_alloc(fm_conv_piece_bytes(conv) + 1);
-        fm_conv_call call = {.n_images = s->images, .n_members = 1,
+        void *shared = fm_alloc(fm_conv_shared_bytes(conv, s->images) + 1);
+        fm_conv_call call = {.n_images = s->images, .n_members = 1, .shared = shared,
             .in = {.data = in + border * (padded + 1) * in_stride, .height = s->size, .width = s->size,
                 .channels = s->inputs, .pixel_stride = in_stride, .line_stride = padded * in_stride,
                 .image_stride = padded * padded * in_stride},
@@ -104,7 +106,7 @@ static void shape_run(const shape *s, int rounds)
         }
         printf("  %-9s %4.0f (%.0e)", fm_conv_route_name(fm_conv_route_of(conv)), 1e-9 * flop / seconds, worst);
         if (first == NULL) { first = out; } else { fm_free(out); }
-        fm_free(scratch);
+        fm_free(scratch); fm_free(shared);
         fm_conv_free(conv);
     }
     printf("\n");

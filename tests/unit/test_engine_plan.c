@@ -112,7 +112,7 @@ static fm_status plan_build(const weights *it, bool time_first, fm_plan **ret, f
         .dimension = DIMENSION, .time_first = time_first, .has_label = true};
     fm_plan *plan = NULL;
     fm_plan_value value = 0;
-    fm_status status = fm_plan_new(MAX_ROWS, &plan, err);
+    fm_status status = fm_plan_new(MAX_ROWS, FM_COMPUTE_FLOAT32, &plan, err);
     if (status != FM_OK) {
         return status;
     }
@@ -213,7 +213,7 @@ START_TEST(inputs_fill_their_padding_columns_with_zeros)
     fm_plan_value value = 0;
     const fm_plan_input_spec input = {.dimension = DIMENSION};
     tile_fill(&fixed_tile);
-    ck_assert_int_eq(fm_plan_new(MAX_ROWS, &plan, NULL), FM_OK);
+    ck_assert_int_eq(fm_plan_new(MAX_ROWS, FM_COMPUTE_FLOAT32, &plan, NULL), FM_OK);
     ck_assert_int_eq(fm_plan_input(plan, &input, &value, NULL), FM_OK);
     ck_assert_int_eq(fm_plan_require(plan, value, 7, MAX_ROWS, NULL), FM_OK);
     fm_error err = {0};
