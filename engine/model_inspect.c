@@ -2,8 +2,8 @@
  * and why the model cannot be opened. */
 #include "engine/checkpoint/digest.h"
 #include "engine/checkpoint/file.h"
+#include "engine/checkpoint/tensor_floats.h"
 #include "engine/fm.h"
-#include "engine/math/dense.h"
 #include "engine/memory.h"
 #include "engine/network/network.h"
 
@@ -306,6 +306,17 @@ static fm_status open_tensors(const char *folder, const char *file, fm_tensors *
     return status;
 }
 
+/* Of every tensor, one at a time: what building the network would find. */
+static fm_status check_numbers(const fm_weights *weights, fm_error *err)
+{
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < fm_weights_count(weights) && status == FM_OK; i++) {
+        const fm_tensor *tensor = fm_weights_at(weights, i)->tensor;
+        status = tensor == NULL ? FM_OK : fm_tensor_check_finite(tensor, err);
+    }
+    return status;
+}
+
 /* The steps of opening a model that a folder can fail. */
 static fm_status find(const char *folder, findings *found, fm_error *err)
 {
@@ -321,11 +332,14 @@ static fm_status find(const char *folder, findings *found, fm_error *err)
             status = fm_weights_new(found->tensors, config->weights_prefix, &found->weights, err);
         }
     }
-    if (status == FM_OK) {
-        fm_dense_thread_init(); /* packing weights may run the provider on this thread */
-        status = fm_network_new(config, found->weights, &config->path, &found->network, err);
+    if (status != FM_OK) {
+        return status;
     }
-    return status;
+    if (!fm_architecture_has_weights(config->architecture)) {
+        return fm_network_new(config, NULL, &config->path, &found->network, err);
+    }
+    status = fm_network_check(config, found->weights, err);
+    return status == FM_OK ? check_numbers(found->weights, err) : status;
 }
 
 /* Tensors under the usual names, for whoever is still writing config.json. */

@@ -12,7 +12,7 @@ typedef struct fm_worker {
     fm_engine *engine;
     size_t index;
     pthread_t thread;
-    fm_call_team team;         /* of the call that it leads */
+    fm_call_team team; /* of the call that it leads */
     /* Guarded by the engine's mutex: */
     const fm_model *team_model; /* while the team is open, else NULL */
     size_t n_helpers;           /* that have not come back yet */

@@ -4,7 +4,8 @@
 #include <sched.h>
 
 #define NO_PIECE ((uint_fast64_t)UINT32_MAX)
-#define SPINS    2000 /* some tens of microseconds: longer than what a leader does alone between rounds */
+#define SPINS                                                                                      \
+    2000 /* some tens of microseconds: longer than what a leader does alone between rounds */
 
 static void relax(unsigned *spins)
 {
@@ -27,8 +28,8 @@ static bool run_one(fm_call_team *team, unsigned char *memory)
     fm_piece_run run = atomic_load_explicit(&team->run, memory_order_acquire);
     void *context = atomic_load_explicit(&team->context, memory_order_acquire);
     if (piece >= n_pieces ||
-        !atomic_compare_exchange_strong_explicit(&team->next, &next, next + 1,
-                                                 memory_order_acq_rel, memory_order_relaxed)) {
+        !atomic_compare_exchange_strong_explicit(&team->next, &next, next + 1, memory_order_acq_rel,
+                                                 memory_order_relaxed)) {
         return piece < n_pieces; /* lost to another member: there may be more */
     }
     fm_status status = run(context, piece, memory);

@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 typedef struct fm_call_team {
-    fm_team team;           /* first: what the network is given */
-    unsigned char *memory;  /* the leader's scratch */
-    atomic_bool open;       /* a call is in progress */
+    fm_team team;              /* first: what the network is given */
+    unsigned char *memory;     /* the leader's scratch */
+    atomic_bool open;          /* a call is in progress */
     atomic_uint_fast64_t next; /* generation << 32 | next piece */
     /* One round: */
     atomic_size_t n_pieces, n_done;

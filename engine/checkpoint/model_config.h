@@ -47,6 +47,7 @@ typedef struct fm_dataset_config {
 } fm_dataset_config;
 
 #define FM_UNET_MAX_LEVELS 16
+#define FM_UNET_MAX_BLOCKS 64 /* a level */
 
 /* One resolution; each next one has half the height and width. */
 typedef struct fm_unet_level {

@@ -7,7 +7,6 @@
 
 #define GROUPS             ((size_t)32) /* of every group norm */
 #define MAX_CHANNELS       ((size_t)65536)
-#define MAX_BLOCKS         ((size_t)64)
 #define MAX_HEADS          ((size_t)4096)
 #define MAX_CLASSES        ((size_t)1 << 24)
 #define MAX_LIST_BYTES     ((size_t)256)
@@ -280,7 +279,8 @@ static fm_status read_blocks(const fm_json_node *network, const char *channels_k
     fm_status status =
         read_required_size(network, channels_key, 2, MAX_CHANNELS, &unet->time_channels, err);
     if (status == FM_OK) {
-        status = read_required_size(network, "num_res_blocks", 1, MAX_BLOCKS, &unet->n_blocks, err);
+        status = read_required_size(network, "num_res_blocks", 1, FM_UNET_MAX_BLOCKS,
+                                    &unet->n_blocks, err);
     }
     if (status == FM_OK) {
         status = read_levels(network, unet, is_torchcfm, err);

@@ -7,9 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK_BYTES  ((size_t)256 << 10) /* of a block's scores: a part of the L2 cache */
-#define LEAST_ROWS   ((size_t)8)
-#define MOST_ROWS    ((size_t)64)
+#define BLOCK_BYTES ((size_t)256 << 10) /* of a block's scores: a part of the L2 cache */
+#define LEAST_ROWS  ((size_t)8)
+#define MOST_ROWS   ((size_t)64)
 
 static size_t block_rows(const fm_attention_shape *shape)
 {
@@ -38,8 +38,7 @@ static size_t value_floats(const fm_attention_shape *shape)
 
 static float *packed_head(const fm_attention_call *call, size_t index)
 {
-    return (float *)call->packed +
-           index * (key_floats(&call->shape) + value_floats(&call->shape));
+    return (float *)call->packed + index * (key_floats(&call->shape) + value_floats(&call->shape));
 }
 
 /* Which of q, k, v (0, 1, 2) of a head begins at which channel. */
@@ -139,7 +138,6 @@ void fm_attention_run(const fm_attention_call *call, size_t piece, void *scratch
     float *out = call->out.data + image * call->out.image_stride + from * call->out.pixel_stride +
                  head * shape->head_channels;
     for (size_t i = 0; i < rows; i++) {
-        memcpy(out + i * call->out.pixel_stride, sums + i * d,
-               shape->head_channels * sizeof *out);
+        memcpy(out + i * call->out.pixel_stride, sums + i * d, shape->head_channels * sizeof *out);
     }
 }

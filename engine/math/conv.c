@@ -140,8 +140,8 @@ static fm_pixel pixel_of(const fm_conv *conv, const fm_conv_call *call, size_t i
 {
     const fm_image *in = &call->in, *out = &call->out, *residual = call->residual;
     return (fm_pixel){
-        .in = image * in->image_stride +
-              conv->stride * (y * in->line_stride + x * in->pixel_stride),
+        .in =
+            image * in->image_stride + conv->stride * (y * in->line_stride + x * in->pixel_stride),
         .out = image * out->image_stride + y * out->line_stride + x * out->pixel_stride,
         .residual = residual == NULL ? 0
                                      : image * residual->image_stride + y * residual->line_stride +

@@ -7,9 +7,8 @@
 float *fm_conv_window_order(const fm_conv *conv, const float *weight)
 {
     size_t k = conv->kernel, window = k * k * conv->in_stride, count;
-    float *ordered = fm_multiply(conv->outputs, window, &count)
-                         ? fm_alloc_array(count, sizeof *ordered)
-                         : NULL;
+    float *ordered =
+        fm_multiply(conv->outputs, window, &count) ? fm_alloc_array(count, sizeof *ordered) : NULL;
     for (size_t o = 0; ordered != NULL && o < conv->outputs; o++) {
         for (size_t c = 0; c < conv->inputs; c++) {
             for (size_t at = 0; at < k * k; at++) {
@@ -64,8 +63,7 @@ fm_conv_block fm_conv_block_of(const fm_conv *conv, const fm_conv_call *call, si
     size_t parts = fm_conv_column_parts(conv, blocks, call->n_members);
     size_t pixels = call->n_images * conv->out_height * conv->out_width;
     size_t index = piece / parts, first = pixels * index / blocks;
-    fm_conv_block block = {.first_pixel = first,
-                           .n_pixels = pixels * (index + 1) / blocks - first};
+    fm_conv_block block = {.first_pixel = first, .n_pixels = pixels * (index + 1) / blocks - first};
     fm_conv_column_range(conv, piece % parts, parts, &block.first_column, &block.end_column);
     return block;
 }

@@ -12,9 +12,8 @@ static size_t window_floats(const fm_conv *conv)
 fm_status fm_conv_product_pack(fm_conv *conv, const float *weight, fm_error *err)
 {
     size_t window = window_floats(conv), taps = conv->kernel * conv->kernel, count;
-    float *ordered = fm_multiply(window, conv->outputs, &count)
-                         ? fm_alloc_array(count, sizeof *ordered)
-                         : NULL;
+    float *ordered =
+        fm_multiply(window, conv->outputs, &count) ? fm_alloc_array(count, sizeof *ordered) : NULL;
     if (ordered == NULL) {
         return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu weights", conv->outputs,
                        window);
@@ -51,8 +50,8 @@ size_t fm_conv_product_piece_bytes(const fm_conv *conv)
     return fm_arena_round((in + out) * sizeof(float)) + fm_product_scratch_bytes(conv->product);
 }
 
-static void windows_gather(const fm_conv *conv, const fm_conv_call *call, const fm_conv_block *block,
-                           const fm_pixel *pixels, float *rows)
+static void windows_gather(const fm_conv *conv, const fm_conv_call *call,
+                           const fm_conv_block *block, const fm_pixel *pixels, float *rows)
 {
     size_t k = conv->kernel, stride = fm_kernels_round(window_floats(conv)), border = k / 2;
     const float *corner = call->in.data - border * (call->in.line_stride + call->in.pixel_stride);
@@ -91,8 +90,9 @@ fm_status fm_conv_product_run(const fm_conv *conv, const fm_conv_call *call, siz
     fm_conv_pixels(conv, call, &block, pixels);
     size_t in_floats = padded_rows() * fm_kernels_round(window_floats(conv));
     float *rows = scratch, *products = rows + in_floats;
-    unsigned char *own = (unsigned char *)scratch +
-                         fm_arena_round((in_floats + padded_rows() * conv->columns) * sizeof(float));
+    unsigned char *own =
+        (unsigned char *)scratch +
+        fm_arena_round((in_floats + padded_rows() * conv->columns) * sizeof(float));
     windows_gather(conv, call, &block, pixels, rows);
     fm_status status = fm_product_run(conv->product, block.n_pixels, rows, products, own);
     for (size_t i = 0; i < block.n_pixels && status == FM_OK; i++) {

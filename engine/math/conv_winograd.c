@@ -40,14 +40,13 @@ static void kernel_transform(const float *g, double u[FM_WINOGRAD_PLANES])
     double half[6][3];
     for (size_t i = 0; i < 6; i++) {
         for (size_t x = 0; x < 3; x++) {
-            half[i][x] = G[i][0] * (double)g[x] + G[i][1] * (double)g[3 + x] +
-                         G[i][2] * (double)g[6 + x];
+            half[i][x] =
+                G[i][0] * (double)g[x] + G[i][1] * (double)g[3 + x] + G[i][2] * (double)g[6 + x];
         }
     }
     for (size_t i = 0; i < 6; i++) {
         for (size_t j = 0; j < 6; j++) {
-            u[i * 6 + j] =
-                half[i][0] * G[j][0] + half[i][1] * G[j][1] + half[i][2] * G[j][2];
+            u[i * 6 + j] = half[i][0] * G[j][0] + half[i][1] * G[j][1] + half[i][2] * G[j][2];
         }
     }
 }
@@ -188,8 +187,7 @@ static void tile_leave(const fm_conv *conv, const fm_conv_call *call, tile_place
         .row_bias = call->row_bias == NULL
                         ? NULL
                         : call->row_bias + at.image * call->row_bias_stride + first,
-        .residual =
-            residual == NULL ? NULL : fm_image_at(residual, at.image, at.y, at.x) + first,
+        .residual = residual == NULL ? NULL : fm_image_at(residual, at.image, at.y, at.x) + first,
         .residual_line_stride = residual == NULL ? 0 : residual->line_stride,
         .residual_pixel_stride = residual == NULL ? 0 : residual->pixel_stride,
         .activation = conv->activation,

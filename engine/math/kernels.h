@@ -44,7 +44,7 @@ typedef struct fm_convolve {
     const float *packed, *bias;               /* bias [columns] */
     fm_activation activation;
     size_t n_pixels;
-    const fm_pixel *pixels; /* all of them with a gate, or none; idem row_bias */
+    const fm_pixel *pixels;     /* all of them with a gate, or none; idem row_bias */
     const float *in, *residual; /* residual may be NULL, and may be out */
     float *out;
 } fm_convolve;
@@ -52,15 +52,15 @@ typedef struct fm_convolve {
 /* Winograd's F(4 x 4, 3 x 3): 36 planes of products. A tile is 6 x 6 pixels in, 4 x 4 out. */
 #define FM_WINOGRAD_PLANES ((size_t)36)
 typedef struct fm_winograd_input {
-    const float *in; /* the tile's first pixel */
+    const float *in;                            /* the tile's first pixel */
     size_t line_stride, pixel_stride, channels; /* channels: whole vectors */
     float *out;                                 /* of plane 0; planes plane_stride floats apart */
     size_t plane_stride;
 } fm_winograd_input;
 typedef struct fm_winograd_output {
-    const float *in; /* plane 0 */
+    const float *in;                             /* plane 0 */
     size_t plane_stride, columns, lines, pixels; /* of the 4 x 4, so many are written */
-    const float *bias, *row_bias, *residual;     /* of the columns; row_bias, residual may be NULL */
+    const float *bias, *row_bias, *residual; /* of the columns; row_bias, residual may be NULL */
     size_t residual_line_stride, residual_pixel_stride;
     fm_activation activation;
     float *out;

@@ -40,7 +40,7 @@
 
 /* One activation over [rows][stride], the first columns of each row. */
 #define ACTIVATE(function)                                                                         \
-    static inline void activate_##function(size_t rows, size_t columns, size_t stride, float *x)          \
+    static inline void activate_##function(size_t rows, size_t columns, size_t stride, float *x)   \
     {                                                                                              \
         for (size_t row = 0; row < rows; row++) {                                                  \
             for (size_t column = 0; column < columns; column += LANES) {                           \
@@ -74,8 +74,8 @@ static const activate_function activations[] = {
     [FM_ACTIVATION_LEAKY_RELU] = activate_leaky_relu,
 };
 
-static inline void activate(fm_activation activation, const float *bias, size_t rows, size_t columns,
-                     size_t stride, float *x)
+static inline void activate(fm_activation activation, const float *bias, size_t rows,
+                            size_t columns, size_t stride, float *x)
 {
     activate_function function = activations[activation];
     for (size_t row = 0; row < rows; row++) {
@@ -96,8 +96,8 @@ INLINE size_t panel_columns(size_t columns, size_t first)
 }
 
 /* The panel of the columns [first, first + width), of which the outputs end maybe earlier. */
-static inline void pack_panel(const float *weight, size_t output_stride, size_t input_stride, size_t inputs,
-                       size_t width, size_t live, float *packed)
+static inline void pack_panel(const float *weight, size_t output_stride, size_t input_stride,
+                              size_t inputs, size_t width, size_t live, float *packed)
 {
     if (output_stride == 1) { /* whole lines */
         for (size_t k = 0; k < inputs; k++) {
@@ -114,8 +114,8 @@ static inline void pack_panel(const float *weight, size_t output_stride, size_t 
     }
 }
 
-static inline void pack(const float *weight, size_t output_stride, size_t input_stride, size_t inputs,
-                 size_t outputs, float *packed)
+static inline void pack(const float *weight, size_t output_stride, size_t input_stride,
+                        size_t inputs, size_t outputs, float *packed)
 {
     size_t columns = (outputs + FM_KERNEL_COLUMNS - 1) / FM_KERNEL_COLUMNS * FM_KERNEL_COLUMNS;
     for (size_t first = 0; first < columns; first += PANEL) {
@@ -233,7 +233,8 @@ static inline tile_function tile_find(const fm_matmul *job, size_t rows, size_t 
 }
 
 /* The columns [first, first + width) of a block of rows, in tiles of about equal height. */
-static inline void column_run(const fm_matmul *job, size_t block, size_t rows, size_t first, size_t width)
+static inline void column_run(const fm_matmul *job, size_t block, size_t rows, size_t first,
+                              size_t width)
 {
     size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     activate_function activation = activations[job->activation];

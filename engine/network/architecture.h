@@ -1,7 +1,8 @@
 /* The constructors that architecture.def names; network.c alone calls them.
  *
  * All share fm_network_new()'s contract. `weights` is NULL for rows that need no weights file; whether
- * every tensor was used is network.c's business. */
+ * every tensor was used is network.c's business. Where there is one, `ret` may be NULL: tensors are taken
+ * and nothing is built. */
 #ifndef FM_ARCHITECTURE_H
 #define FM_ARCHITECTURE_H
 

@@ -9,12 +9,12 @@
  * Tensors are "<stem>.<i>.weight" and, optionally, ".bias"; the numbers between are the activations.
  * Networks that apply the activation before each hidden Linear instead of after it are the same chain.
  */
+#include "engine/checkpoint/tensor_floats.h"
 #include "engine/memory.h"
 #include "engine/network/architecture.h"
 #include "engine/network/plan.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -268,48 +268,25 @@ static size_t tile_rows(const layers *all)
     return 64;
 }
 
-static fm_status tensor_floats(const fm_tensor *tensor, float **ret, fm_error *err)
-{
-    float *floats = fm_alloc_array(tensor->count, sizeof *floats);
-    if (floats == NULL) {
-        return fm_fail(err, FM_ENOMEM, "no memory to convert tensor %s", tensor->name);
-    }
-    fm_status status = fm_tensor_to_float32(tensor, floats, err);
-    for (size_t i = 0; status == FM_OK && i < tensor->count; i++) {
-        if (!isfinite(floats[i])) {
-            status = fm_fail(err, FM_EFORMAT,
-                             "tensor \"%s\": expected numbers that are finite in float32, found %g "
-                             "in element %zu (from 0)",
-                             tensor->name, (double)floats[i], i);
-        }
-    }
-    if (status != FM_OK) {
-        fm_free(floats);
-        return status;
-    }
-    *ret = floats;
-    return FM_OK;
-}
-
 static fm_status plan_layer(fm_plan *plan, const layer *it, fm_activation activation,
                             fm_plan_value *value, fm_error *err)
 {
-    float *weight = NULL;
-    float *bias = NULL;
-    fm_status status = tensor_floats(it->weight, &weight, err);
+    fm_tensor_floats weight = {0};
+    fm_tensor_floats bias = {0};
+    fm_status status = fm_tensor_floats_init(it->weight, &weight, err);
     if (status == FM_OK && it->bias != NULL) {
-        status = tensor_floats(it->bias, &bias, err);
+        status = fm_tensor_floats_init(it->bias, &bias, err);
     }
     if (status == FM_OK) {
         fm_dense_spec spec = {.inputs = it->inputs,
                               .outputs = it->outputs,
-                              .weight = weight,
-                              .bias = bias,
+                              .weight = weight.values,
+                              .bias = bias.values,
                               .activation = activation};
         status = fm_plan_linear(plan, *value, &spec, value, err);
     }
-    fm_free(bias);
-    fm_free(weight);
+    fm_tensor_floats_done(&bias);
+    fm_tensor_floats_done(&weight);
     return status;
 }
 
@@ -363,7 +340,7 @@ fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const f
     if (status == FM_OK) {
         status = absent_biases_note(&all, weights, err);
     }
-    if (status == FM_OK) {
+    if (status == FM_OK && ret != NULL) {
         status = network_of(&all, &input, config, ret, err);
     }
     layers_done(&all);

@@ -42,6 +42,16 @@ fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, con
     return FM_OK;
 }
 
+fm_status fm_network_check(const fm_model_config *config, fm_weights *weights, fm_error *err)
+{
+    assert(fm_architecture_has_weights(config->architecture));
+    fm_status status = check_compute(config, err);
+    if (status == FM_OK) {
+        status = constructors[config->architecture](config, weights, &config->path, NULL, err);
+    }
+    return status == FM_OK ? fm_weights_finish(weights, err) : status;
+}
+
 void fm_network_free(fm_network *network)
 {
     if (network != NULL) {

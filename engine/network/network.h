@@ -60,12 +60,16 @@ struct fm_network {
     fm_network_info info;
 };
 
-/* One row of the architecture table (architecture.def): "mlp", "gaussian_mixture", "dataset".
+/* One row of the architecture table (architecture.def): "mlp", "torchcfm.unet", "dataset" …
  *   weights  the checkpoint's tensors with use recorded, or NULL where the row needs no weights file
  *   path     the model's path, for closed forms; outlives the network
  * Errors: FM_EFORMAT names tensor, expected and found; FM_EUNSUPPORTED; FM_ENOMEM. */
 FM_MUST_USE fm_status fm_network_new(const fm_model_config *config, fm_weights *weights,
                                      const fm_path *path, fm_network **ret, fm_error *err);
+/* Takes and checks the tensors, names and shapes, and builds nothing; for rows with a weights file.
+ * Errors: as fm_network_new(). */
+FM_MUST_USE fm_status fm_network_check(const fm_model_config *config, fm_weights *weights,
+                                       fm_error *err);
 void fm_network_free(fm_network *network); /* takes NULL */
 
 /* Alone. */

@@ -59,8 +59,8 @@ typedef struct fm_value {
     size_t stride;                 /* floats from pixel to pixel; 0 while no op has asked for one */
     size_t border;                 /* pixels of zeros around each row's image */
     size_t rows;                   /* room for so many, >= the plan's max_rows */
-    size_t maker, last_user; /* ops */
-    size_t offset;           /* in bytes from the start of the scratch */
+    size_t maker, last_user;       /* ops */
+    size_t offset;                 /* in bytes from the start of the scratch */
 } fm_value;
 
 struct fm_plan {

@@ -22,8 +22,7 @@ fm_status fm_plan_attention(fm_plan *plan, fm_plan_value in, const fm_plan_atten
                                  .heads_first = spec->heads_first};
     const fm_attention_shape kept = *self;
     const fm_plan_shape out = {shape.height, shape.width, shape.channels / 3};
-    fm_status status =
-        fm_plan_add(plan, FM_OP_KIND_attention, self, &in, 1, &out, ret, err);
+    fm_status status = fm_plan_add(plan, FM_OP_KIND_attention, self, &in, 1, &out, ret, err);
     if (status == FM_OK) {
         fm_op *op = fm_plan_last_op(plan);
         op->scratch_bytes = fm_attention_packed_bytes(&kept, plan->max_rows);

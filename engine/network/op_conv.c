@@ -168,14 +168,13 @@ fm_status fm_op_conv_eval(const fm_op *op, const fm_op_call *call)
 void fm_op_conv_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     const conv_op *self = op->state;
-    (void)snprintf(text, size_bytes, "%zu > %zu, %zu x %zu, stride %zu, %s%s%s%s%s%s", self->inputs,
-                   self->outputs, self->kernel, self->kernel, self->stride,
-                   fm_conv_route_name(fm_conv_route_of(self->conv)),
-                   self->row_bias != 0 ? ", + row bias" : "",
-                   self->activation != FM_ACTIVATION_NONE ? ", " : "",
-                   self->activation != FM_ACTIVATION_NONE ? fm_activation_name(self->activation)
-                                                          : "",
-                   self->gate != 0 ? ", x gate" : "", self->residual != 0 ? ", + residual" : "");
+    (void)snprintf(
+        text, size_bytes, "%zu > %zu, %zu x %zu, stride %zu, %s%s%s%s%s%s", self->inputs,
+        self->outputs, self->kernel, self->kernel, self->stride,
+        fm_conv_route_name(fm_conv_route_of(self->conv)), self->row_bias != 0 ? ", + row bias" : "",
+        self->activation != FM_ACTIVATION_NONE ? ", " : "",
+        self->activation != FM_ACTIVATION_NONE ? fm_activation_name(self->activation) : "",
+        self->gate != 0 ? ", x gate" : "", self->residual != 0 ? ", + residual" : "");
 }
 
 void fm_op_conv_free(void *state)

@@ -105,9 +105,8 @@ fm_status fm_plan_label(fm_plan *plan, const float *entries, size_t count, size_
     table *self = NULL;
     fm_status status = table_new(plan, entries, count, size, &self, err);
     const fm_plan_shape shape = {1, 1, size};
-    return status != FM_OK
-               ? status
-               : fm_plan_add(plan, FM_OP_KIND_label, self, NULL, 0, &shape, ret, err);
+    return status != FM_OK ? status
+                           : fm_plan_add(plan, FM_OP_KIND_label, self, NULL, 0, &shape, ret, err);
 }
 
 fm_status fm_op_label_eval(const fm_op *op, const fm_op_call *call)

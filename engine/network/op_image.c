@@ -72,8 +72,8 @@ fm_status fm_op_image_eval(const fm_op *op, const fm_op_call *call)
 void fm_op_image_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     const fm_plan_image_spec *spec = &((const image_input *)op->state)->spec;
-    int length = snprintf(text, size_bytes, "x [%zu][%zu][%zu]", spec->channels, spec->height,
-                          spec->width);
+    int length =
+        snprintf(text, size_bytes, "x [%zu][%zu][%zu]", spec->channels, spec->height, spec->width);
     if (spec->n_frequencies > 0 && length > 0 && (size_t)length < size_bytes) {
         (void)snprintf(text + length, size_bytes - (size_t)length, " and %zu waves of each",
                        2 * spec->n_frequencies);

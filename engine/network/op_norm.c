@@ -70,7 +70,8 @@ static fm_status norm_add(fm_plan *plan, fm_op_kind kind, norm *self, fm_plan_va
 }
 
 /* One channel's factor and term, modulated: y (1 + scale) + shift. */
-static void modulate(const norm *self, const float *modulation, size_t c, float *factor, float *term)
+static void modulate(const norm *self, const float *modulation, size_t c, float *factor,
+                     float *term)
 {
     if (modulation != NULL) {
         float scale = 1.0F + modulation[self->scale_column + c];
@@ -83,9 +84,9 @@ static void modulate(const norm *self, const float *modulation, size_t c, float 
 static const float *modulation_of(const fm_op *op, const fm_op_call *call, size_t row)
 {
     const norm *self = op->state;
-    return !self->modulated ? NULL
-                            : fm_op_value(call, op->inputs[1]) +
-                                  row * call->plan->values[op->inputs[1]].stride;
+    return !self->modulated
+               ? NULL
+               : fm_op_value(call, op->inputs[1]) + row * call->plan->values[op->inputs[1]].stride;
 }
 
 static void norm_describe(const norm *self, char *text, size_t size_bytes)
@@ -94,11 +95,10 @@ static void norm_describe(const norm *self, char *text, size_t size_bytes)
     if (self->groups > 0) {
         (void)snprintf(groups, sizeof groups, "%zu groups, ", self->groups);
     }
-    (void)snprintf(text, size_bytes, "%s%sepsilon %g%s%s%s", groups, self->rms ? "rms, " : "",
-                   self->epsilon, self->modulated ? ", modulated" : "",
-                   self->activation != FM_ACTIVATION_NONE ? ", " : "",
-                   self->activation != FM_ACTIVATION_NONE ? fm_activation_name(self->activation)
-                                                          : "");
+    (void)snprintf(
+        text, size_bytes, "%s%sepsilon %g%s%s%s", groups, self->rms ? "rms, " : "", self->epsilon,
+        self->modulated ? ", modulated" : "", self->activation != FM_ACTIVATION_NONE ? ", " : "",
+        self->activation != FM_ACTIVATION_NONE ? fm_activation_name(self->activation) : "");
 }
 
 /* ---- group_norm ---- */
@@ -112,8 +112,7 @@ fm_status fm_plan_group_norm(fm_plan *plan, fm_plan_value in, const fm_plan_grou
     size_t channels = fm_plan_shape_of(plan, in).channels;
     assert(channels % spec->groups == 0);
     norm *self = NULL;
-    fm_status status =
-        norm_new(channels, spec->weight, spec->bias, spec->modulation, &self, err);
+    fm_status status = norm_new(channels, spec->weight, spec->bias, spec->modulation, &self, err);
     if (status != FM_OK) {
         return status;
     }
@@ -154,8 +153,8 @@ static group_part part_of(const group_run *it, size_t piece)
     const norm *self = it->op->state;
     size_t row = piece / it->parts, part = piece % it->parts, stride = self->stride;
     size_t end = it->units * (part + 1) / it->parts * it->unit;
-    float *scratch = (float *)(void *)(it->call->memory + it->op->scratch_offset) +
-                     row * GROUP_FLOATS(stride);
+    float *scratch =
+        (float *)(void *)(it->call->memory + it->op->scratch_offset) + row * GROUP_FLOATS(stride);
     return (group_part){.row = row,
                         .first = it->units * part / it->parts * it->unit,
                         .end = end < stride ? end : stride,
@@ -183,9 +182,8 @@ static void part_measure(const norm *self, const fm_image *in, const group_part 
     kernels->channel_sums(in, part->row, part->first, part->end, NULL, part->sums);
     for (size_t c = part->first; c < part->end; c++) {
         part->means[c] = c < self->channels && c % group != 0 ? part->means[c - 1]
-                         : c < self->channels
-                             ? (float)group_mean(part->sums + c, group, n)
-                             : 0.0F;
+                         : c < self->channels ? (float)group_mean(part->sums + c, group, n)
+                                              : 0.0F;
     }
     kernels->channel_sums(in, part->row, part->first, part->end, part->means, part->sums);
     double deviation = 1;
@@ -259,8 +257,7 @@ fm_status fm_plan_layer_norm(fm_plan *plan, fm_plan_value in, const fm_plan_laye
 {
     size_t channels = fm_plan_shape_of(plan, in).channels;
     norm *self = NULL;
-    fm_status status =
-        norm_new(channels, spec->weight, spec->bias, spec->modulation, &self, err);
+    fm_status status = norm_new(channels, spec->weight, spec->bias, spec->modulation, &self, err);
     if (status != FM_OK) {
         return status;
     }

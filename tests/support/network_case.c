@@ -167,3 +167,31 @@ double network_case_error(size_t n, const double *a, const double *b)
     }
     return largest / sqrt(square / (double)n);
 }
+
+double network_case_reference_error(const network_case *it, const char *folder)
+{
+    char file[512];
+    (void)snprintf(file, sizeof file, "%s/network.safetensors", folder);
+    fm_tensors *tensors = NULL;
+    ck_assert_int_eq(fm_tensors_open(file, &tensors, NULL), FM_OK);
+    size_t n = 0;
+    size_t n_out = 0;
+    double *x = network_case_tensor(tensors, "x", NULL);
+    double *t = network_case_tensor(tensors, "t", &n);
+    double *expected = network_case_tensor(tensors, "out", &n_out);
+    double *label = fm_tensors_find(tensors, "label") == NULL
+                        ? NULL
+                        : network_case_tensor(tensors, "label", NULL);
+    double *out = malloc(n_out * sizeof *out);
+    ck_assert_ptr_nonnull(out);
+    ck_assert_uint_eq(n_out, n * it->network->info.out_dimension);
+    network_case_eval(it->network, n, SIZE_MAX, x, t, label, out, NULL);
+    double error = network_case_error(n_out, out, expected);
+    free(out);
+    free(label);
+    free(expected);
+    free(t);
+    free(x);
+    fm_tensors_close(tensors);
+    return error;
+}

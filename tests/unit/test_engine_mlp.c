@@ -12,34 +12,6 @@
 
 #define TOLERANCE 1e-5
 
-/* Compares with the case's network.safetensors; max error over the output's RMS. */
-static double reference_error(const network_case *it, const char *folder)
-{
-    char file[512];
-    (void)snprintf(file, sizeof file, "%s/network.safetensors", folder);
-    fm_tensors *tensors = NULL;
-    ck_assert_int_eq(fm_tensors_open(file, &tensors, NULL), FM_OK);
-    size_t n = 0;
-    size_t n_out = 0;
-    double *x = network_case_tensor(tensors, "x", NULL);
-    double *t = network_case_tensor(tensors, "t", &n);
-    double *expected = network_case_tensor(tensors, "out", &n_out);
-    double *label = fm_tensors_find(tensors, "label") == NULL
-                        ? NULL
-                        : network_case_tensor(tensors, "label", NULL);
-    double *out = malloc(n_out * sizeof *out);
-    ck_assert_ptr_nonnull(out);
-    network_case_eval(it->network, n, SIZE_MAX, x, t, label, out, NULL);
-    double error = network_case_error(n_out, out, expected);
-    free(out);
-    free(label);
-    free(expected);
-    free(t);
-    free(x);
-    fm_tensors_close(tensors);
-    return error;
-}
-
 static const char *const folders[] = {
     "tests/golden/mlp-checkerboard",
     "tests/golden/mlp-moons-otcfm",
@@ -59,7 +31,7 @@ START_TEST(reference_networks_are_reproduced)
     fm_dense_thread_init();
     network_case it;
     network_case_open(&it, folders[_i]);
-    double error = reference_error(&it, folders[_i]);
+    double error = network_case_reference_error(&it, folders[_i]);
     ck_assert_msg(error <= TOLERANCE, "%s: error %g", folders[_i], error);
     network_case_close(&it);
 }
@@ -96,7 +68,7 @@ START_TEST(named_layers_and_fourier_features_reproduce_the_reference)
     fm_dense_thread_init();
     fm_status status = network_case_make(&it, &config, file, NULL, 0, &err);
     ck_assert_msg(status == FM_OK, "%s", err.text);
-    double error = reference_error(&it, folder);
+    double error = network_case_reference_error(&it, folder);
     ck_assert_msg(error <= TOLERANCE, "%s: error %g", folder, error);
     network_case_close(&it);
 }
