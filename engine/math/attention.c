@@ -112,8 +112,9 @@ void fm_attention_run(const fm_attention_call *call, size_t piece, void *scratch
     const fm_kernels *kernels = fm_kernels_best();
     size_t blocks = block_count(shape), index = piece / blocks, block = piece % blocks;
     size_t image = index / shape->heads, head = index % shape->heads;
-    size_t from = shape->tokens * block / blocks, until = shape->tokens * (block + 1) / blocks;
-    size_t rows = until - from, stride = fm_kernels_round(shape->tokens);
+    size_t from = block * block_rows(shape), left = shape->tokens - from;
+    size_t rows = left < block_rows(shape) ? left : block_rows(shape);
+    size_t stride = fm_kernels_round(shape->tokens);
     size_t d = fm_kernels_round(shape->head_channels);
     float *scores = scratch, *sums = scores + block_rows(shape) * stride;
     float *inverse_sums = sums + block_rows(shape) * d;

@@ -59,11 +59,11 @@ size_t fm_conv_direct_piece_count(const fm_conv *conv, const fm_conv_call *call)
 
 fm_conv_block fm_conv_block_of(const fm_conv *conv, const fm_conv_call *call, size_t piece)
 {
-    size_t blocks = block_count(conv, call);
-    size_t parts = fm_conv_column_parts(conv, blocks, call->n_members);
+    size_t parts = fm_conv_column_parts(conv, block_count(conv, call), call->n_members);
     size_t pixels = call->n_images * conv->out_height * conv->out_width;
-    size_t index = piece / parts, first = pixels * index / blocks;
-    fm_conv_block block = {.first_pixel = first, .n_pixels = pixels * (index + 1) / blocks - first};
+    size_t first = piece / parts * FM_CONV_BLOCK_PIXELS, left = pixels - first;
+    fm_conv_block block = {.first_pixel = first,
+                           .n_pixels = left < FM_CONV_BLOCK_PIXELS ? left : FM_CONV_BLOCK_PIXELS};
     fm_conv_column_range(conv, piece % parts, parts, &block.first_column, &block.end_column);
     return block;
 }
