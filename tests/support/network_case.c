@@ -168,7 +168,18 @@ double network_case_error(size_t n, const double *a, const double *b)
     return largest / sqrt(square / (double)n);
 }
 
-double network_case_reference_error(const network_case *it, const char *folder)
+double network_case_mean_error(size_t n, const double *a, const double *b)
+{
+    double square = 0.0, error = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        square += b[i] * b[i];
+        error += (a[i] - b[i]) * (a[i] - b[i]);
+    }
+    return sqrt(error / square);
+}
+
+double network_case_reference_error(const network_case *it, const char *folder,
+                                    double *ret_mean_error)
 {
     char file[512];
     (void)snprintf(file, sizeof file, "%s/network.safetensors", folder);
@@ -187,6 +198,9 @@ double network_case_reference_error(const network_case *it, const char *folder)
     ck_assert_uint_eq(n_out, n * it->network->info.out_dimension);
     network_case_eval(it->network, n, SIZE_MAX, x, t, label, out, NULL);
     double error = network_case_error(n_out, out, expected);
+    if (ret_mean_error != NULL) {
+        *ret_mean_error = network_case_mean_error(n_out, out, expected);
+    }
     free(out);
     free(label);
     free(expected);

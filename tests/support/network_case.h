@@ -42,8 +42,12 @@ void network_case_eval(const fm_network *network, size_t n, size_t max_tile, con
 
 /* max |a - b| over the root mean square of b. */
 double network_case_error(size_t n, const double *a, const double *b);
+/* The root mean square of a - b over that of b. */
+double network_case_mean_error(size_t n, const double *a, const double *b);
 
-/* The network against the case's network.safetensors: network_case_error() over all of it. */
-double network_case_reference_error(const network_case *it, const char *folder);
+/* The network against the case's network.safetensors: network_case_error() over all of it, and
+ * network_case_mean_error() where ret_mean_error is not NULL. */
+double network_case_reference_error(const network_case *it, const char *folder,
+                                    double *ret_mean_error);
 
 #endif

@@ -31,7 +31,7 @@ START_TEST(reference_networks_are_reproduced)
     fm_dense_thread_init();
     network_case it;
     network_case_open(&it, folders[_i]);
-    double error = network_case_reference_error(&it, folders[_i]);
+    double error = network_case_reference_error(&it, folders[_i], NULL);
     ck_assert_msg(error <= TOLERANCE, "%s: error %g", folders[_i], error);
     network_case_close(&it);
 }
@@ -68,7 +68,7 @@ START_TEST(named_layers_and_fourier_features_reproduce_the_reference)
     fm_dense_thread_init();
     fm_status status = network_case_make(&it, &config, file, NULL, 0, &err);
     ck_assert_msg(status == FM_OK, "%s", err.text);
-    double error = network_case_reference_error(&it, folder);
+    double error = network_case_reference_error(&it, folder, NULL);
     ck_assert_msg(error <= TOLERANCE, "%s: error %g", folder, error);
     network_case_close(&it);
 }
