@@ -69,13 +69,14 @@ typedef struct fm_model_info {
     const char *space;               /* "euclidean" */
     const char *scheduler;           /* "condot" */
     const char *prediction;          /* "velocity" */
-    const char *output_kind;         /* "points" */
+    const char *output_kind;         /* "points"; "image": shape [channels, height, width] */
     const char *compute;             /* "float32", "bfloat16", or "float64" for closed forms */
     size_t rank, shape[FM_MAX_RANK]; /* of one sample */
     size_t dimension;                /* product of shape */
     double source_std;
     double time_range[2];
     double sample_range[2]; /* span of the default grid */
+    double output_range[2]; /* of an image: black and white, ascending */
     bool has_labels, has_null_label;
     int32_t label_count, null_label;
     const char *const *label_names; /* [n_label_names] */

@@ -103,6 +103,7 @@ static void fill_info(fm_model *model)
     info->source_std = config->source_std;
     memcpy(info->time_range, config->time_range, sizeof info->time_range);
     memcpy(info->sample_range, config->sample_range, sizeof info->sample_range);
+    memcpy(info->output_range, config->output_range, sizeof info->output_range);
     info->has_labels = config->has_labels;
     info->has_null_label = config->has_null_label;
     info->label_count = config->label_count;

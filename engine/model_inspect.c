@@ -129,6 +129,16 @@ static void print_labels(const report *to, const fm_model_config *config)
     print(to, config->n_label_names > MAX_LABELS ? ", …\n" : "\n");
 }
 
+static void print_output(const report *to, const fm_model_config *config)
+{
+    if (strcmp(config->output_kind, "image") == 0) {
+        print(to, "%-14simage, black %g, white %g\n", "output", config->output_range[0],
+              config->output_range[1]);
+    } else {
+        print_row(to, "output", config->output_kind);
+    }
+}
+
 static void print_data(const report *to, const fm_model_config *config)
 {
     switch (config->architecture) {
@@ -167,7 +177,7 @@ static void print_config(const report *to, const fm_model_config *config)
     print_row(to, "prediction", "velocity");
     print_time(to, config);
     print_labels(to, config);
-    print_row(to, "output", config->output_kind);
+    print_output(to, config);
     print_data(to, config);
 }
 

@@ -7,6 +7,7 @@
 #include "engine/fm.h"
 #include "engine/memory.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +108,38 @@ static fm_status read_weights(const fm_json_node *root, fm_model_config *config,
     return status == FM_OK ? fm_json_read_string(&prefix, &config->weights_prefix, err) : status;
 }
 
+static fm_status read_output_range(const fm_json_node *range, fm_model_config *config,
+                                   fm_error *err)
+{
+    double *limits = config->output_range;
+    limits[0] = -1.0;
+    limits[1] = 1.0;
+    fm_status status = fm_json_read_numbers(range, 2, limits, err);
+    if (status == FM_OK && !(limits[0] < limits[1])) {
+        status = fm_json_fail(range, err, FM_EFORMAT, "must be ascending, found [%g, %g]",
+                              limits[0], limits[1]);
+    }
+    if (status == FM_OK && !isfinite(limits[1] - limits[0])) {
+        status = fm_json_fail(range, err, FM_EFORMAT, "must have a finite width, found [%g, %g]",
+                              limits[0], limits[1]);
+    }
+    return status;
+}
+
+static fm_status check_image_shape(const fm_json_node *root, const fm_model_config *config,
+                                   fm_error *err)
+{
+    if (strcmp(config->output_kind, "image") != 0 || config->rank == 3) {
+        return FM_OK;
+    }
+    fm_json_node flow = fm_json_member(root, "flow");
+    fm_json_node shape = fm_json_member(&flow, "shape");
+    return fm_json_fail(&shape, err, FM_EFORMAT,
+                        "must be [channels, height, width] where output.kind is image, found %zu "
+                        "items",
+                        config->rank);
+}
+
 static fm_status read_output(const fm_json_node *root, fm_model_config *config, fm_error *err)
 {
     static const fm_json_choice kinds[] = {
@@ -123,7 +156,6 @@ static fm_status read_output(const fm_json_node *root, fm_model_config *config, 
     fm_json_node kind = fm_json_member(&output, "kind");
     fm_json_node range = fm_json_member(&output, "range");
     fm_json_node vocabulary = fm_json_member(&output, "vocabulary");
-    double limits[2] = {-1.0, 1.0};
     int ignored = 0;
     fm_status status = fm_json_check_object(&output, keys, err);
     if (status == FM_OK) {
@@ -133,11 +165,10 @@ static fm_status read_output(const fm_json_node *root, fm_model_config *config, 
         status = fm_json_read_string(&kind, &config->output_kind, err);
     }
     if (status == FM_OK) {
-        status = fm_json_read_numbers(&range, 2, limits, err);
+        status = check_image_shape(root, config, err);
     }
-    if (status == FM_OK && !(limits[0] < limits[1])) {
-        status = fm_json_fail(&range, err, FM_EFORMAT, "must be ascending, found [%g, %g]",
-                              limits[0], limits[1]);
+    if (status == FM_OK) {
+        status = read_output_range(&range, config, err);
     }
     if (status == FM_OK && fm_json_present(&vocabulary)) {
         status = fm_json_unsupported(&vocabulary, err);

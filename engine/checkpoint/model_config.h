@@ -104,7 +104,8 @@ typedef struct fm_model_config {
     int32_t label_count, null_label;
     char **label_names;
     size_t n_label_names;
-    char *output_kind;
+    char *output_kind;      /* of an image the shape is [channels, height, width] */
+    double output_range[2]; /* ascending, its width finite */
     char *defaults_json;
 } fm_model_config;
 

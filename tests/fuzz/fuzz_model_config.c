@@ -99,6 +99,9 @@ static void check_config(const fm_model_config *config)
     assert(config->time_range[0] <= config->sample_range[0]);
     assert(config->sample_range[0] < config->sample_range[1]);
     assert(config->sample_range[1] <= config->time_range[1]);
+    assert(config->output_range[0] < config->output_range[1]);
+    assert(isfinite(config->output_range[1] - config->output_range[0]));
+    assert(strcmp(config->output_kind, "image") != 0 || config->rank == 3);
     assert(config->path.type != NULL && config->defaults_json[0] == '{');
     assert(strchr(config->weights_file, '/') == NULL);
     check_labels(config);

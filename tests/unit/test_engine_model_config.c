@@ -83,6 +83,7 @@ START_TEST(a_minimal_file_has_the_contracts_defaults)
     ck_assert(!config.has_labels && !config.has_null_label);
     ck_assert_uint_eq(config.n_label_names, 0);
     ck_assert_str_eq(config.output_kind, "points");
+    ck_assert(config.output_range[0] == -1.0 && config.output_range[1] == 1.0);
     ck_assert_str_eq(config.defaults_json, "{}");
     fm_model_config_done(&config);
 }
@@ -134,6 +135,7 @@ START_TEST(every_key_is_read)
     ck_assert_uint_eq(config.n_label_names, 2);
     ck_assert_str_eq(config.label_names[1], "y");
     ck_assert_str_eq(config.output_kind, "image");
+    ck_assert(config.output_range[0] == 0.0 && config.output_range[1] == 255.0);
     ck_assert_str_eq(config.defaults_json,
                      "{\"solver\":{\"method\":\"dopri5\",\"rtol\":1e-6},\"seed\":7}");
     fm_model_config_done(&config);
@@ -483,6 +485,13 @@ static const refusal refusals[] = {
     BAD(ROOT("\"output\":{\"scale\":1}"), "/output/scale: unknown key"),
     BAD(ROOT("\"output\":{\"range\":[1,-1]}"), "/output/range: must be ascending, found [1, -1]"),
     BAD(ROOT("\"output\":{\"range\":[1]}"), "/output/range: must have 2 items, found 1"),
+    BAD(ROOT("\"output\":{\"range\":[1,1]}"), "/output/range: must be ascending, found [1, 1]"),
+    BAD(ROOT("\"output\":{\"range\":[-1e308,1e308]}"), "/output/range: must have a finite width"),
+    BAD(ROOT("\"output\":{\"kind\":\"image\"}"),
+        "/flow/shape: must be [channels, height, width] where output.kind is image, found 1 items"),
+    LATER(ROOT("\"output\":{\"kind\":\"frames\"}"), "/output/kind: \"frames\" is not supported"),
+    LATER(ROOT("\"output\":{\"kind\":\"mesh_points\"}"),
+          "/output/kind: \"mesh_points\" is not supported"),
     BAD(ROOT("\"defaults\":[]"), "/defaults: must be an object, found an array"),
 };
 
@@ -610,7 +619,7 @@ START_TEST(every_failed_allocation_is_an_error_and_leaks_nothing)
         DATASET_WITH(""),
         LABELLED("{\"count\":2,\"names\":[\"a\",\"b\"]}"),
         ROOT("\"description\":\"d\",\"license\":\"l\",\"weights\":{\"prefix\":\"p.\"},"
-             "\"output\":{\"kind\":\"image\",\"range\":[0,1]}"),
+             "\"output\":{\"kind\":\"series\",\"range\":[0,1]}"),
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         bool refused = true;

@@ -64,6 +64,24 @@ START_TEST(closed_forms_are_reported)
     ck_assert(inspect("tests/golden/dataset-moons", &found));
     expect_text(&found, "points        points.npy\n");
     expect_text(&found, "sampled over [0, 0.999]\n");
+    expect_text(&found, "output        points\n");
+}
+END_TEST
+
+START_TEST(an_images_black_and_white_are_shown)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    temp_folder_write_text(&folder, "config.json",
+                           "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":"
+                           "\"gaussian_mixture\",\"weights\":[1],\"means\":[[0,1]],\"stds\":[1]},"
+                           "\"flow\":{\"shape\":[1,1,2]},\"output\":{\"kind\":\"image\","
+                           "\"range\":[-0.5,1]}}");
+    ck_assert(inspect(folder.path, &found));
+    expect_text(&found, "shape         [1, 1, 2]\n");
+    expect_text(&found, "output        image, black -0.5, white 1\n");
+    temp_folder_remove(&folder);
 }
 END_TEST
 
@@ -197,6 +215,7 @@ Suite *suite_engine_model_inspect(void)
     TCase *tests = tcase_create("model_inspect");
     tcase_add_test(tests, a_good_folder_is_reported_whole);
     tcase_add_test(tests, closed_forms_are_reported);
+    tcase_add_test(tests, an_images_black_and_white_are_shown);
     tcase_add_test(tests, unused_missing_and_misshapen_tensors_are_marked);
     tcase_add_test(tests, a_missing_tensor_is_marked);
     tcase_add_test(tests, a_bias_that_is_absent_where_others_are_there_is_shown);
