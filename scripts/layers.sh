@@ -81,6 +81,7 @@ library 'ini\.h' 'config/' "libinih outside config/"
 library 'uv\.h|microhttpd\.h' 'server/' "libuv or libmicrohttpd outside server/"
 library 'dnnl[^>]*|cblas\.h|omp\.h|openblas[^>]*' 'engine/math/' "a math library outside engine/math/"
 library 'nettle/[^>]*' 'engine/checkpoint/|proto/base64\.c|server/' "nettle outside engine/checkpoint/, proto/base64.c and server/"
+library 'png\.h' 'proto/png\.c' "libpng outside proto/png.c"
 
 # A file's own header comes first, so that every header is seen to stand alone.
 while read -r source; do

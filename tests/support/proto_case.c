@@ -57,6 +57,19 @@ fm_model_info proto_case_without_null(void)
     return info;
 }
 
+fm_model_info proto_case_image(void)
+{
+    fm_model_info info = proto_case_plain();
+    info.name = "image";
+    info.output_kind = "image";
+    info.output_range[1] = 2;
+    info.rank = 3;
+    info.shape[0] = 3;
+    info.shape[1] = info.shape[2] = 2;
+    info.dimension = 12;
+    return info;
+}
+
 fmp_limits proto_case_limits(void)
 {
     return (fmp_limits){.max_samples = 1000,

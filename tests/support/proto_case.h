@@ -11,6 +11,8 @@ fm_model_info proto_case_plain(void);
 fm_model_info proto_case_labelled(void);
 /* Labels 0 and 1 without a null class or names; sampled over [0.001, 0.999]. */
 fm_model_info proto_case_without_null(void);
+/* Images of three channels, [3, 2, 2], black at 0 and white at 2. */
+fm_model_info proto_case_image(void);
 
 /* 1000 samples, 200 steps, 100 trajectory points, 20000 evaluations, 10 MB, 30 s of 60 s. */
 fmp_limits proto_case_limits(void);
