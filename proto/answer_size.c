@@ -1,6 +1,7 @@
 /* How many bytes a request has, and its answer and recordings may have, before anything is computed. */
 #include "proto/base64.h"
 #include "proto/number.h"
+#include "proto/png.h"
 #include "proto/request.h"
 
 #include <stdint.h>
@@ -43,7 +44,7 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
 
 static size_t number_bytes(fmp_encoding encoding, bool is_double)
 {
-    if (encoding == FMP_ENCODING_JSON) {
+    if (encoding != FMP_ENCODING_BASE64) {
         return is_double ? JSON_DOUBLE_BYTES : JSON_FLOAT_BYTES;
     }
     /* base64: four bytes for three, rounded up */
@@ -60,12 +61,22 @@ static size_t count_states(const fmp_request *request)
                                                              : spec->solver.n_grid;
 }
 
-static size_t sample_bytes(const fmp_request *request, size_t state_bytes)
+/* Of a sample as its own string; the quotes and the comma are within the 16. */
+static size_t picture_string_bytes(const fm_model_info *model)
+{
+    fmp_image image;
+    size_t bytes = fmp_image_of(model, &image) ? fmp_png_bytes(&image, 1) : SIZE_MAX;
+    return bytes == SIZE_MAX ? SIZE_MAX : add(16, fmp_base64_encoded_length(bytes));
+}
+
+/*   last_bytes   of a sample itself
+ *   state_bytes  of each state on the way */
+static size_t sample_bytes(const fmp_request *request, size_t last_bytes, size_t state_bytes)
 {
     const fm_job_spec *spec = &request->spec;
     size_t n_states = count_states(request);
     size_t time_bytes = number_bytes(request->encoding, true);
-    size_t row = add(ROW_STATS_BYTES, multiply(add(n_states, 1), state_bytes));
+    size_t row = add(add(ROW_STATS_BYTES, last_bytes), multiply(n_states, state_bytes));
     bool own_times = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
     size_t times = multiply(n_states, time_bytes);
     size_t total = multiply(spec->n_rows, add(row, own_times ? times : 0));
@@ -80,17 +91,35 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
         size_t values = multiply(spec->n_rows, model->dimension);
         return add(256, multiply(values, sizeof(float)));
     }
+    fmp_image image;
+    if (request->encoding == FMP_ENCODING_PNG_GRID) {
+        return fmp_image_of(model, &image) ? fmp_png_bytes(&image, spec->n_rows) : SIZE_MAX;
+    }
     /* A state's brackets, commas and the base64 of its last bytes are within the 64. */
     size_t state_bytes =
         add(64, multiply(model->dimension, number_bytes(request->encoding, false)));
     if (spec->task == FM_TASK_SAMPLE) {
-        return add(ENVELOPE_BYTES, sample_bytes(request, state_bytes));
+        bool is_png = request->encoding == FMP_ENCODING_PNG;
+        size_t last_bytes = is_png ? picture_string_bytes(model) : state_bytes;
+        return add(ENVELOPE_BYTES, sample_bytes(request, last_bytes, state_bytes));
     }
     size_t row = (spec->fields & FM_FIELD_VELOCITY) != 0 ? state_bytes : 0;
     if ((spec->fields & FM_FIELD_LOG_DENSITY) != 0) {
         row = add(row, number_bytes(request->encoding, true));
     }
     return add(ENVELOPE_BYTES, multiply(spec->n_rows, row));
+}
+
+size_t fmp_request_writer_bytes(const fmp_request *request, const fm_model_info *model)
+{
+    bool is_grid = request->encoding == FMP_ENCODING_PNG_GRID;
+    fmp_image image;
+    if ((!is_grid && request->encoding != FMP_ENCODING_PNG) || !fmp_image_of(model, &image)) {
+        return 0;
+    }
+    size_t pixels = fmp_png_pixel_bytes(&image, is_grid ? request->spec.n_rows : 1);
+    size_t one = is_grid ? 0 : fmp_png_bytes(&image, 1); /* before it becomes base64 */
+    return add(FMP_PNG_WRITER_BYTES, add(pixels, one));
 }
 
 static bool records_adaptive_steps(const fm_job_spec *spec)

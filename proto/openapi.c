@@ -24,6 +24,7 @@ typedef struct route_row {
     const char *answer;          /* schema of the 200, or NULL: plain text */
     const char *answer_example;  /* JSON, or NULL */
     bool is_work;                /* also .npy and dry_run, and every status of the queue */
+    bool has_pictures;           /* also .png, of image models */
     bool takes_any_accept;       /* never answers 406 */
 } route_row;
 
@@ -67,7 +68,8 @@ static const route_row facts[ROUTE_COUNT] = {
                               "compute_ms" : 3.1
                           }
                       }),
-                      .is_work = true},
+                      .is_work = true,
+                      .has_pictures = true},
     [ROUTE_VELOCITY] = {.request = "VelocityRequest",
                         .request_example = JSON_TEXT({"x" : [ [ 0.5, -1 ], [ 2, 0 ] ], "t" : 0.25}),
                         .answer = "VelocityAnswer",
@@ -292,6 +294,9 @@ static void write_ok(fmp_json *json, const route_row *route)
     }
     if (route->is_work) {
         fmp_json_pair_raw(json, "application/x-npy", JSON_TEXT({}));
+    }
+    if (route->has_pictures) {
+        fmp_json_pair_raw(json, "image/png", JSON_TEXT({}));
     }
     fmp_json_close(json, '}');
     fmp_json_close(json, '}');

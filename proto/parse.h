@@ -16,7 +16,8 @@ typedef struct fmp_parse {
     const fm_model_info *model;
     const fmp_limits *limits;
     fmp_api_route route;
-    const char *prefix; /* before every pointer: "", or "/defaults" */
+    const char *prefix;    /* before every pointer: "", or "/defaults" */
+    fmp_encoding accepted; /* by Accept; JSON: the body's field decides */
     bool defaults_only; /* a model's defaults are checked: what only a request can bring may lack */
     bool out_of_memory;
     fmp_problem *problem;

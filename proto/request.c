@@ -3,6 +3,7 @@
 
 #include "proto/base64.h"
 #include "proto/parse.h"
+#include "proto/png.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -147,13 +148,33 @@ static void read_seed(fmp_parse *parse, uint64_t drawn_seed)
     }
 }
 
+/* The field's word: each route has its own row of it. */
+static fmp_encoding read_encoding(fmp_parse *parse)
+{
+    bool is_sample = parse->route == FMP_API_SAMPLE;
+    fmp_field_id field = is_sample ? FMP_FIELD_ENCODING : FMP_FIELD_VELOCITY_ENCODING;
+    const char *word = json_string_value(parse->values[field]);
+    if (word == NULL || strcmp(word, "json") == 0) {
+        return FMP_ENCODING_JSON;
+    }
+    if (strcmp(word, "base64") == 0) {
+        return FMP_ENCODING_BASE64;
+    }
+    fmp_image ignored;
+    if (!fmp_image_of(parse->model, &ignored)) {
+        fmp_parse_fail(parse, field,
+                       "must be json or base64: the model's samples are no images of 1 or 3 "
+                       "channels");
+    }
+    return FMP_ENCODING_PNG;
+}
+
 /* What both routes have. */
 static void read_common(fmp_parse *parse)
 {
     fmp_request *request = parse->request;
-    const char *encoding = json_string_value(parse->values[FMP_FIELD_ENCODING]);
-    bool is_base64 = encoding != NULL && strcmp(encoding, "base64") == 0;
-    request->encoding = is_base64 ? FMP_ENCODING_BASE64 : FMP_ENCODING_JSON;
+    fmp_encoding encoding = read_encoding(parse);
+    request->encoding = parse->accepted == FMP_ENCODING_JSON ? encoding : parse->accepted;
     const fmp_limits *limits = parse->limits;
     request->timeout_ms = limits->default_timeout_ms < limits->max_timeout_ms
                               ? limits->default_timeout_ms
@@ -253,7 +274,10 @@ static void check_answer_size(fmp_parse *parse)
 {
     size_t needed = fmp_request_answer_bytes(parse->request, parse->model);
     size_t limit = parse->limits->max_answer_bytes;
-    if (needed > limit) {
+    if (needed == SIZE_MAX) {
+        fmp_problem_set(parse->problem, FMP_PROBLEM_TOO_LARGE,
+                        "the answer would be more than its format holds; ask for fewer samples");
+    } else if (needed > limit) {
         fmp_problem_set(
             parse->problem, FMP_PROBLEM_TOO_LARGE,
             "the answer would have about %zu bytes, over the limit of %zu; ask for fewer "
@@ -298,10 +322,11 @@ static fmp_parse begin(fmp_api_route route, const fm_model_info *model, const fm
 }
 
 bool fmp_request_parse_sample(const char *body, size_t length, const fm_model_info *model,
-                              const fmp_limits *limits, uint64_t drawn_seed, fmp_request *ret,
-                              fmp_problem *problem)
+                              const fmp_limits *limits, fmp_encoding accepted, uint64_t drawn_seed,
+                              fmp_request *ret, fmp_problem *problem)
 {
     fmp_parse parse = begin(FMP_API_SAMPLE, model, limits, ret, problem);
+    parse.accepted = accepted;
     bool loaded = load_body(&parse, body, length) && load_defaults(&parse);
     if (loaded) {
         read_sample(&parse, drawn_seed);

@@ -19,13 +19,20 @@ typedef struct fmp_limits {
     uint64_t default_timeout_ms, max_timeout_ms;
 } fmp_limits;
 
-typedef enum fmp_encoding { FMP_ENCODING_JSON, FMP_ENCODING_BASE64, FMP_ENCODING_NPY } fmp_encoding;
+/* The first three are words of the body's field, the others media types of their own. */
+typedef enum fmp_encoding {
+    FMP_ENCODING_JSON,
+    FMP_ENCODING_BASE64,
+    FMP_ENCODING_PNG, /* samples as base64 of one picture each; all else as JSON */
+    FMP_ENCODING_NPY,
+    FMP_ENCODING_PNG_GRID, /* one picture of all samples */
+} fmp_encoding;
 
 /* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
 typedef struct fmp_request {
-    fm_job_spec spec;      /* ready for fm_engine_submit() but for model, finished and context */
-    fmp_encoding encoding; /* of the body's field; the server may turn it to NPY by Accept */
-    bool seed_is_string;   /* echo as sent */
+    fm_job_spec spec; /* ready for fm_engine_submit() but for model, finished and context */
+    fmp_encoding encoding;
+    bool seed_is_string; /* echo as sent */
     uint64_t timeout_ms;
     bool grid_from_steps; /* echo solver.steps */
     size_t n_steps;
@@ -35,11 +42,13 @@ typedef struct fmp_request {
     int32_t *labels;
 } fmp_request;
 
-/* POST …/sample. false: *problem is filled and *ret needs no release. */
+/* POST …/sample. false: *problem is filled and *ret needs no release.
+ *   accepted  NPY or PNG_GRID (of a model that fmp_image_of() knows) by Accept; JSON: the body's field
+ *             says how the answer is encoded */
 FM_MUST_USE bool fmp_request_parse_sample(const char *body, size_t length,
                                           const fm_model_info *model, const fmp_limits *limits,
-                                          uint64_t drawn_seed, fmp_request *ret,
-                                          fmp_problem *problem);
+                                          fmp_encoding accepted, uint64_t drawn_seed,
+                                          fmp_request *ret, fmp_problem *problem);
 /* POST …/velocity. */
 FM_MUST_USE bool fmp_request_parse_velocity(const char *body, size_t length,
                                             const fm_model_info *model, const fmp_limits *limits,
@@ -60,6 +69,9 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
 /* Estimated bytes of the encoded answer. At most so many, but for every step of an adaptive method,
  * where it is a usual number of steps: the most that could be would refuse requests that are small. */
 size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info *model);
+
+/* Bytes that writing the answer takes beside the answer itself, while it lasts. */
+size_t fmp_request_writer_bytes(const fmp_request *request, const fm_model_info *model);
 
 /* The most bytes that the recordings of every step of an adaptive method can take, for
  * fm_job_spec.max_recording_bytes; 0 for any other request. SIZE_MAX where it would overflow. */

@@ -41,6 +41,8 @@ void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
     }
     if (request->encoding == FMP_ENCODING_NPY) {
         fmp_response_write_npy(buffer, request, model, rows);
+    } else if (request->encoding == FMP_ENCODING_PNG_GRID) {
+        fmp_response_write_png_grid(buffer, model, rows);
     } else if (request->spec.task == FM_TASK_SAMPLE) {
         fmp_response_write_sample(buffer, request, model, id, rows);
     } else {

@@ -2,6 +2,8 @@
 #include "proto/json.h"
 #include "proto/response.h"
 
+#include <string.h>
+
 static void write_labels(fmp_json *json, const fm_model_info *model)
 {
     fmp_json_key(json, "labels");
@@ -90,6 +92,9 @@ static void write_model(fmp_json *json, const fm_model_info *model)
     fmp_json_key(json, "output");
     fmp_json_open(json, '{');
     fmp_json_pair_text(json, "kind", model->output_kind);
+    if (strcmp(model->output_kind, "image") == 0) {
+        write_range(json, "range", model->output_range);
+    }
     fmp_json_close(json, '}');
     fmp_json_pair_raw(json, "defaults", model->defaults_json);
     write_supports(json, model);

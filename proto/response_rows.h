@@ -22,6 +22,10 @@ void fmp_response_write_velocity(fmp_buffer *buffer, const fmp_request *request,
 void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
                             const fm_model_info *model, const fmp_rows *rows);
 
+/* samples on one picture; fails the buffer where fmp_image_of() says no. */
+void fmp_response_write_png_grid(fmp_buffer *buffer, const fm_model_info *model,
+                                 const fmp_rows *rows);
+
 /* ---- Shared by the above ---- */
 
 typedef struct fmp_json fmp_json;
@@ -37,5 +41,9 @@ typedef const float *fmp_row_state(const fm_row_result *row);
 void fmp_response_write_states(fmp_json *json, const char *key, const fmp_request *request,
                                const fm_model_info *model, const fmp_rows *rows,
                                fmp_row_state *state);
+/* The sample of every row as a picture: `key`: [n_rows] strings of base64. Fails the buffer where
+ * fmp_image_of() says no. */
+void fmp_response_write_pictures(fmp_json *json, const char *key, const fm_model_info *model,
+                                 const fmp_rows *rows);
 
 #endif

@@ -189,7 +189,11 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
     fmp_json_open(&json, '{');
     fmp_response_write_head(&json, model, id);
     write_seed(&json, request);
-    fmp_response_write_states(&json, "samples", request, model, rows, state_of);
+    if (request->encoding == FMP_ENCODING_PNG) {
+        fmp_response_write_pictures(&json, "samples", model, rows);
+    } else {
+        fmp_response_write_states(&json, "samples", request, model, rows, state_of);
+    }
     if (request->has_trajectory) {
         write_trajectory(&json, request, model, rows);
     }

@@ -1,6 +1,7 @@
 /* velocityd sample: one request through the engine without HTTP, with a progress bar on a terminal. */
 #include "config/options.h"
 #include "proto/api.h"
+#include "proto/png.h"
 #include "proto/response.h"
 #include "server/command.h"
 #include "server/sample_flags.h"
@@ -68,6 +69,14 @@ static uint64_t draw_seed(void)
     return seed >> (64 - SEED_BITS);
 }
 
+/* Whether the model's samples can be what the output's name says. */
+static bool has_format(const fmd_sampling *run)
+{
+    fmp_image ignored;
+    return run->flags.accepted != FMP_ENCODING_PNG_GRID ||
+           fmp_image_of(fm_model_describe(run->model), &ignored);
+}
+
 static int open_all(fmd_sampling *run)
 {
     fm_error error = {0};
@@ -87,9 +96,14 @@ static int open_all(fmd_sampling *run)
     if (!fmp_request_check_defaults(fm_model_describe(run->model), &no_limits, &problem)) {
         return complain_about(&problem);
     }
-    run->has_request = fmp_request_parse_sample(run->flags.body, strlen(run->flags.body),
-                                                fm_model_describe(run->model), &no_limits,
-                                                draw_seed(), &run->request, &problem);
+    if (!has_format(run)) {
+        return fmd_complain(FMD_EXIT_USAGE,
+                            "%s: the model's samples are no images of 1 or 3 channels",
+                            run->flags.output);
+    }
+    run->has_request = fmp_request_parse_sample(
+        run->flags.body, strlen(run->flags.body), fm_model_describe(run->model), &no_limits,
+        run->flags.accepted, draw_seed(), &run->request, &problem);
     return run->has_request ? FMD_EXIT_OK : complain_about(&problem);
 }
 
@@ -154,7 +168,7 @@ static int write_answer(fmd_sampling *run)
         return fmd_complain(FMD_EXIT_FAILED, "cannot write %s: %s", path, strerror(errno));
     }
     bool written = fwrite(run->answer.data, 1, run->answer.length, file) == run->answer.length;
-    if (run->request.encoding != FMP_ENCODING_NPY) {
+    if (run->flags.accepted == FMP_ENCODING_JSON) {
         written = fputc('\n', file) != EOF && written;
     }
     written = (path == NULL ? fflush(file) : fclose(file)) == 0 && written;
@@ -167,9 +181,6 @@ static int sample(fmd_sampling *run)
 {
     fm_error error = {0};
     run->request.spec.model = run->model;
-    if (run->flags.npy) {
-        run->request.encoding = FMP_ENCODING_NPY;
-    }
     uint64_t timeout_ms = run->request.timeout_ms;
     run->deadline_ns = timeout_ms == 0 ? NO_DEADLINE : now_ns() + timeout_ms * (SECOND_NS / 1000);
     if (fm_engine_submit(run->engine, &run->request.spec, &run->job, &error) != FM_OK) {

@@ -1,5 +1,6 @@
 #include "server/exchange.h"
 
+#include "proto/png.h"
 #include "server/accept.h"
 #include "server/handlers.h"
 #include "server/log.h"
@@ -70,18 +71,42 @@ static void find_model(fmd_exchange *exchange)
     }
 }
 
+static bool has_pictures(const fmd_exchange *exchange)
+{
+    fmp_image ignored;
+    return exchange->model != FMD_NO_MODEL &&
+           fmp_image_of(exchange->server->models.described[exchange->model], &ignored);
+}
+
+/* The first of those that Accept likes best. */
 static void check_accept(fmd_exchange *exchange, const fmd_handler *handler)
 {
     if (handler->produces == NULL) {
         return;
     }
-    const char *accept = exchange->head.accept;
-    int main_quality = fmd_accept_quality(accept, handler->produces);
-    int npy_quality = handler->produces_npy ? fmd_accept_quality(accept, FMD_NPY) : 0;
-    exchange->wants_npy = npy_quality > main_quality;
-    if (main_quality == 0 && npy_quality == 0) {
-        refuse(exchange, FMP_PROBLEM_NOT_ACCEPTABLE, "this route answers %s%s", handler->produces,
-               handler->produces_npy ? " and " FMD_NPY : "");
+    const struct {
+        bool offered;
+        const char *type;
+        fmp_encoding encoding;
+    } offers[] = {
+        {true, handler->produces, FMP_ENCODING_JSON},
+        {handler->produces_npy, FMD_NPY, FMP_ENCODING_NPY},
+        {handler->produces_png && has_pictures(exchange), FMD_PNG, FMP_ENCODING_PNG_GRID},
+    };
+    int best = 0;
+    for (size_t i = 0; i < sizeof offers / sizeof *offers; i++) {
+        int quality = fmd_accept_quality(exchange->head.accept, offers[i].type);
+        if (offers[i].offered && quality > best) {
+            best = quality;
+            exchange->accepted = offers[i].encoding;
+        }
+    }
+    if (best == 0) {
+        refuse(exchange, FMP_PROBLEM_NOT_ACCEPTABLE, "this route answers %s%s%s", handler->produces,
+               handler->produces_npy ? " and " FMD_NPY : "",
+               handler->produces_png ? ", and " FMD_PNG
+                                       " where samples are images of 1 or 3 channels"
+                                     : "");
     }
 }
 

@@ -17,6 +17,7 @@
 #define FMD_EXCHANGE_H
 
 #include "proto/problem.h"
+#include "proto/request.h"
 #include "server/head.h"
 #include "server/http.h"
 #include "server/request_id.h"
@@ -42,8 +43,8 @@ typedef struct fmd_exchange {
     fmd_head head;
     fmd_target target;
     fmd_routing routing;
-    size_t model; /* index, or FMD_NO_MODEL */
-    bool wants_npy;
+    size_t model;          /* index, or FMD_NO_MODEL */
+    fmp_encoding accepted; /* by Accept, see fmp_request_parse_sample() */
     /* A refusal decided while the body is still to be swallowed. */
     bool refused;
     fmp_problem_kind refusal;

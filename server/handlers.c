@@ -99,6 +99,7 @@ const fmd_handler fmd_handlers[FMD_ROUTE_COUNT] = {
     [FMD_ROUTE_SAMPLE] = {.run = fmd_handle_sample,
                           .produces = FMD_JSON,
                           .produces_npy = true,
+                          .produces_png = true,
                           .takes_json = true,
                           .is_work = true},
     [FMD_ROUTE_VELOCITY] = {.run = fmd_handle_velocity,

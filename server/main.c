@@ -19,7 +19,8 @@ typedef struct fmd_command {
 static const fmd_command commands[] = {
     {"serve", "[serve] [--config FILE] [--models DIR] [--listen ADDRESS] [--workers N] …",
      "serve the models of a folder over HTTP", fmd_command_serve},
-    {"sample", "sample MODEL_DIR [--request FILE] [--output FILE.npy|FILE.json] [field flags]",
+    {"sample",
+     "sample MODEL_DIR [--request FILE] [--output FILE.npy|FILE.png|FILE.json] [field flags]",
      "draw samples without HTTP", fmd_command_sample},
     {"inspect", "inspect MODEL_DIR [--plan] [settings as for serve]",
      "show what a model folder holds, tensor by tensor, and whether it can be served",

@@ -37,12 +37,13 @@ static bool is_flag(const fmp_field *field)
 
 static void print_help(void)
 {
-    puts("Usage: velocityd sample MODEL_DIR [flags]\n\n"
-         "  --request FILE   a request body; flags override its fields\n"
-         "  --output FILE    *.npy: the samples as an array; *.json: the answer (default: the\n"
-         "                   answer, on standard output)\n"
-         "  --workers N      threads; by default as many as the CPU quota and affinity allow\n\n"
-         "Fields of the request (values are JSON; bare words are strings):");
+    puts(
+        "Usage: velocityd sample MODEL_DIR [flags]\n\n"
+        "  --request FILE   a request body; flags override its fields\n"
+        "  --output FILE    *.npy: the samples as an array; *.png: images on one picture; *.json:\n"
+        "                   the answer (default: the answer, on standard output)\n"
+        "  --workers N      threads; by default as many as the CPU quota and affinity allow\n\n"
+        "Fields of the request (values are JSON; bare words are strings):");
     for (size_t i = 0; i < FMP_FIELD_COUNT; i++) {
         const fmp_field *field = fmp_field_at(i);
         if (is_flag(field) && !field->later) {
@@ -130,12 +131,20 @@ static bool ends_in(const char *path, const char *ending)
 
 static int set_output(fmd_sample_flags *flags, const char *path)
 {
-    flags->output = path;
-    flags->npy = ends_in(path, ".npy");
-    if (!flags->npy && !ends_in(path, ".json")) {
-        return fmd_complain(FMD_EXIT_USAGE, "--output must end in .npy or .json, not \"%s\"", path);
+    static const struct {
+        const char *ending;
+        fmp_encoding accepted;
+    } files[] = {
+        {".json", FMP_ENCODING_JSON}, {".npy", FMP_ENCODING_NPY}, {".png", FMP_ENCODING_PNG_GRID}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (ends_in(path, files[i].ending)) {
+            flags->output = path;
+            flags->accepted = files[i].accepted;
+            return FMD_EXIT_OK;
+        }
     }
-    return FMD_EXIT_OK;
+    return fmd_complain(FMD_EXIT_USAGE, "--output must end in .npy, .png or .json, not \"%s\"",
+                        path);
 }
 
 /* One flag that getopt_long() has found. */
@@ -210,7 +219,8 @@ static int parse_into(fmd_sample_flags *flags, json_t **body, int argc, char **a
     }
     flags->folder = argv[optind];
     code = request == NULL ? code : load_request(body, request);
-    if (code == FMD_EXIT_OK && flags->npy && json_object_get(*body, "trajectory") != NULL) {
+    if (code == FMD_EXIT_OK && flags->accepted != FMP_ENCODING_JSON &&
+        json_object_get(*body, "trajectory") != NULL) {
         return fmd_complain(FMD_EXIT_USAGE,
                             "%s would hold the samples alone: --output must end in .json for a "
                             "request with /trajectory",

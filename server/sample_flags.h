@@ -4,16 +4,15 @@
 #ifndef FMD_SAMPLE_FLAGS_H
 #define FMD_SAMPLE_FLAGS_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "proto/request.h"
 
 typedef struct fmd_sample_flags {
-    const char *folder; /* borrowed from argv, as is output */
-    const char *output; /* NULL: standard output */
-    bool npy;           /* output ends in .npy */
-    bool help;          /* was asked for and has been printed */
-    size_t workers;     /* 0: by the CPU quota */
-    char *body;         /* the request as JSON text, owned */
+    const char *folder;    /* borrowed from argv, as is output */
+    const char *output;    /* NULL: standard output */
+    fmp_encoding accepted; /* NPY or PNG_GRID where output ends in .npy or .png, else JSON */
+    bool help;             /* was asked for and has been printed */
+    size_t workers;        /* 0: by the CPU quota */
+    char *body;            /* the request as JSON text, owned */
 } fmd_sample_flags;
 
 /* Returns FMD_EXIT_OK, or complains and returns another code. Flags override --request's fields. */

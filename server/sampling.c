@@ -15,15 +15,19 @@
  * megabyte takes it some 25 ms. */
 #define PARSE_ON_LOOP_BYTES ((size_t)64 * 1024)
 #define TRIM_BYTES          ((size_t)1024 * 1024)
-/* Longer answers are encoded there, too. */
+/* Longer answers are encoded there, too; pictures from fewer bytes on, for to deflate one takes ten times
+ * as long as to write one of JSON. */
 #define ENCODE_ON_WORKER_BYTES ((size_t)64 * 1024)
+#define DRAW_ON_WORKER_BYTES   ((size_t)8 * 1024)
 
 /* ---- Encoding ---- */
 
 /* A worker that encodes computes nothing for anybody. */
 static bool is_long_answer(const fmd_ticket *ticket)
 {
-    return ticket->answer_bytes > ENCODE_ON_WORKER_BYTES ||
+    fmp_encoding encoding = ticket->request.encoding;
+    bool is_drawn = encoding == FMP_ENCODING_PNG || encoding == FMP_ENCODING_PNG_GRID;
+    return ticket->answer_bytes > (is_drawn ? DRAW_ON_WORKER_BYTES : ENCODE_ON_WORKER_BYTES) ||
            ticket->request.spec.max_recording_bytes > 0; /* whose estimate is a guess */
 }
 
@@ -121,6 +125,21 @@ void fmd_sampling_cancel_all(fmd_server *server)
 
 /* ---- The job's own end ---- */
 
+static const char *content_type_of(const fmp_request *request)
+{
+    switch (request->encoding) {
+    case FMP_ENCODING_NPY:
+        return FMD_NPY;
+    case FMP_ENCODING_PNG_GRID:
+        return FMD_PNG;
+    case FMP_ENCODING_JSON:
+    case FMP_ENCODING_BASE64:
+    case FMP_ENCODING_PNG:
+        break;
+    }
+    return FMD_JSON;
+}
+
 static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchange)
     FM_REQUIRES(fmd_on_loop)
 {
@@ -130,7 +149,7 @@ static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchang
     fmd_histogram_add(&metrics->run, stats.compute_seconds);
     fmd_answer answer = {
         .status = MHD_HTTP_OK,
-        .content_type = ticket->request.encoding == FMP_ENCODING_NPY ? FMD_NPY : FMD_JSON,
+        .content_type = content_type_of(&ticket->request),
         .stats = &stats,
     };
     if (fm_job_status(ticket->job) == FM_OK) {
@@ -293,13 +312,14 @@ static void parse(fmd_ticket *ticket, const char *body, size_t length)
         body = "{}";
         length = 2;
     }
-    ticket->parsed = ticket->route == FMD_ROUTE_VELOCITY
-                         ? fmp_request_parse_velocity(body, length, ticket->model, limits, request,
-                                                      &ticket->problem)
-                         : fmp_request_parse_sample(body, length, ticket->model, limits,
-                                                    fmd_draw_seed(), request, &ticket->problem);
-    if (ticket->parsed && ticket->wants_npy && ticket->route == FMD_ROUTE_VELOCITY &&
-        request->spec.fields != FM_FIELD_VELOCITY) {
+    bool is_velocity = ticket->route == FMD_ROUTE_VELOCITY;
+    bool wants_npy = ticket->accepted == FMP_ENCODING_NPY;
+    ticket->parsed = is_velocity ? fmp_request_parse_velocity(body, length, ticket->model, limits,
+                                                              request, &ticket->problem)
+                                 : fmp_request_parse_sample(body, length, ticket->model, limits,
+                                                            ticket->accepted, fmd_draw_seed(),
+                                                            request, &ticket->problem);
+    if (ticket->parsed && wants_npy && is_velocity && request->spec.fields != FM_FIELD_VELOCITY) {
         fmp_request_done(request);
         ticket->parsed = false;
         fmp_problem_set(&ticket->problem, FMP_PROBLEM_NOT_ACCEPTABLE,
@@ -309,7 +329,7 @@ static void parse(fmd_ticket *ticket, const char *body, size_t length)
         request->spec.model = ticket->server->models.items[ticket->model_index];
         request->spec.finished = on_finished;
         request->spec.context = ticket;
-        request->encoding = ticket->wants_npy ? FMP_ENCODING_NPY : request->encoding;
+        request->encoding = wants_npy ? FMP_ENCODING_NPY : request->encoding;
     }
 }
 

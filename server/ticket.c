@@ -31,7 +31,7 @@ fmd_ticket *fmd_ticket_new(fmd_exchange *exchange)
     ticket->model_index = exchange->model;
     ticket->model = server->models.described[exchange->model];
     ticket->route = exchange->routing.route;
-    ticket->wants_npy = exchange->wants_npy;
+    ticket->accepted = exchange->accepted;
     ticket->holds = 1;
     memcpy(ticket->id, exchange->id, sizeof ticket->id);
     fmp_buffer_init(&ticket->answer, server->limits.max_answer_bytes + ANSWER_SLACK_BYTES);

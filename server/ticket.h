@@ -11,7 +11,8 @@ struct fmd_ticket {
     size_t model_index;
     const fm_model_info *model;
     fmd_route route;
-    bool dry_run, wants_npy;
+    bool dry_run;
+    fmp_encoding accepted; /* by Accept */
     /* Work on libuv's pool: parsing a long body, which belongs to the ticket then, or encoding a long
      * answer. While it lasts, the pool's thread has body, problem and request, or job and answer. */
     uv_work_t work;

@@ -51,7 +51,9 @@ static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
     ticket->answer_bytes = fmp_request_answer_bytes(&ticket->request, ticket->model);
     size_t request_bytes = fmp_request_array_bytes(&ticket->request, ticket->model);
     size_t job_bytes = add(fm_job_size_bytes(spec), spec->max_recording_bytes);
-    ticket->cost.bytes = add(add(request_bytes, job_bytes), ticket->answer_bytes);
+    size_t writer_bytes = fmp_request_writer_bytes(&ticket->request, ticket->model);
+    ticket->cost.bytes =
+        add(add(request_bytes, job_bytes), add(ticket->answer_bytes, writer_bytes));
 }
 
 static void refuse(fmd_ticket *ticket, fmd_verdict verdict) FM_REQUIRES(fmd_on_loop)

@@ -1,5 +1,6 @@
 /* Any bytes as the body of any request of any model: parsed or refused, never worse, and what is parsed
  * keeps the promises that the engine and the answers rely on. */
+#include "proto/png.h"
 #include "proto/request.h"
 #include "tests/support/proto_case.h"
 
@@ -44,6 +45,14 @@ static void check_sample(const fmp_request *request, const fm_model_info *model)
     require(spec->x != NULL || fabs(solver->grid[0] - model->time_range[0]) <= 1.000001e-3);
 }
 
+static void check_pictures(const fmp_request *request, const fm_model_info *model)
+{
+    fmp_image image;
+    bool is_png = request->encoding == FMP_ENCODING_PNG;
+    require(!is_png || (request->spec.task == FM_TASK_SAMPLE && fmp_image_of(model, &image)));
+    require((fmp_request_writer_bytes(request, model) > 0) == is_png);
+}
+
 static void check_request(const fmp_request *request, const fm_model_info *model,
                           const fmp_limits *limits)
 {
@@ -62,12 +71,13 @@ static void check_request(const fmp_request *request, const fm_model_info *model
     } else {
         require(spec->x != NULL && spec->t != NULL && spec->fields != 0);
     }
+    check_pictures(request, model);
     bool records = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
     require((fmp_request_recording_bytes(request, model) > 0) == records);
     require(fmp_request_answer_bytes(request, model) <= limits->max_answer_bytes);
 }
 
-/* The first byte chooses model and route, the rest is the body. */
+/* The first byte chooses model and route, the rest is the body: images with the highest bit. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) {
@@ -76,14 +86,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const fm_model_info models[] = {proto_case_plain(), proto_case_labelled(),
                                     proto_case_without_null()};
     fmp_limits limits = proto_case_limits();
-    const fm_model_info *model = &models[data[0] % 3];
+    const fm_model_info image = proto_case_image();
+    const fm_model_info *model = (data[0] & 0x80) != 0 ? &image : &models[data[0] % 3];
     const char *body = (const char *)data + 1;
     fmp_request request;
     fmp_problem problem;
     require(fmp_request_tree_bytes(body, size - 1) >= size);
     bool parsed =
         (data[0] & 0x40) != 0 /* upper-case letters and `: sample */
-            ? fmp_request_parse_sample(body, size - 1, model, &limits, 1, &request, &problem)
+            ? fmp_request_parse_sample(body, size - 1, model, &limits, FMP_ENCODING_JSON, 1,
+                                       &request, &problem)
             : fmp_request_parse_velocity(body, size - 1, model, &limits, &request, &problem);
     if (parsed) {
         check_request(&request, model, &limits);

@@ -134,6 +134,27 @@ START_TEST(every_served_field_is_a_property_and_no_refused_one_is)
 }
 END_TEST
 
+static const json_t *answer_types(const json_t *openapi, const char *path)
+{
+    const json_t *post =
+        json_object_get(json_object_get(json_object_get(openapi, "paths"), path), "post");
+    const json_t *ok = json_object_get(json_object_get(post, "responses"), "200");
+    return json_object_get(ok, "content");
+}
+
+START_TEST(samples_may_be_a_picture_and_velocities_not)
+{
+    json_t *json = document();
+    const json_t *sample = answer_types(json, "/v1/models/{model}/sample");
+    const json_t *velocity = answer_types(json, "/v1/models/{model}/velocity");
+    ck_assert_ptr_nonnull(json_object_get(sample, "application/x-npy"));
+    ck_assert_ptr_nonnull(json_object_get(sample, "image/png"));
+    ck_assert_ptr_nonnull(json_object_get(velocity, "application/x-npy"));
+    ck_assert_ptr_null(json_object_get(velocity, "image/png"));
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(bounds_are_the_configured_ones)
 {
     json_t *json = document();
@@ -185,10 +206,10 @@ START_TEST(the_example_request_is_one_that_parses)
     fmp_limits limits = proto_case_limits();
     fmp_request request;
     fmp_problem problem;
-    bool parsed =
-        _i == 0
-            ? fmp_request_parse_sample(body, strlen(body), &model, &limits, 1, &request, &problem)
-            : fmp_request_parse_velocity(body, strlen(body), &model, &limits, &request, &problem);
+    bool parsed = _i == 0 ? fmp_request_parse_sample(body, strlen(body), &model, &limits,
+                                                     FMP_ENCODING_JSON, 1, &request, &problem)
+                          : fmp_request_parse_velocity(body, strlen(body), &model, &limits,
+                                                       &request, &problem);
     ck_assert_msg(parsed, "%s", problem.detail);
     fmp_request_done(&request);
     free(body);
@@ -205,6 +226,7 @@ Suite *suite_proto_openapi(void)
                         sizeof routes / sizeof *routes);
     tcase_add_loop_test(tcase, every_served_field_is_a_property_and_no_refused_one_is, 0,
                         FMP_FIELD_COUNT);
+    tcase_add_test(tcase, samples_may_be_a_picture_and_velocities_not);
     tcase_add_test(tcase, bounds_are_the_configured_ones);
     tcase_add_test(tcase, lists_of_one_a_point_have_a_length);
     tcase_add_loop_test(tcase, the_example_request_is_one_that_parses, 0, 2);

@@ -28,10 +28,10 @@ static bool parse(make_model *make, fmp_api_route route, const char *body, fmp_r
     ck_assert_ptr_nonnull(copy);
     char *exact = length > 0 ? realloc(copy, length) : copy;
     memcpy(exact, body, length);
-    bool parsed =
-        route == FMP_API_SAMPLE
-            ? fmp_request_parse_sample(exact, length, &model, &limits, DRAWN_SEED, ret, problem)
-            : fmp_request_parse_velocity(exact, length, &model, &limits, ret, problem);
+    bool parsed = route == FMP_API_SAMPLE
+                      ? fmp_request_parse_sample(exact, length, &model, &limits, FMP_ENCODING_JSON,
+                                                 DRAWN_SEED, ret, problem)
+                      : fmp_request_parse_velocity(exact, length, &model, &limits, ret, problem);
     free(exact);
     return parsed;
 }
@@ -339,6 +339,59 @@ START_TEST(more_labels_than_samples_allowed_are_called_too_many)
 }
 END_TEST
 
+START_TEST(pictures_are_an_encoding_of_images)
+{
+    fmp_request request = sample(proto_case_image, "{\"encoding\": \"png\"}");
+    ck_assert_int_eq(request.encoding, FMP_ENCODING_PNG);
+    fmp_request_done(&request);
+    /* The states on the way stay lists, so that each sample may have its own. */
+    request =
+        sample(proto_case_image, "{\"encoding\": \"png\", \"solver\": {\"method\": \"dopri5\"}, "
+                                 "\"trajectory\": {\"every_step\": true}}");
+    ck_assert_int_eq(request.encoding, FMP_ENCODING_PNG);
+    fmp_request_done(&request);
+}
+END_TEST
+
+START_TEST(what_is_accepted_is_stronger_than_the_encoding)
+{
+    static const fmp_encoding accepted[] = {FMP_ENCODING_NPY, FMP_ENCODING_PNG_GRID};
+    static const char body[] = "{\"encoding\": \"base64\", \"num_samples\": 999}";
+    fm_model_info model = proto_case_image();
+    fmp_limits limits = proto_case_limits();
+    limits.max_answer_bytes = 80000; /* as lists, 999 samples need more */
+    for (size_t i = 0; i < 2; i++) {
+        fmp_request request;
+        fmp_problem problem;
+        ck_assert_msg(fmp_request_parse_sample(body, sizeof body - 1, &model, &limits, accepted[i],
+                                               DRAWN_SEED, &request, &problem),
+                      "%s", problem.detail);
+        ck_assert_int_eq(request.encoding, accepted[i]);
+        fmp_request_done(&request);
+        ck_assert(!fmp_request_parse_sample(body, sizeof body - 1, &model, &limits,
+                                            FMP_ENCODING_JSON, DRAWN_SEED, &request, &problem));
+        ck_assert_int_eq(problem.kind, FMP_PROBLEM_TOO_LARGE);
+    }
+}
+END_TEST
+
+START_TEST(more_than_a_picture_holds_is_too_large)
+{
+    static const char body[] = "{\"num_samples\": 999}";
+    fm_model_info model = proto_case_image();
+    fmp_limits limits = proto_case_limits();
+    fmp_request request;
+    fmp_problem problem;
+    limits.max_answer_bytes = SIZE_MAX;
+    model.shape[1] = 40000;
+    model.dimension = (size_t)3 * 40000 * 2;
+    ck_assert(!fmp_request_parse_sample(body, sizeof body - 1, &model, &limits,
+                                        FMP_ENCODING_PNG_GRID, DRAWN_SEED, &request, &problem));
+    ck_assert_int_eq(problem.kind, FMP_PROBLEM_TOO_LARGE);
+    ck_assert_ptr_nonnull(strstr(problem.detail, "more than its format holds"));
+}
+END_TEST
+
 START_TEST(velocity_takes_points_and_times)
 {
     fmp_request request;
@@ -374,6 +427,15 @@ typedef struct refusal {
     const char *body;
     const char *errors[4]; /* "pointer detail's start", one an error, in any order */
 } refusal;
+
+/* Images of four channels, of which no picture can be made. */
+static fm_model_info latent(void)
+{
+    fm_model_info info = proto_case_image();
+    info.shape[0] = 4;
+    info.dimension = 16;
+    return info;
+}
 
 #define S            FMP_API_SAMPLE
 #define V            FMP_API_VELOCITY
@@ -433,8 +495,19 @@ static const refusal refusals[] = {
     {PLAIN, S, "{\"seed\": \"-7\"}", {"/seed must be"}},
     {PLAIN, S, "{\"seed\": \"\"}", {"/seed must be"}},
     {PLAIN, S, "{\"timeout_ms\": 60001}", {"/timeout_ms must be an integer from 1 to 60000"}},
-    {PLAIN, S, "{\"encoding\": \"png\"}", {"/encoding png is not supported by this release"}},
-    {PLAIN, S, "{\"encoding\": \"xml\"}", {"/encoding must be one of json, base64"}},
+    {PLAIN,
+     S,
+     "{\"encoding\": \"png\"}",
+     {"/encoding must be json or base64: the model's samples"}},
+    {PLAIN, S, "{\"encoding\": \"xml\"}", {"/encoding must be one of json, base64, png"}},
+    {latent,
+     S,
+     "{\"encoding\": \"png\"}",
+     {"/encoding must be json or base64: the model's samples"}},
+    {proto_case_image,
+     V,
+     "{\"x\": [[[[0,0],[0,0]],[[0,0],[0,0]],[[0,0],[0,0]]]], \"t\": 0, \"encoding\": \"png\"}",
+     {"/encoding must be one of json, base64"}},
     {PLAIN, S, "{\"start\": {}}", {"/start is not supported by this release"}},
     {PLAIN, S, "{\"log_likelihood\": true}", {"/log_likelihood is not supported by this release"}},
     {PLAIN, S, "{\"priority\": 1}", {"/priority is not supported by this release"}},
@@ -818,7 +891,7 @@ START_TEST(defaults_that_a_request_cannot_have_are_named_under_defaults)
         model.defaults_json = pairs[i].defaults;
         ck_assert_msg(fmp_request_check_defaults(&model, &limits, &problem), "%s", problem.detail);
         ck_assert(!fmp_request_parse_sample(pairs[i].body, strlen(pairs[i].body), &model, &limits,
-                                            DRAWN_SEED, &request, &problem));
+                                            FMP_ENCODING_JSON, DRAWN_SEED, &request, &problem));
         ck_assert_uint_eq(problem.n_errors, 1);
         ck_assert_msg(has_error(&problem, pairs[i].error), "%s %s", problem.errors[0].pointer,
                       problem.errors[0].detail);
@@ -1089,6 +1162,9 @@ static void add_parsing(Suite *suite)
     tcase_add_test(tcase, a_real_without_a_fraction_is_an_integer_everywhere);
     tcase_add_test(tcase, the_least_step_size_that_is_named_is_allowed);
     tcase_add_test(tcase, more_labels_than_samples_allowed_are_called_too_many);
+    tcase_add_test(tcase, pictures_are_an_encoding_of_images);
+    tcase_add_test(tcase, what_is_accepted_is_stronger_than_the_encoding);
+    tcase_add_test(tcase, more_than_a_picture_holds_is_too_large);
     tcase_add_test(tcase, velocity_takes_points_and_times);
     suite_add_tcase(suite, tcase);
 }

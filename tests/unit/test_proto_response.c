@@ -53,9 +53,9 @@ static fmp_request parsed(const fm_model_info *model, const char *body)
     fmp_request request;
     fmp_problem problem;
     fmp_limits limits = proto_case_limits();
-    ck_assert_msg(
-        fmp_request_parse_sample(body, strlen(body), model, &limits, 5, &request, &problem), "%s",
-        problem.detail);
+    ck_assert_msg(fmp_request_parse_sample(body, strlen(body), model, &limits, FMP_ENCODING_JSON, 5,
+                                           &request, &problem),
+                  "%s", problem.detail);
     return request;
 }
 
@@ -309,17 +309,20 @@ START_TEST(models_are_listed_with_what_they_are)
 {
     fm_model_info plain = proto_case_plain();
     fm_model_info labelled = proto_case_labelled();
-    const fm_model_info *models[] = {&plain, &labelled};
+    fm_model_info image = proto_case_image();
+    const fm_model_info *models[] = {&plain, &labelled, &image};
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, SIZE_MAX);
-    fmp_response_write_models(&buffer, models, 2);
+    fmp_response_write_models(&buffer, models, 3);
     json_t *json = read_back(&buffer);
     check_member(json, "object", NULL, "\"list\"");
     const json_t *data = json_object_get(json, "data");
-    ck_assert_uint_eq(json_array_size(data), 2);
+    ck_assert_uint_eq(json_array_size(data), 3);
     const json_t *first = json_array_get(data, 0);
     const json_t *second = json_array_get(data, 1);
     check_member(first, "id", NULL, "\"two-moons\"");
+    check_member(first, "output", NULL, "{\"kind\":\"points\"}");
+    check_member(json_array_get(data, 2), "output", NULL, "{\"kind\":\"image\",\"range\":[0,2]}");
     check_member(first, "labels", NULL, "null");
     check_member(first, "shape", NULL, "[2]");
     check_member(first, "supports", NULL, "[\"sample\",\"velocity\"]");
