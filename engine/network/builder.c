@@ -39,10 +39,16 @@ static bool is_over(const fm_builder *builder)
 }
 
 /* Ends a dry walk too. */
-static void give_up(fm_builder *builder, fm_status status, const char *text)
+static void give_up(fm_builder *builder, fm_status status)
 {
     builder->n_refused = 0;
-    builder->status = fm_fail(builder->err, status, "%s", text);
+    builder->status = status;
+}
+
+static fm_status fail_row(fm_error *err)
+{
+    return fm_fail(err, FM_ETOOBIG, "the activations of one row take more than %zu bytes",
+                   FM_BUILDER_ROW_BYTES);
 }
 
 /* ---- values ---- */
@@ -56,7 +62,7 @@ static bool grow(fm_builder *builder)
     live_value *grown = fm_grow(builder->values, builder->values_capacity * sizeof *builder->values,
                                 capacity * sizeof *builder->values);
     if (grown == NULL) {
-        give_up(builder, FM_ENOMEM, "no memory to plan a network");
+        give_up(builder, fm_fail(builder->err, FM_ENOMEM, "no memory to plan a network"));
         return false;
     }
     builder->values = grown;
@@ -88,7 +94,7 @@ static fm_built make(fm_builder *builder, fm_plan_shape shape)
     }
     size_t size_bytes = shape.height * shape.width * shape.channels * sizeof(float);
     if (size_bytes > FM_BUILDER_ROW_BYTES) {
-        give_up(builder, FM_ETOOBIG, "the activations of one row are too large");
+        give_up(builder, fail_row(builder->err));
         return made;
     }
     made.value = builder->n_values++;
@@ -138,7 +144,7 @@ static const fm_tensor *take(fm_builder *builder, const char *name, size_t rank,
     builder->status = first ? status : builder->status;
     builder->n_refused++;
     if (status == FM_ENOMEM) {
-        give_up(builder, status, "no memory for a tensor's name");
+        give_up(builder, fm_fail(builder->err, status, "no memory for a tensor's name"));
     }
     return NULL;
 }
@@ -460,9 +466,7 @@ static fm_status walk_dry(fm_builder *builder, const fm_model_config *config, fm
         status = measure(builder, ret_row_bytes, builder->err);
     }
     if (status == FM_OK && *ret_row_bytes > FM_BUILDER_ROW_BYTES) {
-        status = fm_fail(builder->err, FM_ETOOBIG,
-                         "the activations of one row take %zu bytes, more than %zu", *ret_row_bytes,
-                         FM_BUILDER_ROW_BYTES);
+        status = fail_row(builder->err);
     }
     return status;
 }
