@@ -168,7 +168,7 @@ enum MHD_Result fmd_exchange_begin(fmd_exchange *exchange, const char *method, c
     exchange->progress = FMD_READING;
     exchange->server->n_exchanges++;
     snprintf(exchange->method, sizeof exchange->method, "%s", method);
-    fmd_head_read(exchange->connection, &exchange->head);
+    fmd_head_read(exchange->connection, version, &exchange->head);
     const char *id = exchange->head.request_id;
     if (id != NULL && fmd_request_id_is_sane(id)) {
         snprintf(exchange->id, sizeof exchange->id, "%s", id);

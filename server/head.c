@@ -37,6 +37,47 @@ static bool is_token(const char *text)
     return text[0] != '\0' && text[strspn(text, allowed)] == '\0';
 }
 
+/* Content-Length and Transfer-Encoding with something behind them: what a folded value makes of them. */
+static bool is_prolonged(const char *name)
+{
+    static const char *const framing[] = {MHD_HTTP_HEADER_CONTENT_LENGTH,
+                                          MHD_HTTP_HEADER_TRANSFER_ENCODING};
+    for (size_t i = 0; i < sizeof framing / sizeof framing[0]; i++) {
+        size_t length = strlen(framing[i]);
+        if (strncasecmp(name, framing[i], length) == 0 && name[length] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Of a text that libmicrohttpd ended with NULs in place of CR and LF. In place of a line feed alone there
+ * is one NUL, and the next line follows. */
+static bool ends_in_crlf(const char *text)
+{
+    return text[strlen(text) + 1] == '\0';
+}
+
+/* A name that was prolonged moves to a place of its own, behind the buffer, or grows over its value's
+ * beginning. At the buffer's end it may grow over blanks before the value instead: only the next line
+ * tells that. */
+bool fmd_head_is_one_line(const char *name, const char *value)
+{
+    const char *between = name + strlen(name) + 1;
+    if ((uintptr_t)value < (uintptr_t)between) {
+        return false;
+    }
+    while (between != value && is_blank(*between)) {
+        between++;
+    }
+    return between == value && ends_in_crlf(value) && !is_blank(value[strlen(value) + 2]);
+}
+
 static void keep_first(const char **slot, const char *value)
 {
     *slot = *slot == NULL ? value : *slot;
@@ -45,7 +86,8 @@ static void keep_first(const char **slot, const char *value)
 void fmd_head_add(fmd_head *head, const char *name, const char *value)
 {
     value = value == NULL ? "" : value;
-    head->bad_value = head->bad_value || !is_token(name) || has_control(value);
+    head->bad_name = head->bad_name || !is_token(name) || is_prolonged(name);
+    head->bad_value = head->bad_value || has_control(value);
     if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
         head->n_hosts++;
     } else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
@@ -71,13 +113,15 @@ static enum MHD_Result add_value(void *context, enum MHD_ValueKind kind, const c
                                  const char *value)
 {
     (void)kind;
-    fmd_head_add(context, name, value);
+    fmd_head *head = context;
+    head->bad_line = head->bad_line || value == NULL || !fmd_head_is_one_line(name, value);
+    fmd_head_add(head, name, value);
     return MHD_YES;
 }
 
-void fmd_head_read(struct MHD_Connection *connection, fmd_head *ret)
+void fmd_head_read(struct MHD_Connection *connection, const char *version, fmd_head *ret)
 {
-    *ret = (fmd_head){.n_hosts = 0};
+    *ret = (fmd_head){.bad_line = !ends_in_crlf(version)};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, add_value, ret);
 }
 
@@ -102,8 +146,14 @@ const char *fmd_head_fault(const fmd_head *head, const char *method, const char 
     if (!method_is_known(method)) {
         return "unknown method";
     }
+    if (head->bad_line) {
+        return "request line and headers must each be one line that ends in CR LF";
+    }
+    if (head->bad_name) {
+        return "a header's name is no token, or goes on behind Content-Length or Transfer-Encoding";
+    }
     if (head->bad_value) {
-        return "a header has a name or a value that is none";
+        return "a header's value holds a control character";
     }
     if (head->n_hosts > 1 || (is_1_1 && head->n_hosts == 0)) {
         return "exactly one Host header is needed";

@@ -40,6 +40,18 @@ CORPUS = {
     "a raw high byte": b"GET /ver\xffsion HTTP/1.1\r\nHost: x\r\n\r\n",
     "no slash": b"GET version HTTP/1.1\r\nHost: x\r\n\r\n",
     "a control in a header": b"GET /version HTTP/1.1\r\nHost: x\r\nX: a\x01b\r\n\r\n",
+    "a folded length": POST + b"Content-Length:\r\n 39\r\n\r\n",
+    "a folded length, by a tab": POST + b"Content-Length:\r\n\t39\r\n\r\n",
+    "a length folded twice": POST + b"Content-Length: 3\r\n 9\r\n \r\n\r\n",
+    "a folded coding and a length": POST + b"Transfer-Encoding:\r\n chunked\r\nContent-Length: 2\r\n\r\n{}",
+    "a length that a fold makes up": b"GET /version HTTP/1.1\r\nHost: x\r\nContent-Leng: 39\r\n th\r\n\r\n",
+    "a coding that a fold makes up": POST + b"Transfer-Enco: chunked\r\n ding\r\n\r\n0\r\n\r\n",
+    "a fold in the middle": b"GET /version HTTP/1.1\r\nX: a\r\n b\r\nHost: x\r\n\r\n",
+    "an empty fold": b"GET /version HTTP/1.1\r\nHost: x\r\n \r\n\r\n",
+    "a length with a tail": POST + b"Content-Length39:\r\n\r\n",
+    "bare line feeds": b"GET /version HTTP/1.1\nHost: x\n\n",
+    "a bare line feed": b"GET /version HTTP/1.1\r\nX: y\nHost: x\r\n\r\n",
+    "a fold behind a bare line feed": b"GET /version HTTP/1.1\r\nHost: x\r\nContent-Leng: 39\n th\r\n\r\n",
 }
 
 
@@ -66,6 +78,20 @@ def test_ambiguous_requests_are_refused_and_close():
                 assert b"\r\nX-Request-Id: " in data and b"application/problem+json" in data, (name, data)
         assert not [e for e in daemon.events("request") if "smuggled" in e["path"]]
         assert daemon.request("GET", "/version").status == 200
+
+
+def test_a_fold_is_seen_wherever_it_lies_in_the_parsers_buffer():
+    """At the end of its buffer libmicrohttpd prolongs a name in place, over the blanks before the value,
+    which then looks as if it had been sent behind it."""
+    folded = b"Content-Leng:    39\r\n th\r\n\r\n"
+    with Daemon() as daemon:
+        for length in [n for end in (8192, 16384, 24576) for n in range(end - 160, end + 16)]:
+            head = b"GET /version HTTP/1.1\r\nHost: x\r\nX: "
+            padding = b"a" * (length - len(head) - 2 - len(folded))
+            with daemon.connect() as client:
+                client.sendall(head + padding + b"\r\n" + folded + SMUGGLED)
+                statuses = re.findall(rb"HTTP/1\.[01] (\d\d\d) ", read_all(client))
+                assert statuses == [b"400"], (length, statuses)
 
 
 def test_what_only_looks_odd_is_served():

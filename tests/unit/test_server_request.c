@@ -107,7 +107,40 @@ static const struct {
     {"GET", "HTTP/1.1", {{"Host", "x"}, {"X", "a\x01"}}, false},
     {"GET", "HTTP/1.1", {{"Host", "x"}, {"X\x01", "a"}}, false},
     {"GET", "HTTP/1.1", {{"Host", "x"}, {"", "a"}}, false},
+    {"POST", "HTTP/1.1", {{"Host", "x"}, {"Content-Length39", ""}}, false},
+    {"POST", "HTTP/1.1", {{"Host", "x"}, {"transfer-encodingchunked", ""}}, false},
+    {"POST", "HTTP/1.1", {{"Host", "x"}, {"Content-Lengt", "39"}}, true},
 };
+
+/* Buffers as libmicrohttpd leaves them; the value begins at the offset. */
+static const struct {
+    const char *buffer;
+    size_t value;
+    bool one_line;
+} lines[] = {
+    {"Host\0x\0\0\0\0", 5, true},     {"Host\0 \t x\0\0\0\0", 8, true}, {"Host\0\0\0\0\0", 5, true},
+    {"Host\0x\0\0X: y", 5, true},     {"Host\0x\0\0 y", 5, false}, /* folded */
+    {"Host\0x\0\0\ty", 5, false},                                  /* by a tab */
+    {"Host\0x\0X: y", 5, false},                                   /* a bare line feed */
+    {"Host\0x\0 y\0", 5, false},                                   /* and a fold */
+    {"Hosty\0x\0\0\0\0", 5, false},   /* the name has grown up to the value, */
+    {"Hostyyy\0x\0\0\0\0", 5, false}, /* over it, */
+    {"Host\0y\0x\0\0\0\0", 7, false}, /* or lies somewhere else */
+};
+
+START_TEST(headers_that_are_not_one_line_are_seen)
+{
+    const char *name = lines[_i].buffer;
+    ck_assert(fmd_head_is_one_line(name, name + lines[_i].value) == lines[_i].one_line);
+}
+END_TEST
+
+START_TEST(a_name_that_moved_behind_its_value_is_seen)
+{
+    static const char buffer[] = "Host\0x\0\0\0\0Host\0";
+    ck_assert(!fmd_head_is_one_line(buffer + 10, buffer + 5));
+}
+END_TEST
 
 START_TEST(ambiguous_heads_are_at_fault)
 {
@@ -235,6 +268,8 @@ Suite *suite_server_request(void)
     suite_add_tcase(suite, target);
     TCase *head = tcase_create("head");
     tcase_add_loop_test(head, ambiguous_heads_are_at_fault, 0, COUNT(heads));
+    tcase_add_loop_test(head, headers_that_are_not_one_line_are_seen, 0, COUNT(lines));
+    tcase_add_test(head, a_name_that_moved_behind_its_value_is_seen);
     tcase_add_loop_test(head, the_most_specific_range_gives_the_quality, 0, COUNT(accepts));
     tcase_add_test(head, media_types_are_compared_without_parameters);
     tcase_add_test(head, ids_are_new_sortable_and_sane);
