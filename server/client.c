@@ -5,17 +5,10 @@
 #include "server/sampling.h"
 
 #include <assert.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-
-#define DEAD_PEER_MS 60000u
-/* Unread bytes behind a suspended request. The kernel takes 64 KiB and more for a connection that nobody
- * reads; an end behind what it does not take stays with the client. */
-#define PIPELINED_BYTES (32 * 1024)
 
 /* ---- Deadlines of a connection ---- */
 
@@ -154,36 +147,13 @@ static void end_within_body(fmd_client *client, bool is_reset) FM_REQUIRES(fmd_o
     }
 }
 
-/* A local socket is readable at its first byte, whatever its low-water mark is, and shows its end behind
- * any number of them; so is any when the kernel lacks memory. */
-static bool has_sent_too_much(const fmd_client *client)
-{
-    int unread = 0;
-    return ioctl(client->fd, SIOCINQ, &unread) == 0 && unread >= PIPELINED_BYTES;
-}
-
-static void on_end(uv_poll_t *watch, int status, int events);
-
-static void client_watch_for(fmd_client *client, int events) FM_REQUIRES(fmd_on_loop)
-{
-    int failed = uv_poll_start(&client->watch, events, on_end);
-    assert(failed == 0);
-    (void)failed;
-}
-
 static void on_end(uv_poll_t *watch, int status, int events)
 {
     fmd_role_enter(&fmd_on_loop);
+    (void)events; /* UV_DISCONNECT, or none with an error */
     fmd_client *client = watch->data;
     fmd_exchange *exchange = client->exchange;
-    if (status == 0 && (events & UV_DISCONNECT) == 0) {
-        if (exchange != NULL && exchange->ticket != NULL && has_sent_too_much(client)) {
-            fmd_sampling_refuse_more(exchange);
-            fmd_http_run(client->http);
-        } else {
-            client_watch_for(client, UV_DISCONNECT); /* or this would be told again and again */
-        }
-    } else if (exchange != NULL && exchange->ticket != NULL) {
+    if (exchange != NULL && exchange->ticket != NULL) {
         /* Nobody is there to be answered; the connection closes when it is resumed. */
         client->ended = true;
         fmd_sampling_leave(exchange);
@@ -198,29 +168,23 @@ static void on_end(uv_poll_t *watch, int status, int events)
 void fmd_client_watch(fmd_client *client)
 {
     if (!uv_is_active((uv_handle_t *)&client->watch)) {
-        client_watch_for(client, UV_DISCONNECT);
+        int failed = uv_poll_start(&client->watch, UV_DISCONNECT, on_end);
+        assert(failed == 0);
+        (void)failed;
     }
 }
 
-/* From how many unread bytes on the socket is readable; without effect on local ones. */
-static void client_set_low_water(const fmd_client *client, int bytes)
-{
-    setsockopt(client->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
-}
-
-void fmd_client_hold(fmd_client *client)
-{
-    client_set_low_water(client, PIPELINED_BYTES);
-    client_watch_for(client, UV_READABLE | UV_DISCONNECT);
-}
-
-void fmd_client_let_go(fmd_client *client)
-{
-    client_set_low_water(client, 1);
-    client_watch_for(client, UV_DISCONNECT);
-}
-
 /* ---- Begin and end ---- */
+
+/* A peer that vanished without a word ends the connection all the same: it takes nothing. They
+ * fail on unix sockets, whose peers cannot. */
+static void end_on_silence(const fmd_client *client)
+{
+    int on = 1;
+    unsigned dead_ms = (unsigned)client->server->options->limits.peer_timeout;
+    setsockopt(client->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(client->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
+}
 
 fmd_client *fmd_client_new(fmd_http *http, fmd_server *server, int fd)
 {
@@ -237,12 +201,7 @@ fmd_client *fmd_client_new(fmd_http *http, fmd_server *server, int fd)
     uv_timer_init(&server->loop, &client->timer);
     client_phase(client, 0);
     client_arm(client, on_head_late, server->options->limits.header_timeout);
-    /* A peer that vanished without a word ends the connection all the same. They fail on unix sockets,
-     * whose peers cannot. */
-    int on = 1;
-    unsigned dead_ms = DEAD_PEER_MS;
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
+    end_on_silence(client);
     return client;
 }
 

@@ -30,12 +30,9 @@ fmd_client *fmd_client_new(fmd_http *http, fmd_server *server, int fd) FM_REQUIR
 void fmd_client_close(fmd_client *client) FM_REQUIRES(fmd_on_loop);
 
 /* Looks out for the client's end: while a request is suspended it is cancelled, while its body is read
- * the connection is closed; at any other time it is for MHD to see. */
+ * the connection is closed; at any other time it is for MHD to see. Nobody reads a suspended connection:
+ * what was pipelined waits in the kernels, and an end behind more than ours takes is not seen before. */
 void fmd_client_watch(fmd_client *client) FM_REQUIRES(fmd_on_loop);
-/* The same for a connection that was suspended, until it is let go: nobody reads it then, and an end is
- * not seen behind more bytes than the kernel takes for it, so that more than a few are refused. */
-void fmd_client_hold(fmd_client *client) FM_REQUIRES(fmd_on_loop);
-void fmd_client_let_go(fmd_client *client) FM_REQUIRES(fmd_on_loop);
 
 /* Deadlines of a connection. */
 /* Between requests: idle time, and then a head. */

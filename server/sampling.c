@@ -104,12 +104,6 @@ void fmd_sampling_leave(fmd_exchange *exchange)
     ticket_let_go(ticket, exchange->connection, FMD_CANCELLED);
 }
 
-void fmd_sampling_refuse_more(fmd_exchange *exchange)
-{
-    ticket_abandon(exchange->ticket, FMP_PROBLEM_TOO_LARGE,
-                   "too much was sent behind a request that was being worked on", FMD_CANCELLED);
-}
-
 void fmd_sampling_cancel_all(fmd_server *server)
 {
     for (fmd_ticket *ticket = server->tickets; ticket != NULL; ticket = ticket->next) {
@@ -298,7 +292,7 @@ static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms
     uv_timer_init(&server->loop, &ticket->deadline);
     uv_timer_start(&ticket->deadline, on_deadline, left_ms, 0);
     MHD_suspend_connection(exchange->connection);
-    fmd_client_hold(exchange->client);
+    fmd_client_watch(exchange->client);
 }
 
 /* ---- Parsing ---- */

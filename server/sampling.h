@@ -3,7 +3,7 @@
  * DESIGN. A ticket is what a suspended exchange and its job share.
  * 1. The loop thread parses (a long body: a thread of libuv's pool, while the connection is already
  *    suspended), admits and submits, suspends the connection, starts the deadline timer and has the
- *    client watched (fmd_client_hold()).
+ *    client watched (fmd_client_watch()).
  * 2. The worker that finishes the last row encodes a short answer into ticket->answer; it touches
  *    nothing else that the loop thread writes.
  * 3. The loop thread collects the job; a long answer is encoded on libuv's pool now. Then the loop
@@ -21,9 +21,6 @@ enum MHD_Result fmd_handle_velocity(fmd_exchange *exchange);
 
 /* The client of a suspended exchange is gone: resumes its connection, which closes, and cancels the job. */
 void fmd_sampling_leave(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
-/* The client of a suspended exchange sent too much behind it: answers 413, which ends the connection, and
- * cancels the job. */
-void fmd_sampling_refuse_more(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
 /* Takes every finished job, answers its exchange and runs libmicrohttpd. */
 void fmd_sampling_collect(fmd_server *server) FM_REQUIRES(fmd_on_loop);
 /* Answers 503 for everything that is still running, cancels it and resumes the connections. */

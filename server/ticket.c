@@ -79,7 +79,6 @@ fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket)
     assert(exchange != NULL && exchange->ticket == ticket);
     ticket->exchange = NULL;
     exchange->ticket = NULL;
-    fmd_client_let_go(exchange->client);
     uv_close((uv_handle_t *)&ticket->deadline, on_handle_closed);
     return exchange;
 }
