@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -57,9 +58,11 @@ def eventually(condition, what, seconds=None):
 
 
 class Daemon:
-    """A running daemon; use as a context manager, which stops it and looks at its exit."""
+    """A running daemon; use as a context manager, which stops it and looks at its exit.
+    descriptors: how many it may open, if not as many as this process."""
 
-    def __init__(self, *flags, listen=("127.0.0.1:0",), models=None, environment=None, expect_exit=0):
+    def __init__(self, *flags, listen=("127.0.0.1:0",), models=None, environment=None, expect_exit=0,
+                 descriptors=None):
         self.folder = tempfile.TemporaryDirectory(prefix="velocityd-test-")
         self.models = pathlib.Path(self.folder.name) / "models"
         self.models.mkdir()
@@ -74,6 +77,8 @@ class Daemon:
         self.process = subprocess.Popen(
             command + list(flags), stderr=subprocess.PIPE, text=True, errors="replace",
             env={**inherited, **(environment or {})},
+            preexec_fn=None if descriptors is None else
+            lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)),
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

@@ -1,8 +1,10 @@
 """Many connections, pipelining, limits, and a loop that neither hangs nor spins."""
 
 import concurrent.futures
+import contextlib
 import json
 import pathlib
+import resource
 import socket
 import time
 
@@ -123,6 +125,48 @@ def test_accepting_goes_on_after_the_last_slot_was_used():
         assert time.monotonic() - started < 3, "accepting stalled"
         waiting.close()
         eventually(lambda: daemon.request("GET", "/version").status == 200, "served again", 3)
+
+
+FD_SETSIZE = 1024
+
+
+def allow_descriptors(count):
+    """Raises this process's own limit, which the daemons that it starts inherit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard == resource.RLIM_INFINITY or hard >= count, f"the machine allows only {hard} descriptors"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def test_descriptors_beyond_those_of_select_are_served():
+    """By itself libmicrohttpd takes as many connections as select() could watch."""
+    count = FD_SETSIZE + 76
+    allow_descriptors(4096)
+    with Daemon("--limits-connections", "2000") as daemon, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(daemon.connect()) for _ in range(count)]
+        for client in clients:
+            client.sendall(post(SAMPLE, {"num_samples": 1, "seed": 1}))
+        assert {read_answer(client)[0] for client in clients} == {200}
+        metrics = daemon.metrics()
+        assert metrics["velocityd_connections"] == count + 1
+        assert metrics["process_open_fds"] > FD_SETSIZE
+        assert metrics["velocityd_connections_refused_total"] == 0
+        assert not daemon.events("connections_lowered")
+
+
+def test_fewer_descriptors_are_fewer_connections():
+    """Under a limit that the daemon may not raise it serves as many as fit and tells the others so."""
+    with Daemon("--limits-connections", "500", descriptors=148) as daemon, contextlib.ExitStack() as stack:
+        lowered = daemon.events("connections_lowered")
+        allowed = 148 - 64 - 64  # but the reserve, and what is not connections
+        assert [(e["configured"], e["allowed"], e["descriptors"]) for e in lowered] == [(500, allowed, 148)]
+        clients = [stack.enter_context(daemon.connect()) for _ in range(allowed + 30)]
+        for client in clients:
+            client.sendall(GET)
+        statuses = [read_answer(client)[0] for client in clients]
+        assert statuses.count(200) == allowed and statuses.count(503) == 30, statuses
+        assert not daemon.events("failed")
+    with Daemon("--limits-connections", "20", descriptors=148) as daemon:
+        assert not daemon.events("connections_lowered")
 
 
 def test_one_address_cannot_take_every_connection():

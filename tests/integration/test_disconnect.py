@@ -2,6 +2,7 @@
 and libmicrohttpd does not look at it."""
 
 import contextlib
+import ctypes
 import json
 import re
 import signal
@@ -132,6 +133,48 @@ def test_half_a_close_counts_as_gone():
         client.close()
 
     leave_by(half)
+
+
+SO_ATTACH_FILTER = 26
+
+
+def fall_silent(client):
+    """From now on the client's machine takes no packet of the connection, as if a cable had been cut."""
+    drop = struct.pack("=HBBI", 6, 0, 0, 0)  # BPF: return 0, none of it
+    program = ctypes.create_string_buffer(drop, len(drop))
+    client.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
+
+
+def keep_alive_seconds(port):
+    """Until the kernel asks for signs of life, of each connection of a listening port; -1 of one that it
+    never asks."""
+    seconds = []
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            words = line.split()
+            kind, when = words[5].split(":")
+            if int(words[1].split(":")[1], 16) == port and words[3] == "01":
+                seconds.append(int(when, 16) / 100 if int(kind, 16) == 2 else -1)
+    return seconds
+
+
+def test_by_falling_silent():
+    """No packet ever tells of it: the kernel asks, and gives up."""
+    with Daemon("--limits-peer-timeout", "2s") as daemon, daemon.start_endless() as client:
+        fall_silent(client)
+        eventually(lambda: daemon.metric("velocityd_queue_requests") == 0, "left the queue", 10)
+        assert daemon.metric('velocityd_jobs_total{outcome="cancelled"}') == 1
+        eventually(lambda: daemon.metric("velocityd_connections") == 1, "connection closed", 5)
+
+
+def test_signs_of_life_are_asked_for_within_half_the_peer_timeout():
+    with Daemon("--limits-peer-timeout", "100s") as daemon, daemon.connect() as idle:
+        idle.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(idle)[0] == 200
+        with daemon.start_endless():
+            eventually(lambda: len(keep_alive_seconds(daemon.port)) >= 2, "both connections")
+            asked = keep_alive_seconds(daemon.port)
+            assert all(0 < seconds <= 50 for seconds in asked), asked
 
 
 def test_others_are_not_disturbed():

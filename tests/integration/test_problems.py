@@ -27,6 +27,21 @@ def test_what_is_not_json_is_400():
             problem(answer, 400)
 
 
+def test_nesting_beyond_the_parsers_depth_is_400_and_not_followed():
+    json_type = {"Content-Type": "application/json"}
+    with Daemon() as daemon:
+        for depth in (2100, 30000, 100000):  # the longest are parsed beside the loop
+            for left, right in (("[", "]"), ('{"a":', "}")):
+                deep = left * depth + "0" + right * depth
+                for text in ('{"x0": %s}' % deep, '{"solver": {"step": %s}}' % deep, deep, left * depth):
+                    problem(daemon.request("POST", SAMPLE, text.encode(), json_type), 400)
+        within = "[" * 1000 + "0" + "]" * 1000
+        errors = problem(daemon.request("POST", SAMPLE, f'{{"x0": {within}}}'.encode(), json_type), 422)["errors"]
+        assert errors[0]["pointer"].startswith("/x0"), errors
+        assert daemon.metric("velocityd_queue_bytes") == 0
+        assert daemon.sample({}).status == 200
+
+
 def test_every_broken_rule_is_listed():
     with Daemon() as daemon:
         body = problem(daemon.sample({"num_samples": 0, "sedd": 1, "solver": {"steps": 0}}), 422)
