@@ -124,9 +124,16 @@ static void check_content_type(fmd_exchange *exchange, const fmd_handler *handle
     }
 }
 
+static fmd_match match(fmd_exchange *exchange)
+{
+    const fmd_target *target = &exchange->target;
+    return target->is_cut ? FMD_MATCH_NOTHING
+                          : fmd_route_match(exchange->method, target->path, &exchange->routing);
+}
+
 static void route(fmd_exchange *exchange)
 {
-    switch (fmd_route_match(exchange->method, exchange->target.path, &exchange->routing)) {
+    switch (match(exchange)) {
     case FMD_MATCH_NOTHING:
         refuse(exchange, FMP_PROBLEM_NOT_FOUND, "there is no path %.200s", exchange->target.path);
         return;

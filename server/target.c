@@ -54,6 +54,30 @@ static const char *skip_authority(const char *text)
     return text;
 }
 
+static bool decode_path(const char *path, size_t length, fmd_target *ret, const char **ret_reason)
+{
+    size_t written = 0;
+    ret->is_cut = false;
+    for (size_t i = 0; i < length;) {
+        int escaped = escape_byte(path + i);
+        if (escaped == '/') {
+            *ret_reason = "the request target holds an encoded slash";
+            return false;
+        }
+        if (written + 1 < FMD_PATH_MAX) {
+            ret->path[written++] = escaped < 0 ? path[i] : (char)escaped;
+        } else {
+            ret->is_cut = true;
+        }
+        i += escaped < 0 ? 1 : 3;
+    }
+    ret->path[written] = '\0';
+    if (written == 0) {
+        memcpy(ret->path, "/", 2);
+    }
+    return true;
+}
+
 bool fmd_target_parse(const char *text, fmd_target *ret, const char **ret_reason)
 {
     if (!bytes_are_sane(text, ret_reason)) {
@@ -67,21 +91,7 @@ bool fmd_target_parse(const char *text, fmd_target *ret, const char **ret_reason
         *ret_reason = "the request target must begin with a slash";
         return false;
     }
-    size_t written = 0;
-    for (size_t i = 0; i < length && written + 1 < FMD_PATH_MAX; written++) {
-        int escaped = escape_byte(path + i);
-        if (escaped == '/') {
-            *ret_reason = "the request target holds an encoded slash";
-            return false;
-        }
-        ret->path[written] = escaped < 0 ? path[i] : (char)escaped;
-        i += escaped < 0 ? 1 : 3;
-    }
-    ret->path[written] = '\0';
-    if (written == 0) {
-        memcpy(ret->path, "/", 2);
-    }
-    return true;
+    return decode_path(path, length, ret, ret_reason);
 }
 
 fmd_query fmd_query_parse(const char *query)

@@ -56,6 +56,19 @@ def test_a_dry_run_computes_nothing():
             assert "dry_run=1" in answer.json()["detail"] and "errors" not in answer.json()
 
 
+def test_a_path_longer_than_any_is_not_found():
+    """It is never cut to one that exists."""
+    with Daemon() as daemon:
+        for length in (65, 400, 493, 494, 500, 501, 502, 512, 5000):
+            for method, tail in [("POST", "/sample"), ("POST", "/velocity"), ("GET", ""), ("POST", "")]:
+                answer = daemon.request(method, "/v1/models/" + "k" * length + tail)
+                # A short one is a model's path, which takes no POST; what would be cut is no path at all.
+                wrong_method = method == "POST" and tail == "" and length < 501
+                assert answer.status == (405 if wrong_method else 404), (method, length, tail, answer.body)
+            assert daemon.request("OPTIONS", "/v1/models/" + "k" * length).status == (204 if length < 501 else 404)
+        assert daemon.request("GET", "/" + "a" * 1000).json()["detail"].startswith("there is no path /aaaa")
+
+
 def test_head_is_get_without_a_body():
     with Daemon() as daemon, daemon.kept_alive() as connection:
         for path in JSON_ROUTES:

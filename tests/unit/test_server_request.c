@@ -50,16 +50,31 @@ START_TEST(targets_are_taken_apart_or_refused)
 }
 END_TEST
 
-START_TEST(a_long_path_is_cut_within_its_room)
+/* A path of FMD_PATH_MAX + `more` escaped letters, and what is behind it, of which so much is kept. */
+static void parse_long(int more, const char *behind, bool taken, bool is_cut)
 {
-    char raw[3 * FMD_PATH_MAX + 2] = "/";
-    for (size_t i = 0; i < FMD_PATH_MAX; i++) {
+    size_t letters = (size_t)(FMD_PATH_MAX + more);
+    char raw[4 * FMD_PATH_MAX] = "/";
+    for (size_t i = 0; i < letters; i++) {
         memcpy(raw + 1 + 3 * i, "%41", 4);
     }
+    memcpy(raw + 1 + 3 * letters, behind, strlen(behind) + 1);
     fmd_target target;
     const char *reason = NULL;
-    ck_assert(fmd_target_parse(raw, &target, &reason));
-    ck_assert_uint_eq(strlen(target.path), FMD_PATH_MAX - 1);
+    ck_assert(fmd_target_parse(raw, &target, &reason) == taken);
+    if (taken) {
+        ck_assert(target.is_cut == is_cut);
+        ck_assert_uint_eq(strlen(target.path), is_cut ? FMD_PATH_MAX - 1 : letters + 1);
+        ck_assert_str_eq(target.query, "q");
+    }
+}
+
+START_TEST(a_long_path_is_cut_within_its_room_and_says_so)
+{
+    parse_long(-2, "?q", true, false);
+    parse_long(-1, "?q", true, true);
+    parse_long(60, "/sample?q", true, true);
+    parse_long(60, "%2f?q", false, false); /* and looked at in whole */
 }
 END_TEST
 
@@ -263,7 +278,7 @@ Suite *suite_server_request(void)
     Suite *suite = suite_create("server/request");
     TCase *target = tcase_create("target");
     tcase_add_loop_test(target, targets_are_taken_apart_or_refused, 0, COUNT(targets));
-    tcase_add_test(target, a_long_path_is_cut_within_its_room);
+    tcase_add_test(target, a_long_path_is_cut_within_its_room_and_says_so);
     tcase_add_test(target, queries_are_dry_runs_or_nothing);
     suite_add_tcase(suite, target);
     TCase *head = tcase_create("head");
