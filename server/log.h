@@ -47,7 +47,7 @@ bool fmd_log_enabled(fmd_log_level level);
 void fmd_log_fields(fmd_log_level level, const char *event, const fmd_field *fields,
                     size_t n_fields);
 
-/* fmd_log(FMD_INFO, "listening", FMD_TEXT("address", text), FMD_INTEGER("port", 80)) */
+/* fmd_log(FMD_INFO, "signal", FMD_TEXT("name", text), FMD_INTEGER("number", 15)) */
 #define fmd_log(level, event, ...)                                                                 \
     do {                                                                                           \
         const fmd_field fmd_log_these[] = {__VA_ARGS__};                                           \

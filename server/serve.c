@@ -90,14 +90,29 @@ static void stop_http(fmd_server *server) FM_REQUIRES(fmd_on_loop)
     server->n_https = 0;
 }
 
+/* So many addresses, each within FMC_ADDRESS_MAX_PATH, fit into a line of the log. */
+#define ADDRESSES_A_LINE 64
+
+/* The names of the listeners from the one at `first`, as many as a line takes. */
+static size_t addresses_from(const fmd_listeners *listeners, size_t first,
+                             const char *ret[ADDRESSES_A_LINE])
+{
+    size_t count = 0;
+    for (size_t i = first; i < listeners->count && count < ADDRESSES_A_LINE; i++) {
+        ret[count++] = listeners->items[i].name;
+    }
+    return count;
+}
+
 static void log_ready(const fmd_server *server)
 {
-    const char *names[64];
-    size_t count = 0;
-    for (size_t i = 0; i < server->listeners.count && count < 64; i++) {
-        names[count++] = server->listeners.items[i].name;
+    const char *names[ADDRESSES_A_LINE];
+    const fmd_listeners *listeners = &server->listeners;
+    for (size_t first = ADDRESSES_A_LINE; first < listeners->count; first += ADDRESSES_A_LINE) {
+        fmd_log(FMD_INFO, "listening",
+                FMD_TEXTS("listening", names, addresses_from(listeners, first, names)));
     }
-    fmd_log(FMD_INFO, "ready", FMD_TEXTS("listening", names, count),
+    fmd_log(FMD_INFO, "ready", FMD_TEXTS("listening", names, addresses_from(listeners, 0, names)),
             FMD_INTEGER("models", server->models.count), FMD_INTEGER("workers", server->workers),
             FMD_TEXT("version", FM_VERSION));
 }

@@ -42,6 +42,17 @@ def test_port_zero_takes_a_free_one_and_says_which():
                 assert get(client)
 
 
+def test_every_address_is_logged_however_many_they_are():
+    with Daemon(listen=["127.0.0.1:0"] * 150) as daemon:
+        said = [e["listening"] for e in daemon.events("listening")] + [daemon.addresses]
+        assert sum(map(len, said)) == 150
+        ports = {int(address.rsplit(":", 1)[1]) for addresses in said for address in addresses}
+        assert len(ports) == 150
+        for port in ports:
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                assert get(connection), port
+
+
 def test_ipv6():
     if not socket.has_ipv6 or not pathlib.Path("/proc/net/if_inet6").exists():
         print("skipped: no IPv6 here")
