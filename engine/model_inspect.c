@@ -228,9 +228,6 @@ static void print_state(const report *to, const fm_weights_entry *entry)
     case FM_WEIGHTS_MISSING:
         print(to, "  MISSING, expected %s", expected);
         break;
-    case FM_WEIGHTS_ABSENT:
-        print(to, "  ABSENT, optional: %s", expected);
-        break;
     case FM_WEIGHTS_WRONG_SHAPE:
         print(to, "  WRONG SHAPE, expected %s", expected);
         break;
@@ -293,13 +290,9 @@ static void print_totals(const report *to, const findings *found)
         counts[fm_weights_at(found->weights, i)->state]++;
     }
     if (found->weights != NULL) {
-        print(to, "%-14s%zu used, %zu unused, %zu missing, %zu of a wrong shape", "tensors",
+        print(to, "%-14s%zu used, %zu unused, %zu missing, %zu of a wrong shape\n", "tensors",
               counts[FM_WEIGHTS_USED], counts[FM_WEIGHTS_UNUSED], counts[FM_WEIGHTS_MISSING],
               counts[FM_WEIGHTS_WRONG_SHAPE]);
-        if (counts[FM_WEIGHTS_ABSENT] > 0) {
-            print(to, ", %zu absent where others have one", counts[FM_WEIGHTS_ABSENT]);
-        }
-        print(to, "\n");
     }
 }
 

@@ -26,6 +26,9 @@ typedef struct fm_mlp_config {
     size_t fourier_count; /* 0: none; n: the input z enters as [sin z … sin nz, cos z … cos nz] */
     char **layers;        /* [n_layers] tensor-name stems in order, or NULL: find them */
     size_t n_layers;
+    char **
+        layers_without_bias; /* [n_layers_without_bias] stems; other layers all have one, or none */
+    size_t n_layers_without_bias;
 } fm_mlp_config;
 
 /* Sum over k of weights[k] N(means[k], stds[k]^2 I); weights are normalised to sum 1. */

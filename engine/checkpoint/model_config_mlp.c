@@ -55,8 +55,9 @@ fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config 
     static const fm_json_choice times[] = {{"concat_last", 0}, {"concat_first", 1}, {0}};
     static const fm_json_choice labels[] = {
         {"none", FM_MLP_LABEL_NONE}, {"concat", FM_MLP_LABEL_CONCAT}, {0}};
-    static const char *const keys[] = {"architecture", "activation", "time", "label",
-                                       "features",     "layers",     NULL};
+    static const char *const keys[] = {
+        "architecture", "activation",          "time", "label", "features",
+        "layers",       "layers_without_bias", NULL};
     fm_mlp_config *mlp = &config->mlp;
     fm_status status = fm_json_check_object(network, keys, err);
     if (status == FM_OK) {
@@ -80,6 +81,11 @@ fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config 
     if (status == FM_OK) {
         fm_json_node node = fm_json_member(network, "layers");
         status = fm_json_read_names(&node, &mlp->layers, &mlp->n_layers, err);
+    }
+    if (status == FM_OK) {
+        fm_json_node node = fm_json_member(network, "layers_without_bias");
+        status =
+            fm_json_read_names(&node, &mlp->layers_without_bias, &mlp->n_layers_without_bias, err);
     }
     return status;
 }

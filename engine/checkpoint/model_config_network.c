@@ -120,12 +120,18 @@ static void mixture_done(fm_mixture_config *mixture)
     fm_free(mixture->stds);
 }
 
+static void names_done(char **names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fm_free(names[i]);
+    }
+    fm_free(names);
+}
+
 void fm_model_config_network_done(fm_model_config *config)
 {
-    for (size_t i = 0; i < config->mlp.n_layers; i++) {
-        fm_free(config->mlp.layers[i]);
-    }
-    fm_free(config->mlp.layers);
+    names_done(config->mlp.layers, config->mlp.n_layers);
+    names_done(config->mlp.layers_without_bias, config->mlp.n_layers_without_bias);
     mixture_done(&config->gaussian_mixture.mixture);
     for (size_t i = 0; i < config->gaussian_mixture.n_classes; i++) {
         mixture_done(&config->gaussian_mixture.classes[i]);

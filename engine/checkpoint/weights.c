@@ -246,20 +246,6 @@ fm_status fm_weights_take(fm_weights *weights, const char *name, size_t rank, co
     return FM_OK;
 }
 
-fm_status fm_weights_note_absent(fm_weights *weights, const char *name, size_t rank,
-                                 const size_t *shape, fm_error *err)
-{
-    bool found = false;
-    size_t index = position(weights, name, &found);
-    assert(!found && rank <= FM_MAX_RANK);
-    fm_status status = insert_missing(weights, name, index, err);
-    if (status == FM_OK) {
-        weights->entries[index].state = FM_WEIGHTS_ABSENT;
-        expect(&weights->entries[index], rank, shape);
-    }
-    return status;
-}
-
 fm_status fm_weights_finish(const fm_weights *weights, fm_error *err)
 {
     char list[512] = "";

@@ -14,7 +14,6 @@ typedef enum fm_weights_state {
     FM_WEIGHTS_UNUSED,
     FM_WEIGHTS_USED,
     FM_WEIGHTS_MISSING,
-    FM_WEIGHTS_ABSENT, /* not there and not needed, where its like are there */
     FM_WEIGHTS_WRONG_SHAPE,
 } fm_weights_state;
 
@@ -40,10 +39,6 @@ const fm_weights_entry *fm_weights_at(const fm_weights *weights, size_t index); 
  * Errors: FM_EFORMAT missing or misshapen; names the tensor, expected and found shapes. */
 FM_MUST_USE fm_status fm_weights_take(fm_weights *weights, const char *name, size_t rank,
                                       const size_t *shape, const fm_tensor **ret, fm_error *err);
-
-/* Puts on record that an optional tensor, of this shape, is not there. Errors: FM_ENOMEM. */
-FM_MUST_USE fm_status fm_weights_note_absent(fm_weights *weights, const char *name, size_t rank,
-                                             const size_t *shape, fm_error *err);
 
 /* After the last take. Errors: FM_EFORMAT names the first unused tensors and their shapes. */
 FM_MUST_USE fm_status fm_weights_finish(const fm_weights *weights, fm_error *err);

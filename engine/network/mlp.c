@@ -6,7 +6,8 @@
  *   h_i  = act(W_i h_(i-1) + b_i)     W_i [h_i][h_(i-1)]
  *   out  = W_L h_(L-1) + b_L          W_L [dimension][h_(L-1)], no activation
  *
- * Tensors are "<stem>.<i>.weight" and, optionally, ".bias"; the numbers between are the activations.
+ * Tensors are "<stem>.<i>.weight" and, of all layers or of none, ".bias"; the numbers between are the
+ * activations. What is an exception to that stands in config.json.
  * Networks that apply the activation before each hidden Linear instead of after it are the same chain.
  */
 #include "engine/checkpoint/tensor_floats.h"
@@ -15,6 +16,7 @@
 #include "engine/network/plan.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,12 +24,16 @@
 #define BIAS_SUFFIX       ".bias"
 #define TENSOR_NAME_BYTES ((size_t)512)
 #define CACHE_BYTES       ((size_t)1 << 20) /* of a core's L2: the activations of a tile should fit */
+#define LARGEST_STEP      3 /* between layers' numbers: a Linear, its activation, and a Dropout */
+#define USUAL_STEP        2
 
 typedef struct layer {
     char *stem;      /* "main.0" */
     unsigned number; /* its last part, where layers are discovered */
+    bool in_gap;     /* no such tensor was discovered, but the numbers leave room for one */
+    bool has_bias;
     size_t inputs, outputs;
-    const fm_tensor *weight, *bias; /* bias may be NULL */
+    const fm_tensor *weight, *bias; /* bias is NULL where it has none */
 } layer;
 
 typedef struct layers {
@@ -46,6 +52,14 @@ static void layers_done(layers *all)
 
 /* ---- which layers there are ---- */
 
+static fm_status tensor_name(const char *stem, const char *suffix, char *ret, fm_error *err)
+{
+    int length = snprintf(ret, TENSOR_NAME_BYTES, "%s%s", stem, suffix);
+    return length >= 0 && (size_t)length < TENSOR_NAME_BYTES
+               ? FM_OK
+               : fm_fail(err, FM_EFORMAT, "tensor name %.64s… is too long", stem);
+}
+
 /* Splits "main.4.weight" into the length of "main." (0 for "4.weight") and 4; false for other names. */
 static bool name_split(const char *name, size_t *ret_stem_length, unsigned *ret_number)
 {
@@ -59,7 +73,8 @@ static bool name_split(const char *name, size_t *ret_stem_length, unsigned *ret_
     while (begin > 0 && name[begin - 1] >= '0' && name[begin - 1] <= '9') {
         begin--;
     }
-    if (begin == end || end - begin > 6 || (begin > 0 && name[begin - 1] != '.')) {
+    bool padded = end - begin > 1 && name[begin] == '0'; /* "02" is no number of PyTorch's */
+    if (begin == end || end - begin > 6 || padded || (begin > 0 && name[begin - 1] != '.')) {
         return false;
     }
     unsigned number = 0;
@@ -111,10 +126,54 @@ static fm_status discovered_add(const fm_weights_entry *entry, const char **firs
     return layers_insert(all, entry->name, number, err);
 }
 
+/* What the numbers rise by from one layer to the next. */
+static unsigned number_step(const layers *all)
+{
+    unsigned least = UINT_MAX;
+    for (size_t i = 1; i < all->count; i++) {
+        unsigned step = all->items[i].number - all->items[i - 1].number;
+        least = step < least ? step : least;
+    }
+    return least > LARGEST_STEP ? USUAL_STEP : least;
+}
+
+/* Where the numbers do not rise evenly, a layer is missing: it takes its place, so that whoever asks for
+ * its tensors is told. One is enough for that. */
+static fm_status gap_fill(const fm_weights *weights, layers *all, fm_error *err)
+{
+    unsigned step = number_step(all);
+    size_t at = 1;
+    while (at < all->count && all->items[at].number == all->items[at - 1].number + step) {
+        at++;
+    }
+    if (at >= all->count) {
+        return FM_OK;
+    }
+    char name[TENSOR_NAME_BYTES];
+    size_t stem = 0;
+    unsigned number = 0;
+    fm_status status = tensor_name(all->items[at].stem, WEIGHT_SUFFIX, name, err);
+    if (status != FM_OK) {
+        return status;
+    }
+    size_t outputs = fm_weights_peek(weights, name)->shape[1];
+    bool split = name_split(name, &stem, &number);
+    assert(split);
+    (void)split;
+    number = all->items[at - 1].number + step;
+    (void)snprintf(name + stem, sizeof name - stem, "%u%s", number, WEIGHT_SUFFIX);
+    status = layers_insert(all, name, number, err);
+    if (status == FM_OK) {
+        all->items[at].in_gap = true;
+        all->items[at].outputs = outputs;
+    }
+    return status;
+}
+
 static fm_status layers_discover(const fm_weights *weights, layers *all, fm_error *err)
 {
     size_t count = fm_weights_count(weights);
-    all->items = fm_alloc_array(count == 0 ? 1 : count, sizeof *all->items);
+    all->items = fm_alloc_array(count + 1, sizeof *all->items); /* one more to fill a gap */
     if (all->items == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for %zu layers", count);
     }
@@ -131,7 +190,7 @@ static fm_status layers_discover(const fm_weights *weights, layers *all, fm_erro
                        "dimensions",
                        count);
     }
-    return FM_OK;
+    return gap_fill(weights, all, err);
 }
 
 static fm_status layers_named(const fm_mlp_config *config, layers *all, fm_error *err)
@@ -152,14 +211,6 @@ static fm_status layers_named(const fm_mlp_config *config, layers *all, fm_error
 
 /* ---- their tensors ---- */
 
-static fm_status tensor_name(const char *stem, const char *suffix, char *ret, fm_error *err)
-{
-    int length = snprintf(ret, TENSOR_NAME_BYTES, "%s%s", stem, suffix);
-    return length >= 0 && (size_t)length < TENSOR_NAME_BYTES
-               ? FM_OK
-               : fm_fail(err, FM_EFORMAT, "tensor name %.64s… is too long", stem);
-}
-
 /* Takes weight and bias; `outputs` 0 lets the tensors say how many there are. */
 static fm_status layer_take(layer *it, fm_weights *weights, size_t inputs, size_t outputs,
                             fm_error *err)
@@ -174,7 +225,7 @@ static fm_status layer_take(layer *it, fm_weights *weights, size_t inputs, size_
         return status;
     }
     const fm_tensor *weight = fm_weights_peek(weights, weight_name);
-    const fm_tensor *bias = fm_weights_peek(weights, bias_name);
+    const fm_tensor *bias = it->has_bias ? fm_weights_peek(weights, bias_name) : NULL;
     if (outputs == 0 && weight != NULL && weight->rank == 2) {
         outputs = weight->shape[0];
     } else if (outputs ==
@@ -188,20 +239,73 @@ static fm_status layer_take(layer *it, fm_weights *weights, size_t inputs, size_
     if (status == FM_OK && outputs == 0) {
         status = fm_fail(err, FM_EFORMAT, "tensor %s must have at least one row", weight_name);
     }
-    if (bias != NULL) { /* taken in any case, so that a report of the folder tells of both */
-        fm_status bias_status = fm_weights_take(weights, bias_name, 1, &outputs, &it->bias,
-                                                status == FM_OK ? err : NULL);
+    if (it->has_bias) { /* taken in any case, so that a report of the folder tells of both */
+        fm_error *bias_err = status == FM_OK ? err : NULL;
+        fm_status bias_status =
+            fm_weights_take(weights, bias_name, 1, &outputs, &it->bias, bias_err);
+        if (bias_status == FM_EFORMAT && bias == NULL) {
+            bias_status =
+                fm_fail_prefix(bias_err, bias_status,
+                               "other layers have a bias (if this one has none, name it in "
+                               "/network/layers_without_bias)");
+        }
         status = status == FM_OK ? bias_status : status;
     }
     return status;
+}
+
+static layer *layer_find(const layers *all, const char *stem)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        if (strcmp(all->items[i].stem, stem) == 0) {
+            return &all->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* Layers have a bias where any of them has one and config.json does not say that they do not. */
+static fm_status biases_expect(layers *all, const fm_mlp_config *mlp, const fm_weights *weights,
+                               fm_error *err)
+{
+    bool any = false;
+    char name[TENSOR_NAME_BYTES];
+    for (size_t i = 0; i < all->count; i++) {
+        fm_status status = tensor_name(all->items[i].stem, BIAS_SUFFIX, name, err);
+        if (status != FM_OK) {
+            return status;
+        }
+        any |= fm_weights_peek(weights, name) != NULL;
+    }
+    for (size_t i = 0; i < all->count; i++) {
+        all->items[i].has_bias = any;
+    }
+    for (size_t k = 0; k < mlp->n_layers_without_bias; k++) {
+        layer *named = layer_find(all, mlp->layers_without_bias[k]);
+        if (named == NULL) {
+            return fm_fail(
+                err, FM_EFORMAT,
+                "/network/layers_without_bias/%zu: \"%s\" is not a layer of this network", k,
+                mlp->layers_without_bias[k]);
+        }
+        named->has_bias = false;
+    }
+    return FM_OK;
 }
 
 /* Where a layer stands, before what is wrong with it. */
 static fm_status layer_fail(const layers *all, size_t index, const fm_model_config *config,
                             fm_status status, fm_error *err)
 {
-    if (index > 0) {
-        const layer *before = &all->items[index - 1];
+    const layer *before = index > 0 ? &all->items[index - 1] : NULL;
+    if (all->items[index].in_gap) { /* which is never the first or the last */
+        status =
+            fm_fail_prefix(err, status,
+                           "the numbers of layers %s and %s leave a gap (if no layer is missing "
+                           "there, name all in order in /network/layers)",
+                           before->stem, all->items[index + 1].stem);
+    }
+    if (before != NULL) {
         return fm_fail_prefix(err, status, "layer %zu of %zu, after %s [%zu, %zu]", index + 1,
                               all->count, before->stem, before->outputs, before->inputs);
     }
@@ -217,7 +321,7 @@ static fm_status layers_take(layers *all, const fm_model_config *config, size_t 
 {
     fm_status first = FM_OK;
     for (size_t i = 0; i < all->count; i++) {
-        size_t outputs = i + 1 == all->count ? config->dimension : 0;
+        size_t outputs = i + 1 == all->count ? config->dimension : all->items[i].outputs;
         fm_status status =
             layer_take(&all->items[i], weights, inputs, outputs, first == FM_OK ? err : NULL);
         if (status != FM_OK && first == FM_OK) {
@@ -226,27 +330,6 @@ static fm_status layers_take(layers *all, const fm_model_config *config, size_t 
         inputs = all->items[i].outputs;
     }
     return first;
-}
-
-/* A layer without a bias among others with one is legal, and a slip often enough to be shown. */
-static fm_status absent_biases_note(const layers *all, fm_weights *weights, fm_error *err)
-{
-    bool any = false;
-    for (size_t i = 0; i < all->count; i++) {
-        any |= all->items[i].bias != NULL;
-    }
-    fm_status status = FM_OK;
-    for (size_t i = 0; any && i < all->count && status == FM_OK; i++) {
-        const layer *it = &all->items[i];
-        char name[TENSOR_NAME_BYTES];
-        if (it->bias == NULL) {
-            status = tensor_name(it->stem, BIAS_SUFFIX, name, err);
-        }
-        if (it->bias == NULL && status == FM_OK) {
-            status = fm_weights_note_absent(weights, name, 1, &it->outputs, err);
-        }
-    }
-    return status;
 }
 
 /* ---- the plan ---- */
@@ -335,10 +418,10 @@ fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const f
     fm_status status =
         mlp->n_layers > 0 ? layers_named(mlp, &all, err) : layers_discover(weights, &all, err);
     if (status == FM_OK) {
-        status = layers_take(&all, config, fm_plan_input_columns(&input), weights, err);
+        status = biases_expect(&all, mlp, weights, err);
     }
     if (status == FM_OK) {
-        status = absent_biases_note(&all, weights, err);
+        status = layers_take(&all, config, fm_plan_input_columns(&input), weights, err);
     }
     if (status == FM_OK && ret != NULL) {
         status = network_of(&all, &input, config, ret, err);

@@ -107,6 +107,10 @@ START_TEST(layers_are_found_in_numeric_order_with_or_without_bias)
     fm_model_config config = config_of(1);
     config.mlp.activation = FM_ACTIVATION_RELU;
     config.mlp.time_first = true;
+    char without[2][8] = {"f.10", "f.8"};
+    char *layers_without_bias[] = {without[0], without[1]};
+    config.mlp.layers_without_bias = layers_without_bias;
+    config.mlp.n_layers_without_bias = 2;
     network_case it;
     fm_error err = {0};
     fm_status status = make(&it, &config, shapes, &err);
@@ -195,6 +199,40 @@ static const struct {
      false,
      {"net.0.weight", "at least one row", "layer 1 of 2", ""}},
     {{{"gain", 1, {8}}, {"net.weight", 2, {2, 3}}, {0}}, false, {"<stem>.<i>.weight", "2", "", ""}},
+    /* a layer is missing where its numbers leave a gap */
+    {{{"net.0.weight", 2, {8, 3}},
+      {"net.2.weight", 2, {8, 8}},
+      {"net.6.weight", 2, {9, 8}},
+      {"net.8.weight", 2, {2, 9}},
+      {0}},
+     false,
+     {"\"net.4.weight\": expected shape [8, 8], found no such tensor", "layer 3 of 5, after net.2",
+      "net.2 and net.6", "/network/layers"}},
+    {{{"net.0.weight", 2, {5, 3}}, {"net.4.weight", 2, {2, 8}}, {0}},
+     false,
+     {"\"net.2.weight\": expected shape [8, 5], found no such tensor", "net.0 and net.4",
+      "/network/layers", ""}},
+    {{{"net.0.weight", 2, {8, 3}},
+      {"net.1.weight", 2, {8, 8}},
+      {"net.999999.weight", 2, {2, 8}},
+      {0}},
+     false,
+     {"\"net.2.weight\"", "net.1 and net.999999", "/network/layers", ""}},
+    {{{"0.weight", 2, {8, 3}}, {"3.weight", 2, {8, 8}}, {"5.weight", 2, {2, 8}}, {0}},
+     false,
+     {"\"2.weight\"", "0 and 3", "/network/layers", ""}},
+    {{{"net.0.weight", 2, {2, 3}}, {"net.00.weight", 2, {2, 2}}, {0}},
+     false,
+     {"found 1: \"net.00.weight\" [2, 2]", "", "", ""}},
+    /* a bias is missing where other layers have one */
+    {{{"net.0.weight", 2, {8, 3}}, {"net.0.bias", 1, {8}}, {"net.2.weight", 2, {2, 8}}, {0}},
+     false,
+     {"\"net.2.bias\": expected shape [2], found no such tensor",
+      "layer 2 of 2, after net.0 [8, 3]", "/network/layers_without_bias", ""}},
+    {{{"net.0.weight", 2, {8, 3}}, {"net.2.weight", 2, {2, 8}}, {"net.2.bias", 1, {2}}, {0}},
+     false,
+     {"\"net.0.bias\": expected shape [8], found no such tensor", "layer 1 of 2",
+      "/network/layers_without_bias", ""}},
 };
 
 START_TEST(wrong_and_extra_tensors_are_named_with_both_shapes)
@@ -213,6 +251,74 @@ START_TEST(wrong_and_extra_tensors_are_named_with_both_shapes)
 }
 END_TEST
 
+START_TEST(layers_without_bias_are_layers_and_have_none)
+{
+    const tensor_shape shapes[] = {{"net.0.weight", 2, {8, 3}},
+                                   {"net.0.bias", 1, {8}},
+                                   {"net.2.weight", 2, {2, 8}},
+                                   {"net.2.bias", 1, {2}},
+                                   {0}};
+    char stem[16] = "net.1";
+    char *without_bias[] = {stem};
+    fm_model_config config = config_of(2);
+    config.mlp.layers_without_bias = without_bias;
+    config.mlp.n_layers_without_bias = 1;
+    network_case it;
+    fm_error err = {0};
+    ck_assert_int_eq(make(&it, &config, shapes, &err), FM_EFORMAT);
+    ck_assert_str_eq(err.text,
+                     "/network/layers_without_bias/0: \"net.1\" is not a layer of this network");
+    network_case_close(&it);
+    memcpy(stem, "net.0", sizeof "net.0");
+    ck_assert_int_eq(make(&it, &config, shapes, &err), FM_EFORMAT);
+    ck_assert_ptr_nonnull(strstr(err.text, "found 1: \"net.0.bias\" [8]"));
+    network_case_close(&it);
+}
+END_TEST
+
+/* The same mistakes are none where config.json says so, and where the numbers rise evenly. */
+static const struct {
+    tensor_shape shapes[8];
+    const char *layers[4];
+    const char *without_bias;
+} meant[] = {
+    {{{"net.0.weight", 2, {8, 3}}, {"net.2.weight", 2, {8, 8}}, {"net.6.weight", 2, {2, 8}}, {0}},
+     {"net.0", "net.2", "net.6"},
+     NULL},
+    {{{"net.0.weight", 2, {8, 3}}, {"net.0.bias", 1, {8}}, {"net.2.weight", 2, {2, 8}}, {0}},
+     {0},
+     "net.2"},
+    {{{"net.1.weight", 2, {8, 3}}, {"net.4.weight", 2, {8, 8}}, {"net.7.weight", 2, {2, 8}}, {0}},
+     {0},
+     NULL}, /* a Dropout behind every activation */
+    {{{"net.0.weight", 2, {8, 3}}, {"net.2.weight", 2, {2, 8}}, {0}}, {0}, "net.2"},
+};
+
+START_TEST(what_config_json_says_is_absent_is_no_mistake)
+{
+    fm_model_config config = config_of(2);
+    char names[4][16], without[16];
+    char *layers[4], *without_bias[] = {without};
+    for (; config.mlp.n_layers < 4 && meant[_i].layers[config.mlp.n_layers] != NULL;
+         config.mlp.n_layers++) {
+        layers[config.mlp.n_layers] = names[config.mlp.n_layers];
+        (void)snprintf(names[config.mlp.n_layers], sizeof names[0], "%s",
+                       meant[_i].layers[config.mlp.n_layers]);
+    }
+    config.mlp.layers = layers;
+    if (meant[_i].without_bias != NULL) {
+        (void)snprintf(without, sizeof without, "%s", meant[_i].without_bias);
+        config.mlp.layers_without_bias = without_bias;
+        config.mlp.n_layers_without_bias = 1;
+    }
+    network_case it;
+    fm_error err = {0};
+    fm_status status = make(&it, &config, meant[_i].shapes, &err);
+    ck_assert_msg(status == FM_OK, "%s", err.text);
+    network_case_close(&it);
+}
+END_TEST
+
 START_TEST(a_missing_tensor_is_named_and_later_layers_are_still_on_record)
 {
     const tensor_shape shapes[] = {
@@ -221,9 +327,12 @@ START_TEST(a_missing_tensor_is_named_and_later_layers_are_still_on_record)
     char mid[] = "mid";
     char out[] = "out";
     char *layers[] = {in, mid, out};
+    char *without_bias[] = {in, out};
     fm_model_config config = config_of(2);
     config.mlp.layers = layers;
     config.mlp.n_layers = 3;
+    config.mlp.layers_without_bias = without_bias;
+    config.mlp.n_layers_without_bias = 2;
     size_t bytes = 0;
     unsigned char *image = network_case_image(shapes, &bytes);
     network_case it;
@@ -301,6 +410,10 @@ START_TEST(a_failed_allocation_is_reported_and_leaks_nothing)
     const tensor_shape shapes[] = {
         {"net.0.weight", 2, {8, 3}}, {"net.0.bias", 1, {8}}, {"net.2.weight", 2, {2, 8}}, {0}};
     fm_model_config config = config_of(2);
+    char stem[] = "net.2";
+    char *without_bias[] = {stem};
+    config.mlp.layers_without_bias = without_bias;
+    config.mlp.n_layers_without_bias = 1;
     size_t bytes = 0;
     unsigned char *image = network_case_image(shapes, &bytes);
     fm_status status = FM_ENOMEM;
@@ -332,6 +445,9 @@ Suite *suite_engine_mlp(void)
     tcase_add_test(tcase, fourier_features_stand_by_frequency_sines_first);
     tcase_add_loop_test(tcase, wrong_and_extra_tensors_are_named_with_both_shapes, 0,
                         (int)(sizeof mistakes / sizeof mistakes[0]));
+    tcase_add_test(tcase, layers_without_bias_are_layers_and_have_none);
+    tcase_add_loop_test(tcase, what_config_json_says_is_absent_is_no_mistake, 0,
+                        (int)(sizeof meant / sizeof meant[0]));
     tcase_add_test(tcase, a_missing_tensor_is_named_and_later_layers_are_still_on_record);
     tcase_add_loop_test(tcase, tiles_are_as_large_as_the_cache_holds, 0,
                         (int)(sizeof capacities / sizeof capacities[0]));

@@ -140,23 +140,29 @@ START_TEST(a_missing_tensor_is_marked)
 }
 END_TEST
 
-START_TEST(a_bias_that_is_absent_where_others_are_there_is_shown)
+START_TEST(what_is_missing_between_others_is_shown_and_they_are_still_checked)
 {
     static text found;
     temp_folder folder;
     temp_folder_make(&folder);
+    const char *header = "{" ENTRY("n.0.weight", "[4,3]", "[0,48]") "," ENTRY(
+        "n.0.bias", "[4]", "[48,64]") "," ENTRY("n.2.weight", "[4,4]",
+                                                "[64,128]") "," ENTRY("n.6.weight", "[2,4]",
+                                                                      "[128,160]") "}";
+    write_model(&folder, CONFIG, header, 160);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "n.2.bias    -");
+    expect_text(&found, "MISSING, expected [4]\n");
+    expect_text(&found, "n.4.weight  -");
+    expect_text(&found, "MISSING, expected [4, 4]\n");
+    expect_text(&found, "4 used, 0 unused, 4 missing, 0 of a wrong shape\n");
     write_model(&folder,
                 "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"mlp\","
-                "\"activation\":\"relu\"},\"flow\":{\"shape\":[2]}}",
-                "{" ENTRY("n.0.weight", "[4,3]", "[0,48]") "," ENTRY(
-                    "n.0.bias", "[4]", "[48,64]") "," ENTRY("n.2.weight", "[2,4]", "[64,96]") "}",
-                96);
+                "\"activation\":\"relu\",\"layers\":[\"n.0\",\"n.2\",\"n.6\"],"
+                "\"layers_without_bias\":[\"n.6\",\"n.2\"]},\"flow\":{\"shape\":[2]}}",
+                header, 160);
     ck_assert(inspect(folder.path, &found));
-    expect_text(&found, "n.2.bias    -");
-    expect_text(&found, "ABSENT, optional: [2]\n");
-    expect_text(
-        &found,
-        "3 used, 0 unused, 0 missing, 0 of a wrong shape, 1 absent where others have one\n");
+    expect_text(&found, "4 used, 0 unused, 0 missing, 0 of a wrong shape\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -218,7 +224,7 @@ Suite *suite_engine_model_inspect(void)
     tcase_add_test(tests, an_images_black_and_white_are_shown);
     tcase_add_test(tests, unused_missing_and_misshapen_tensors_are_marked);
     tcase_add_test(tests, a_missing_tensor_is_marked);
-    tcase_add_test(tests, a_bias_that_is_absent_where_others_are_there_is_shown);
+    tcase_add_test(tests, what_is_missing_between_others_is_shown_and_they_are_still_checked);
     tcase_add_test(tests, a_folder_with_a_refused_configuration_shows_its_tensors);
     tcase_add_test(tests, a_malformed_checkpoint_still_shows_the_configuration);
     tcase_add_test(tests, what_is_no_folder_is_not_found);
