@@ -1,5 +1,9 @@
 #include "tests/support/proto_case.h"
 
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
 fm_model_info proto_case_plain(void)
 {
     return (fm_model_info){.name = "two-moons",
@@ -79,4 +83,47 @@ fmp_limits proto_case_limits(void)
                         .max_answer_bytes = 10000000,
                         .default_timeout_ms = 30000,
                         .max_timeout_ms = 60000};
+}
+
+bool proto_case_parse(proto_case_model *make, fmp_api_route route, const char *body,
+                      fmp_request *ret, fmp_problem *problem)
+{
+    fm_model_info model = make();
+    fmp_limits limits = proto_case_limits();
+    /* Exactly the body, so that the sanitizer sees a read beyond it. */
+    size_t length = strlen(body);
+    char *copy = malloc(length + 1);
+    ck_assert_ptr_nonnull(copy);
+    char *exact = length > 0 ? realloc(copy, length) : copy;
+    memcpy(exact, body, length);
+    bool parsed = route == FMP_API_SAMPLE
+                      ? fmp_request_parse_sample(exact, length, &model, &limits, FMP_ENCODING_JSON,
+                                                 PROTO_CASE_SEED, ret, problem)
+                      : fmp_request_parse_velocity(exact, length, &model, &limits, ret, problem);
+    free(exact);
+    return parsed;
+}
+
+fmp_request proto_case_sample(proto_case_model *make, const char *body)
+{
+    fmp_request request;
+    fmp_problem problem;
+    bool parsed = proto_case_parse(make, FMP_API_SAMPLE, body, &request, &problem);
+    ck_assert_msg(parsed, "%s: %s", body, problem.detail);
+    return request;
+}
+
+bool proto_case_has_error(const fmp_problem *problem, const char *expected)
+{
+    size_t pointer_length = strcspn(expected, " ");
+    const char *detail = expected + pointer_length + 1;
+    for (size_t i = 0; i < problem->n_errors; i++) {
+        const fmp_problem_error *error = &problem->errors[i];
+        if (strlen(error->pointer) == pointer_length &&
+            strncmp(error->pointer, expected, pointer_length) == 0 &&
+            strncmp(error->detail, detail, strlen(detail)) == 0) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -6,6 +6,34 @@
 #include <math.h>
 #include <string.h>
 
+const double trajectory_start[2] = {0.3, -0.4};
+const double trajectory_times[6] = {0, 0.1, 0.45, 0.5, 0.9, 1};
+static const double forward_grid[5] = {0, 0.2, 0.45, 0.8, 1};
+static const double backward_grid[5] = {1, 0.8, 0.45, 0.2, 0};
+static const double inner_times_backward[6] = {1, 0.9, 0.5, 0.45, 0.1, 0};
+
+fm_solve_plan trajectory_plan(int i, bool backward)
+{
+    return (fm_solve_plan){.dimension = 2,
+                           .solver = {.method = fm_method_at((size_t)i),
+                                      .grid = backward ? backward_grid : forward_grid,
+                                      .n_grid = 5,
+                                      .rtol = 1e-6,
+                                      .atol = 1e-6,
+                                      .max_evaluations = 10000}};
+}
+
+void trajectory_ask_times(fm_solve_plan *plan, bool backward)
+{
+    plan->output_times = backward ? inner_times_backward : trajectory_times;
+    plan->n_output_times = 6;
+}
+
+const fm_method_info *trajectory_method(const fm_solve_plan *plan)
+{
+    return fm_method_describe(plan->solver.method);
+}
+
 static void take_output(void *context, size_t index, double t, const double *x)
 {
     trajectory *run = context;

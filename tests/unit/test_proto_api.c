@@ -1,0 +1,78 @@
+/* The table of request fields: every row explains itself and is obeyed. */
+#include "proto/api.h"
+#include "tests/support/proto_case.h"
+#include "tests/unit/suites.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A body with one field, `value`, at a row's pointer; velocity's required ones beside it. */
+static void body_with(const fmp_field *field, const char *value, char *ret, size_t size_bytes)
+{
+    const char *name = fmp_field_name(field);
+    size_t parent_length = (size_t)(name - field->pointer) - 1;
+    const char *required = (field->routes & FMP_API_SAMPLE) != 0 ? ""
+                           : strcmp(name, "x") == 0              ? "\"t\": 0, "
+                           : strcmp(name, "t") == 0              ? "\"x\": [[1, 2]], "
+                                                                 : "\"x\": [[1, 2]], \"t\": 0, ";
+    if (parent_length == 0) {
+        (void)snprintf(ret, size_bytes, "{%s\"%s\": %s}", required, name, value);
+    } else {
+        (void)snprintf(ret, size_bytes, "{%s\"%.*s\": {\"%s\": %s}}", required,
+                       (int)parent_length - 1, field->pointer + 1, name, value);
+    }
+}
+
+START_TEST(every_row_refuses_a_wrong_type_with_its_own_pointer)
+{
+    const fmp_field *field = fmp_field_at((size_t)_i);
+    /* true is no value of any type but BOOLEAN; a list of it of none. */
+    const char *value = field->type == FMP_TYPE_BOOLEAN ? "[true]" : "true";
+    char body[256];
+    body_with(field, value, body, sizeof body);
+    fmp_api_route route = (field->routes & FMP_API_SAMPLE) != 0 ? FMP_API_SAMPLE : FMP_API_VELOCITY;
+    fmp_request request;
+    fmp_problem problem;
+    ck_assert(!proto_case_parse(proto_case_plain, route, body, &request, &problem));
+    char rule[256];
+    fmp_limits limits = proto_case_limits();
+    fmp_field_rule(field, &limits, rule, sizeof rule);
+    bool found = false;
+    for (size_t i = 0; i < problem.n_errors; i++) {
+        found = found || (strcmp(problem.errors[i].pointer, field->pointer) == 0 &&
+                          (field->type == FMP_TYPE_LABELS || field->type == FMP_TYPE_CHOICE ||
+                           strcmp(problem.errors[i].detail, rule) == 0));
+    }
+    ck_assert_msg(found, "%s: %s", body, problem.detail);
+}
+END_TEST
+
+START_TEST(every_row_stands_after_its_object_and_explains_itself)
+{
+    const fmp_field *field = fmp_field_at((size_t)_i);
+    size_t length = strlen(field->pointer);
+    ck_assert(field->pointer[0] == '/');
+    ck_assert_ptr_nonnull(field->doc);
+    ck_assert_int_eq(fmp_field_find(field->routes, field->pointer, length), _i);
+    const char *name = fmp_field_name(field);
+    size_t parent_length = (size_t)(name - field->pointer) - 1;
+    if (parent_length > 0) {
+        fmp_field_id parent = fmp_field_find(field->routes, field->pointer, parent_length);
+        ck_assert_int_lt(parent, _i);
+        ck_assert_int_eq(fmp_field_at(parent)->type, FMP_TYPE_OBJECT);
+    }
+    ck_assert(field->inert == NULL || field->later);
+}
+END_TEST
+
+Suite *suite_proto_api(void)
+{
+    Suite *suite = suite_create("proto/api");
+    TCase *tcase = tcase_create("rows");
+    tcase_add_loop_test(tcase, every_row_refuses_a_wrong_type_with_its_own_pointer, 0,
+                        FMP_FIELD_COUNT);
+    tcase_add_loop_test(tcase, every_row_stands_after_its_object_and_explains_itself, 0,
+                        FMP_FIELD_COUNT);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

@@ -1,0 +1,382 @@
+/* Requests that are refused: every rule of the contract, with the pointer that names what broke it. */
+#include "tests/support/proto_case.h"
+#include "tests/unit/suites.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct refusal {
+    proto_case_model *model;
+    fmp_api_route route;
+    const char *body;
+    const char *errors[4]; /* "pointer detail's start", one an error, in any order */
+} refusal;
+
+/* Images of four channels, of which no picture can be made. */
+static fm_model_info latent(void)
+{
+    fm_model_info info = proto_case_image();
+    info.shape[0] = 4;
+    info.dimension = 16;
+    return info;
+}
+
+#define S            FMP_API_SAMPLE
+#define V            FMP_API_VELOCITY
+#define PLAIN        proto_case_plain
+#define LABELLED     proto_case_labelled
+#define WITHOUT_NULL proto_case_without_null
+
+/* Its default grid starts where the state is no noise any more. */
+static fm_model_info far_from_source(void)
+{
+    fm_model_info info = proto_case_plain();
+    info.sample_range[0] = 0.01;
+    return info;
+}
+
+static const refusal refusals[] = {
+    {PLAIN, S, "[1]", {" must be a JSON object"}},
+    {PLAIN, S, "3", {" must be a JSON object"}},
+    {PLAIN, S, "{\"num_sample\": 3}", {"/num_sample is not a field of this request"}},
+    {PLAIN, S, "{\"t\": 3}", {"/t is not a field of this request"}},
+    {PLAIN, S, "{\"a/b~\": 3}", {"/a~1b~0 is not a field of this request"}},
+    {PLAIN, S, "{\"\": 3}", {"/ is not a field of this request"}},
+    {PLAIN, S, "{\"solver/steps\": 3}", {"/solver~1steps is not a field of this request"}},
+    {PLAIN, S, "{\"solver\": {\"stepz\": 3}}", {"/solver/stepz is not a field of this request"}},
+    {PLAIN,
+     S,
+     "{\"num_samples\": 0, \"seed\": -1, \"solver\": {\"steps\": 201}, \"trajectory\": 7}",
+     {"/num_samples must be an integer from 1 to 1000",
+      "/seed must be an integer from 0 to 9007199254740991, or a string",
+      "/solver/steps must be an integer from 1 to 200", "/trajectory must be an object"}},
+    {PLAIN, S, "{\"num_samples\": 1.5}", {"/num_samples must be an integer from 1 to 1000"}},
+    {PLAIN, S, "{\"num_samples\": 1e300}", {"/num_samples must be an integer from 1 to 1000"}},
+    {PLAIN, S, "{\"num_samples\": null}", {"/num_samples must be an integer"}},
+    {PLAIN, S, "{\"seed\": 9007199254740992}", {"/seed must be"}},
+    {PLAIN, S, "{\"seed\": 9007199254740993}", {"/seed must be"}}, /* rounds to the above */
+    {PLAIN, S, "{\"seed\": 9223372036854775808}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": 18446744073709551616}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": 1e30}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": -9223372036854775809}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN,
+     S,
+     "{\"num_samples\": 100000000000000000000, \"timeout_ms\": 18446744073709551617, "
+     "\"solver\": {\"steps\": 18446744073709551620, \"max_evaluations\": 300000000000000000000}}",
+     {"/num_samples must be an integer from 1 to 1000",
+      "/timeout_ms must be an integer from 1 to 60000",
+      "/solver/steps must be an integer from 1 to 200",
+      "/solver/max_evaluations must be an integer from 1 to 20000"}},
+    {LABELLED, S, "{\"labels\": 18446744073709551616}", {"/labels must be"}},
+    {LABELLED, S, "{\"labels\": [18446744073709551617]}", {"/labels/0 must be an integer from 0"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [18446744073709551617, 2], \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2], n from 1 to 1000"}},
+    {PLAIN, S, "{\"seed\": \"18446744073709551616\"}", {"/seed must be"}},
+    {PLAIN, S, "{\"seed\": \"99999999999999999999\"}", {"/seed must be"}},
+    {PLAIN, S, "{\"seed\": \"007\"}", {"/seed must be"}},
+    {PLAIN, S, "{\"seed\": \"-7\"}", {"/seed must be"}},
+    {PLAIN, S, "{\"seed\": \"\"}", {"/seed must be"}},
+    {PLAIN, S, "{\"timeout_ms\": 60001}", {"/timeout_ms must be an integer from 1 to 60000"}},
+    {PLAIN,
+     S,
+     "{\"encoding\": \"png\"}",
+     {"/encoding must be json or base64: the model's samples"}},
+    {PLAIN, S, "{\"encoding\": \"xml\"}", {"/encoding must be one of json, base64, png"}},
+    {latent,
+     S,
+     "{\"encoding\": \"png\"}",
+     {"/encoding must be json or base64: the model's samples"}},
+    {proto_case_image,
+     V,
+     "{\"x\": [[[[0,0],[0,0]],[[0,0],[0,0]],[[0,0],[0,0]]]], \"t\": 0, \"encoding\": \"png\"}",
+     {"/encoding must be one of json, base64"}},
+    {PLAIN, S, "{\"start\": {}}", {"/start is not supported by this release"}},
+    {PLAIN, S, "{\"log_likelihood\": true}", {"/log_likelihood is not supported by this release"}},
+    {PLAIN, S, "{\"priority\": 1}", {"/priority is not supported by this release"}},
+    {PLAIN, S, "{\"stream\": true}", {"/stream is not supported by this release"}},
+    {PLAIN, S, "{\"solver\": {\"schedule\": 1}}", {"/solver/schedule is not supported"}},
+    {PLAIN, S, "{\"guidance\": {\"channels\": 2}}", {"/guidance/channels is not supported"}},
+    /* solver */
+    {PLAIN, S, "{\"solver\": {\"method\": \"rk5\"}}", {"/solver/method must be the name of"}},
+    {PLAIN, S, "{\"solver\": {\"rtol\": 1e-3}}", {"/solver/rtol is for adaptive methods"}},
+    {PLAIN, S, "{\"solver\": {\"first_step\": 1}}", {"/solver/first_step is for adaptive"}},
+    {LABELLED, S, "{\"solver\": {\"steps\": 5}}", {"/solver/steps is for methods with a fixed"}},
+    {LABELLED, S, "{\"solver\": {\"step_size\": 1}}", {"/solver/step_size is for methods with"}},
+    {LABELLED, S, "{\"solver\": {\"rtol\": 0, \"atol\": 0}}", {"/solver/rtol must be above 0"}},
+    {LABELLED, S, "{\"solver\": {\"rtol\": -1}}", {"/solver/rtol must be a number from 0 to 1"}},
+    {LABELLED,
+     S,
+     "{\"solver\": {\"first_step\": 0}}",
+     {"/solver/first_step must be a number above"}},
+    {PLAIN, S, "{\"solver\": {\"max_evaluations\": 20001}}", {"/solver/max_evaluations must be"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"steps\": 5, \"step_size\": 0.5}}",
+     {"/solver must have one of steps, step_size and time_grid at most"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"step_size\": 1e-300}}",
+     {"/solver/step_size must be at least 0.005, which makes 200 steps"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"step_size\": 0.0049}}",
+     {"/solver/step_size must be at least 0.005, which makes 200 steps"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"time_grid\": [0]}}",
+     {"/solver/time_grid must be a list of ascend"}},
+    {PLAIN, S, "{\"solver\": {\"time_grid\": [0, 0]}}", {"/solver/time_grid must be a list of"}},
+    {PLAIN, S, "{\"solver\": {\"time_grid\": [1, 0]}}", {"/solver/time_grid must be a list of"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"time_grid\": [0, \"1\"]}}",
+     {"/solver/time_grid must be a list of"}},
+    {PLAIN, S, "{\"solver\": {\"time_grid\": [0, 1.01]}}", {"/solver/time_grid must lie within"}},
+    {PLAIN,
+     S,
+     "{\"solver\": {\"time_grid\": [0.5, 1]}}",
+     {"/x0 must be given when the grid starts at t = 0.5, away from the source at 0"}},
+    {WITHOUT_NULL,
+     S,
+     "{\"labels\": 0, \"solver\": {\"time_grid\": [0, 0.5]}}",
+     {"/solver/time_grid must lie within the model's 0.001 to 0.999"}},
+    /* labels and guidance */
+    {PLAIN, S, "{\"labels\": 0}", {"/labels must be left out: the model has no labels"}},
+    {PLAIN, S, "{\"guidance\": {\"scale\": 2}}", {"/guidance/scale must be 0 or 1"}},
+    {WITHOUT_NULL, S, "{}", {"/labels is required: the model has no null class"}},
+    {WITHOUT_NULL, S, "{\"labels\": null}", {"/labels must be a label: the model has no null"}},
+    {WITHOUT_NULL, S, "{\"labels\": 2}", {"/labels must be an integer from 0 to 1"}},
+    {WITHOUT_NULL, S, "{\"labels\": \"one\"}", {"/labels must be an integer from 0 to 1"}},
+    {WITHOUT_NULL,
+     S,
+     "{\"labels\": 1, \"guidance\": {\"scale\": 0}}",
+     {"/guidance/scale must be 1: the model has no null class"}},
+    {LABELLED,
+     S,
+     "{\"labels\": [0, 4, -1, \"three\"]}",
+     {"/labels/1 must be an integer from 0 to 2",
+      "/labels/2 must be an integer from 0 to 2, a name that the model lists, 3 or null",
+      "/labels/3 must be an integer from 0 to 2"}},
+    {LABELLED, S, "{\"labels\": [0, 1], \"num_samples\": 3}", {"/labels must have 3 entries"}},
+    {LABELLED,
+     S,
+     "{\"labels\": []}",
+     {"/labels must have 1 to 1000 entries, one a point; it has 0"}},
+    {LABELLED, S, "{\"labels\": 1.5}", {"/labels must be a label"}},
+    {LABELLED, S, "{\"labels\": [1.5]}", {"/labels/0 must be an integer from 0 to 2"}},
+    {LABELLED,
+     V,
+     "{\"x\": [[[1,2,3],[4,5,6]]], \"t\": 0, \"labels\": []}",
+     {"/labels must have 1 to 1000 entries"}},
+    {PLAIN, S, "{\"priority\": 0.5}", {"/priority is not supported"}},
+    {far_from_source,
+     S,
+     "{}",
+     {"/x0 must be given when the grid starts at t = 0.01, away from the source at 0"}},
+    {far_from_source, S, "{\"solver\": {\"step_size\": 0.5}}", {"/x0 must be given when"}},
+    {far_from_source, S, "{\"solver\": {\"method\": \"dopri5\"}}", {"/x0 must be given when"}},
+    {far_from_source,
+     S,
+     "{\"solver\": {\"time_grid\": [0.5, 1]}}",
+     {"/x0 must be given when the grid starts at t = 0.5"}},
+    {LABELLED, S, "{\"labels\": {}}", {"/labels must be a label"}},
+    /* x0 */
+    {PLAIN, S, "{\"x0\": []}", {"/x0 must hold 1 to 1000 points"}},
+    {PLAIN, S, "{\"x0\": 3}", {"/x0 must be nested lists of numbers"}},
+    {PLAIN, S, "{\"x0\": [[1, 2]], \"num_samples\": 2}", {"/x0 must hold num_samples = 2 points"}},
+    {PLAIN,
+     S,
+     "{\"x0\": [[1, 2], [3], 4, [5, \"6\"]]}",
+     {"/x0/1 must be a list of 2 numbers", "/x0/2 must be a list of 2 numbers",
+      "/x0/3/1 must be a number within the range of float32"}},
+    {PLAIN, S, "{\"x0\": [[1, 1e39]]}", {"/x0/0/1 must be a number within the range"}},
+    {LABELLED, S, "{\"x0\": [[1, 2]]}", {"/x0/0/0 must be a list", "/x0/0/1 must be a list"}},
+    {PLAIN, S, "{\"x0\": [[[[[[[[[[[[[[1]]]]]]]]]]]]]]}", {"/x0/0 must be a list of 2 numbers"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {}}",
+     {"/x0/shape must be [n, 2], n from 1 to 1000", "/x0/dtype must be float32 or float64",
+      "/x0/data must be a base64 string"}},
+    {LABELLED,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2, 3], n from 1 to 1000"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [1001, 2], \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2], n from 1 to 1000"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": \"2\", \"data\": \"\"}}",
+     {"/x0/shape must be [n, 2]"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"shape\": [1, 2], \"data\": 7}}",
+     {"/x0/dtype must be float32 or float64", "/x0/data must be a base64 string"}},
+    {PLAIN,
+     V,
+     "{\"t\": 0, \"x\": {\"dtype\": 1, \"shape\": [0, 2], \"data\": \"\"}}",
+     {"/x/dtype must be float32 or float64", "/x/shape must be [n, 2], n from 1 to 1000"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float16\", \"shape\": [1, 3], \"data\": \"\", \"order\": \"C\"}}",
+     {"/x0 must have no members but", "/x0/dtype must be float32 or float64",
+      "/x0/shape must be [1, 2]"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [1, 2], \"data\": \"AAAA\"}}",
+     {"/x0/data must be the base64 of as many bytes"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [1, 2], \"data\": \"AADAfwAAAAA=\"}}",
+     {"/x0/data must hold finite numbers"}},
+    {PLAIN,
+     S,
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [900, 2], \"data\": \"AADAfwAAAAA=\"}}",
+     {"/x0/data must be the base64 of as many bytes"}},
+    /* trajectory */
+    {PLAIN, S, "{\"trajectory\": {}}", {"/trajectory must have exactly one of times, points"}},
+    {PLAIN,
+     S,
+     "{\"trajectory\": {\"points\": 2, \"every_step\": true}}",
+     {"/trajectory must have exactly one of"}},
+    {PLAIN,
+     S,
+     "{\"trajectory\": {\"points\": 1}}",
+     {"/trajectory/points must be an integer from 2"}},
+    {PLAIN,
+     S,
+     "{\"trajectory\": {\"times\": []}}",
+     {"/trajectory/times must be a list of ascending"}},
+    {PLAIN, S, "{\"trajectory\": {\"times\": [0, 2]}}", {"/trajectory/times must lie between"}},
+    {PLAIN,
+     S,
+     "{\"trajectory\": {\"points\": 2, \"fields\": [\"x\", \"score\", \"y\"]}}",
+     {"/trajectory/fields/1 score is not supported by this release",
+      "/trajectory/fields/2 must be one of x"}},
+    {PLAIN, S, "{\"trajectory\": {\"points\": 2, \"fields\": []}}", {"/trajectory/fields must be"}},
+    {LABELLED,
+     S,
+     "{\"encoding\": \"base64\", \"trajectory\": {\"every_step\": true}}",
+     {"/trajectory/every_step must not be true with base64"}},
+    /* velocity */
+    {PLAIN, V, "{}", {"/x is required", "/t is required"}},
+    {PLAIN, V, "{\"x\": [[1, 2]], \"t\": 1.5}", {"/t must be a number from 0 to 1"}},
+    {PLAIN, V, "{\"x\": [[1, 2]], \"t\": [0, 1]}", {"/t must have 1 entries, one a point"}},
+    {PLAIN,
+     V,
+     "{\"x\": [[1, 2], [3, 4]], \"t\": [0, \"1\"]}",
+     {"/t/1 must be a number from 0 to 1"}},
+    {PLAIN,
+     V,
+     "{\"x\": [[1, 2]], \"t\": 0, \"fields\": [\"log_density\", \"x\"]}",
+     {"/fields/1 x is not supported by this release"}},
+    {PLAIN,
+     V,
+     "{\"x\": [[1, 2]], \"t\": 0, \"fields\": [\"log_density\"]}",
+     {"/fields/0 log_density is not known of this model"}},
+    {PLAIN, V, "{\"x\": [[1, 2]], \"t\": 0, \"seed\": 1}", {"/seed is not a field"}},
+};
+
+START_TEST(a_broken_rule_is_refused_with_its_pointer)
+{
+    const refusal *row = &refusals[_i];
+    fmp_request request;
+    fmp_problem problem;
+    ck_assert_msg(!proto_case_parse(row->model, row->route, row->body, &request, &problem), "%s",
+                  row->body);
+    ck_assert_int_eq(problem.kind, FMP_PROBLEM_INVALID_REQUEST);
+    char found[2000] = "";
+    for (size_t i = 0; i < problem.n_errors; i++) {
+        size_t used = strlen(found);
+        (void)snprintf(found + used, sizeof found - used, "[%s %s]", problem.errors[i].pointer,
+                       problem.errors[i].detail);
+    }
+    size_t n_expected = 0;
+    for (; n_expected < 4 && row->errors[n_expected] != NULL; n_expected++) {
+        const char *expected = row->errors[n_expected];
+        ck_assert_msg(proto_case_has_error(&problem, expected), "%s: no %s in %s", row->body,
+                      expected, found);
+    }
+    ck_assert_msg(problem.n_errors == n_expected, "%s: %s", row->body, found);
+}
+END_TEST
+
+static const struct {
+    const char *body, *detail;
+} malformed[] = {
+    {"{", "line 1"},
+    {"{\"seed\": 1,}", "line 1, column 12"},
+    {"{\"seed\": 1} x", "line 1"},
+    {"{\n\"seed\" 1}", "line 2"},
+    {"{\"seed\": 1, \"seed\": 2}", "duplicate"},
+    {"{\"seed\": 1e400}", "real number overflow"},
+    {"{\"x0\": [[1e400, 0]]}", "real number overflow"},
+    {"{\"labels\": \"a\\u0000b\"}", "line 1, column 21: \\u0000 is not allowed"},
+    {"{\"labels\": \"\xff\"}", "byte 0xff"},
+    {"\xef\xbb\xbf{}", "line 1"},
+    {"{\"x0\": NaN}", "line 1"},
+    {" ", "line 1"},
+};
+
+START_TEST(what_is_not_json_is_malformed_with_line_and_column)
+{
+    fmp_request request;
+    fmp_problem problem;
+    ck_assert(!proto_case_parse(proto_case_plain, FMP_API_SAMPLE, malformed[_i].body, &request,
+                                &problem));
+    ck_assert_int_eq(problem.kind, FMP_PROBLEM_MALFORMED);
+    ck_assert_int_eq(fmp_problem_status(&problem), 400);
+    ck_assert_msg(strstr(problem.detail, malformed[_i].detail) != NULL, "%s", problem.detail);
+    ck_assert_msg(strstr(problem.detail, "JSON_") == NULL, "%s", problem.detail);
+    ck_assert_uint_eq(problem.n_errors, 0);
+}
+END_TEST
+
+START_TEST(deep_nesting_is_refused_and_not_followed)
+{
+    enum { DEPTH = 100000 };
+    char *body = malloc(DEPTH + 16);
+    ck_assert_ptr_nonnull(body);
+    memset(body, '[', DEPTH);
+    memcpy(body, "{\"x0\":", 6);
+    body[DEPTH] = '\0';
+    fmp_request request;
+    fmp_problem problem;
+    ck_assert(!proto_case_parse(proto_case_plain, FMP_API_SAMPLE, body, &request, &problem));
+    ck_assert_int_eq(problem.kind, FMP_PROBLEM_MALFORMED);
+    free(body);
+}
+END_TEST
+
+START_TEST(an_answer_over_the_limit_is_too_large)
+{
+    fmp_request request;
+    fmp_problem problem;
+    ck_assert(!proto_case_parse(proto_case_plain, FMP_API_SAMPLE,
+                                "{\"num_samples\": 1000, \"solver\": {\"steps\": 200}, "
+                                "\"trajectory\": {\"every_step\": true}}",
+                                &request, &problem));
+    ck_assert_int_eq(problem.kind, FMP_PROBLEM_TOO_LARGE);
+    ck_assert_msg(strstr(problem.detail, "10000000") != NULL, "%s", problem.detail);
+    fmp_request small = proto_case_sample(proto_case_plain, "{\"num_samples\": 1000}");
+    fmp_request_done(&small);
+}
+END_TEST
+
+Suite *suite_proto_request_rules(void)
+{
+    Suite *suite = suite_create("proto/request_rules");
+    TCase *tcase = tcase_create("refuse");
+    tcase_add_loop_test(tcase, a_broken_rule_is_refused_with_its_pointer, 0,
+                        sizeof refusals / sizeof *refusals);
+    tcase_add_loop_test(tcase, what_is_not_json_is_malformed_with_line_and_column, 0,
+                        sizeof malformed / sizeof *malformed);
+    tcase_add_test(tcase, deep_nesting_is_refused_and_not_followed);
+    tcase_add_test(tcase, an_answer_over_the_limit_is_too_large);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
