@@ -1,4 +1,4 @@
-/* Shortest decimals by Schubfach, laid out as JavaScript's Number::toString lays them out.
+/* Shortest decimals by Schubfach, laid out as JavaScript's Number::toString lays them out below 10^18.
  *
  * DESIGN. A finite v > 0 is c 2^q. Every real between the midpoints to its two neighbours reads back
  * as v (the midpoints themselves too where c is even). With k = floor(log10 of the interval's width),
@@ -23,7 +23,8 @@ __extension__ typedef unsigned __int128 wide;
 #error "the digits of a number are stored lowest byte first"
 #endif
 
-#define FIRST_POWER -292
+#define FIRST_POWER  -292
+#define PLAIN_DIGITS 18 /* all integers of so many digits are int64's, as JSON readers want them */
 
 typedef struct power_of_ten {
     uint64_t high, low;
@@ -186,7 +187,7 @@ static size_t write_exponential(char *ret, const char *digits, size_t n, int exp
 /* Any layout, out of memory. point: how many digits stand before the decimal point. */
 static size_t lay_out(char *ret, const char *digits, size_t n, int point)
 {
-    if (point > 21 || point < -5) {
+    if (point > PLAIN_DIGITS || point < -5) {
         return write_exponential(ret, digits, n, point - 1);
     }
     if (point <= 0) {

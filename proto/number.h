@@ -10,7 +10,8 @@
 #define FMP_NUMBER_MAX_BYTES 32 /* room that either function needs */
 
 /* Writes a finite value as JSON without a NUL; returns the length. Integers have no ".0"; the layout is
- * JavaScript's (plain from 1e-6 to below 1e21, else with an exponent) but for -0, which stays "-0".
+ * JavaScript's (plain from 1e-6, else with an exponent) but for -0, which stays "-0", and from 1e18 on, where
+ * an exponent says that it is a real: integers beyond int64 are refused by many readers, ours among them.
  *   ret  room for FMP_NUMBER_MAX_BYTES, all of which may be overwritten */
 size_t fmp_number_write_float(char *ret, float value);
 size_t fmp_number_write_double(char *ret, double value);

@@ -8,8 +8,8 @@
 
 #include <jansson.h>
 
-/* JSON has one kind of number, and so have our trees: jansson's integers end at 2^63, where an answer's
- * own numbers do not, and know no -0. No integer that a field takes is beyond 2^53. */
+/* JSON has one kind of number, and so have our trees: jansson's integers know no -0. Those that int64 does
+ * not hold are refused beforehand (wide_integer.c); none that a field takes is beyond 2^53. */
 #define FMP_PARSE_JSON (JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL)
 
 typedef struct fmp_parse {
@@ -36,6 +36,11 @@ void fmp_parse_fail_at(fmp_parse *parse, const char *pointer, const char *format
     FM_PRINTF(3, 4);
 /* malloc() of count elements; NULL and out_of_memory when there is none or the product overflows. */
 void *fmp_parse_alloc(fmp_parse *parse, size_t count, size_t element_bytes);
+
+/* tree_size.c: the index of the quote that ends the string whose first byte is at `begin`, or length. */
+size_t fmp_parse_string_end(const char *body, size_t begin, size_t length);
+/* wide_integer.c: whether a text that is JSON has an integer beyond int64, and the place of the first. */
+bool fmp_parse_wide_integer(const char *body, size_t length, int *ret_line, int *ret_column);
 
 /* parse_fields.c: body and defaults to values, checked row by row and merged. */
 void fmp_parse_fields(fmp_parse *parse);

@@ -73,6 +73,13 @@ static bool load_body(fmp_parse *parse, const char *body, size_t length)
         }
         return false;
     }
+    int line = 0, column = 0;
+    if (fmp_parse_wide_integer(body, length, &line, &column)) {
+        fmp_problem_set(parse->problem, FMP_PROBLEM_MALFORMED,
+                        "the body is not JSON: line %d, column %d: an integer beyond 64 bits", line,
+                        column);
+        return false;
+    }
     if (!json_is_object(parse->body)) {
         fmp_parse_fail_at(parse, "", "must be a JSON object");
         return false;

@@ -1,5 +1,5 @@
 /* How much memory the tree of a body takes, before it is parsed. */
-#include "proto/request.h"
+#include "proto/parse.h"
 
 #include <stdint.h>
 
@@ -22,8 +22,7 @@ static const uint16_t costs[256] = {
     ['['] = LIST_BYTES,  ['{'] = OBJECT_BYTES,
 };
 
-/* The index of the quote that ends the string whose first byte is at `begin`, or length. */
-static size_t string_end(const char *body, size_t begin, size_t length)
+size_t fmp_parse_string_end(const char *body, size_t begin, size_t length)
 {
     size_t i = begin;
     while (i < length && body[i] != '"') {
@@ -46,7 +45,7 @@ size_t fmp_request_tree_bytes(const char *body, size_t length)
         total += cost;
         longest = i - begin > longest ? i - begin : longest;
         if (body[i] == '"') {
-            size_t end = string_end(body, i + 1, length);
+            size_t end = fmp_parse_string_end(body, i + 1, length);
             total += end - i;
             longest = end - i > longest ? end - i : longest;
             i = end;

@@ -27,7 +27,7 @@ LIMITS = {
 
 # When each kind of problem is answered; None: not in this release.
 WHEN = {
-    "malformed": "the body is not JSON (duplicate keys, U+0000 and numbers beyond float64 count as that), or the "
+    "malformed": "the body is not JSON (duplicate keys, U+0000, and numbers beyond int64 or float64 count as that), or the "
                  "request is not HTTP as it should be",
     "not-found": "there is no such path or model",
     "method-not-allowed": "the path has other methods; `Allow` lists them",

@@ -42,6 +42,24 @@ def test_nesting_beyond_the_parsers_depth_is_400_and_not_followed():
         assert daemon.sample({}).status == 200
 
 
+def test_an_integer_beyond_int64_is_400_and_no_answer_has_one():
+    with Daemon() as daemon:
+        kind = {"Content-Type": "application/json"}
+        for text in ['{"seed": 12345678901234567890123}', '{"seed": 9223372036854775808}',
+                     '{"guidance": {"scale": 100000000000000000000}}', '{"x0": [[-9223372036854775809, 0]]}']:
+            body = problem(daemon.request("POST", SAMPLE, text.encode(), kind), 400)
+            assert "an integer beyond 64 bits" in body["detail"], body
+        problem(daemon.request("POST", SAMPLE, b'{"seed": 9223372036854775807}', kind), 422)
+        large = b'[[9300000000000000000.0,1e19],[-1e30,-9223372036854775808]]'
+        ask = b'{"trajectory": {"times": [0]}, "x0": %s}'
+        first = daemon.request("POST", SAMPLE, ask % large, kind)
+        echo = first.body[first.body.index(b'"x":') + 4:first.body.index(b"]]]") + 3]
+        assert b"e+" in echo and first.json()["trajectory"]["x"][1] == [[-1e30, -9.223372e18]], echo
+        back = echo.replace(b"[[[", b"[[").replace(b"]],[[", b"],[").replace(b"]]]", b"]]")
+        second = daemon.request("POST", SAMPLE, ask % back, kind)
+        assert second.status == 200 and second.json()["samples"] == first.json()["samples"], second.body
+
+
 def test_every_broken_rule_is_listed():
     with Daemon() as daemon:
         body = problem(daemon.sample({"num_samples": 0, "sedd": 1, "solver": {"steps": 0}}), 422)

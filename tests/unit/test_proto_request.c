@@ -196,11 +196,13 @@ START_TEST(every_number_of_an_answer_is_taken_as_input)
     }
     check_round_trip(0); /* and -0, whose sign is kept */
     check_round_trip(FLT_MAX);
-    check_round_trip(
-        nextafterf(1e21F, 0)); /* 999999980506447900000, the longest of the plain ones */
+    check_round_trip(0x1p63F);
+    check_round_trip(nextafterf(0x1p63F, 0)); /* 9223371500000000000, if it had no exponent */
     fmp_request request = proto_case_sample(
-        proto_case_plain, "{\"x0\": [[300000000000000000000, -9223372036854775809]]}");
-    ck_assert(request.spec.x[0] == 3e20 && request.spec.x[1] == -0x1p63);
+        proto_case_plain, "{\"x0\": [[9223372036854775807, -9223372036854775808], "
+                          "[9.3e18, 12345678901234567890.0]]}");
+    ck_assert(request.spec.x[0] == 0x1p63 && request.spec.x[1] == -0x1p63);
+    ck_assert(request.spec.x[2] == 9.3e18 && request.spec.x[3] == 12345678901234567890.0);
     fmp_request_done(&request);
 }
 END_TEST

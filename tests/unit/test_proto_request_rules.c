@@ -56,23 +56,22 @@ static const refusal refusals[] = {
     {PLAIN, S, "{\"num_samples\": null}", {"/num_samples must be an integer"}},
     {PLAIN, S, "{\"seed\": 9007199254740992}", {"/seed must be"}},
     {PLAIN, S, "{\"seed\": 9007199254740993}", {"/seed must be"}}, /* rounds to the above */
-    {PLAIN, S, "{\"seed\": 9223372036854775808}", {"/seed must be an integer from 0 to 90"}},
-    {PLAIN, S, "{\"seed\": 18446744073709551616}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": 9223372036854775807}", {"/seed must be an integer from 0 to 90"}},
     {PLAIN, S, "{\"seed\": 1e30}", {"/seed must be an integer from 0 to 90"}},
-    {PLAIN, S, "{\"seed\": -9223372036854775809}", {"/seed must be an integer from 0 to 90"}},
+    {PLAIN, S, "{\"seed\": -9223372036854775808}", {"/seed must be an integer from 0 to 90"}},
     {PLAIN,
      S,
-     "{\"num_samples\": 100000000000000000000, \"timeout_ms\": 18446744073709551617, "
-     "\"solver\": {\"steps\": 18446744073709551620, \"max_evaluations\": 300000000000000000000}}",
+     "{\"num_samples\": 4294967297, \"timeout_ms\": 9007199254740993, "
+     "\"solver\": {\"steps\": 1.8446744073709552e19, \"max_evaluations\": 3e20}}",
      {"/num_samples must be an integer from 1 to 1000",
       "/timeout_ms must be an integer from 1 to 60000",
       "/solver/steps must be an integer from 1 to 200",
       "/solver/max_evaluations must be an integer from 1 to 20000"}},
-    {LABELLED, S, "{\"labels\": 18446744073709551616}", {"/labels must be"}},
-    {LABELLED, S, "{\"labels\": [18446744073709551617]}", {"/labels/0 must be an integer from 0"}},
+    {LABELLED, S, "{\"labels\": 18446744073709551616.0}", {"/labels must be"}},
+    {LABELLED, S, "{\"labels\": [4294967297]}", {"/labels/0 must be an integer from 0"}},
     {PLAIN,
      S,
-     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [18446744073709551617, 2], \"data\": \"\"}}",
+     "{\"x0\": {\"dtype\": \"float32\", \"shape\": [18446744073709551617e0, 2], \"data\": \"\"}}",
      {"/x0/shape must be [n, 2], n from 1 to 1000"}},
     {PLAIN, S, "{\"seed\": \"18446744073709551616\"}", {"/seed must be"}},
     {PLAIN, S, "{\"seed\": \"99999999999999999999\"}", {"/seed must be"}},
@@ -315,6 +314,13 @@ static const struct {
     {"{\"seed\": 1, \"seed\": 2}", "duplicate"},
     {"{\"seed\": 1e400}", "real number overflow"},
     {"{\"x0\": [[1e400, 0]]}", "real number overflow"},
+    {"{\"seed\": 9223372036854775808}", "line 1, column 10: an integer beyond 64 bits"},
+    {"{\"seed\": 12345678901234567890123}", "line 1, column 10: an integer beyond 64 bits"},
+    {"{\n \"seed\":\n  -9223372036854775809}", "line 3, column 3: an integer beyond 64 bits"},
+    {"{\"a\": \"\xc3\xa4\", \"b\": [1, 10000000000000000000]}", "line 1, column 21: an integer"},
+    {"{\"a\": \"10000000000000000000\\\"\", \"b\": -100000000000000000000}",
+     "column 38: an integer"},
+    {"{\"x0\": [[0, 99999999999999999999999999999999]]}", "line 1, column 13: an integer"},
     {"{\"labels\": \"a\\u0000b\"}", "line 1, column 21: \\u0000 is not allowed"},
     {"{\"labels\": \"\xff\"}", "byte 0xff"},
     {"\xef\xbb\xbf{}", "line 1"},
@@ -333,6 +339,28 @@ START_TEST(what_is_not_json_is_malformed_with_line_and_column)
     ck_assert_msg(strstr(problem.detail, malformed[_i].detail) != NULL, "%s", problem.detail);
     ck_assert_msg(strstr(problem.detail, "JSON_") == NULL, "%s", problem.detail);
     ck_assert_uint_eq(problem.n_errors, 0);
+}
+END_TEST
+
+/* Digits that are no integer of the body: within strings, before a fraction, an exponent. */
+START_TEST(digits_elsewhere_are_no_integer)
+{
+    static const char *const bodies[] = {
+        "{\"seed\": \"10000000000000000000\"}",
+        "{\"a\\\"10000000000000000000\": 1}",
+        "{\"seed\": 10000000000000000000.0}",
+        "{\"seed\": 10000000000000000000e-3}",
+        "{\"seed\": 0.10000000000000000000}",
+        "{\"seed\": 1E10000000000000000000000000000000000000000000000000000000}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        fmp_request request;
+        fmp_problem problem;
+        bool parsed =
+            proto_case_parse(proto_case_plain, FMP_API_SAMPLE, bodies[i], &request, &problem);
+        ck_assert_msg(strstr(problem.detail, "integer beyond") == NULL, "%s", problem.detail);
+        fmp_request_done(parsed ? &request : NULL);
+    }
 }
 END_TEST
 
@@ -375,6 +403,7 @@ Suite *suite_proto_request_rules(void)
                         sizeof refusals / sizeof *refusals);
     tcase_add_loop_test(tcase, what_is_not_json_is_malformed_with_line_and_column, 0,
                         sizeof malformed / sizeof *malformed);
+    tcase_add_test(tcase, digits_elsewhere_are_no_integer);
     tcase_add_test(tcase, deep_nesting_is_refused_and_not_followed);
     tcase_add_test(tcase, an_answer_over_the_limit_is_too_large);
     suite_add_tcase(suite, tcase);
