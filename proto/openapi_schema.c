@@ -48,14 +48,24 @@ static void write_methods(fmp_json *json)
     fmp_json_close(json, ']');
 }
 
-static void write_list(fmp_json *json, const fmp_field *field, const fmp_limits *limits)
+#define REFERENCE_TO_BASE64 JSON_TEXT({"$ref" : "#/components/schemas/Base64Tensor"})
+
+static void write_times(fmp_json *json, const fmp_field *field, const fmp_limits *limits)
+{
+    fmp_json_key(json, "anyOf");
+    fmp_json_open(json, '[');
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "type", "array");
+    write_bounds(json, field, limits, "minItems", "maxItems");
+    fmp_json_pair_raw(json, "items", JSON_TEXT({"type" : "number"}));
+    fmp_json_close(json, '}');
+    fmp_json_raw(json, REFERENCE_TO_BASE64);
+    fmp_json_close(json, ']');
+}
+
+static void write_list(fmp_json *json, const fmp_field *field)
 {
     fmp_json_pair_text(json, "type", "array");
-    if (field->type == FMP_TYPE_TIMES) {
-        write_bounds(json, field, limits, "minItems", "maxItems");
-        fmp_json_pair_raw(json, "items", JSON_TEXT({"type" : "number"}));
-        return;
-    }
     fmp_json_pair_unsigned(json, "minItems", 1);
     fmp_json_key(json, "items");
     fmp_json_open(json, '{');
@@ -82,6 +92,9 @@ static void write_one_or_list(fmp_json *json, const char *keyword, const char *v
     fmp_json_pair_text(json, keyword, value);
     fmp_json_close(json, '}');
     fmp_json_close(json, '}');
+    if (field->type == FMP_TYPE_NUMBER_OR_NUMBERS) {
+        fmp_json_raw(json, REFERENCE_TO_BASE64);
+    }
     fmp_json_close(json, ']');
 }
 
@@ -109,8 +122,10 @@ static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits 
         write_words(json, field->choices);
         break;
     case FMP_TYPE_CHOICES:
+        write_list(json, field);
+        break;
     case FMP_TYPE_TIMES:
-        write_list(json, field, limits);
+        write_times(json, field, limits);
         break;
     case FMP_TYPE_METHOD:
         write_methods(json);

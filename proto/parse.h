@@ -12,6 +12,12 @@
  * not hold are refused beforehand (wide_integer.c); none that a field takes is beyond 2^53. */
 #define FMP_PARSE_JSON (JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL)
 
+/* Numbers that came in base64. */
+typedef struct fmp_vector {
+    double *values; /* [n], malloc()ed; NULL: none */
+    size_t n;
+} fmp_vector;
+
 typedef struct fmp_parse {
     const fm_model_info *model;
     const fmp_limits *limits;
@@ -28,6 +34,7 @@ typedef struct fmp_parse {
     json_t *values[FMP_FIELD_COUNT];
     bool present[FMP_FIELD_COUNT];
     bool from_defaults[FMP_FIELD_COUNT];
+    fmp_vector vectors[FMP_FIELD_COUNT]; /* of lists of numbers whose value is an object; owned */
 } fmp_parse;
 
 /* A broken rule at a field, which is one of /defaults where the model brought it, or at prefix + pointer. */
@@ -44,6 +51,13 @@ bool fmp_parse_wide_integer(const char *body, size_t length, int *ret_line, int 
 
 /* parse_fields.c: body and defaults to values, checked row by row and merged. */
 void fmp_parse_fields(fmp_parse *parse);
+/* A list of numbers, in JSON or base64: how many, and the i-th. What a JSON list holds beside numbers is 0,
+ * and numbers where fmp_parse_is_number_at() says so. */
+size_t fmp_parse_count(const fmp_parse *parse, fmp_field_id field);
+double fmp_parse_number_at(const fmp_parse *parse, fmp_field_id field, size_t i);
+bool fmp_parse_is_number_at(const fmp_parse *parse, fmp_field_id field, size_t i);
+/* A list of one a point that has another length. */
+void fmp_parse_fail_length(fmp_parse *parse, fmp_field_id field, size_t found);
 /* A number without a fraction, within 2^53: beyond, a double does not tell integers apart. */
 bool fmp_parse_integer(json_t *value, int64_t *ret);
 
@@ -53,6 +67,11 @@ size_t fmp_parse_tensor_rows(json_t *value);
 /* malloc()ed [n_rows][dimension], NULL when a rule is broken (that there be a row, and no more than the
  * limit, among them) or out of memory. */
 double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows);
+
+/* The object {"dtype", "shape", "data"} of one dimension, of least to most finite numbers; no values when a
+ * rule is broken or out of memory. */
+fmp_vector fmp_parse_vector(fmp_parse *parse, fmp_field_id field, json_t *object, size_t least,
+                            size_t most);
 
 /* parse_labels.c; need spec.n_rows. */
 void fmp_parse_labels(fmp_parse *parse);

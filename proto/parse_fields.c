@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Where in which document the fields are being read. */
@@ -12,6 +13,7 @@ typedef struct field_reader {
     fmp_parse *parse;
     json_t *values[FMP_FIELD_COUNT];
     bool present[FMP_FIELD_COUNT];
+    fmp_vector vectors[FMP_FIELD_COUNT];
 } field_reader;
 
 bool fmp_parse_integer(json_t *value, int64_t *ret)
@@ -54,24 +56,52 @@ static bool integer_obeys(const fmp_field *field, const fmp_limits *limits, json
     return fmp_parse_integer(value, &integer) && within(field, limits, (double)integer);
 }
 
-static bool times_obey(const fmp_field *field, const fmp_limits *limits, json_t *value)
+static size_t count_of(const fmp_vector *vector, json_t *list)
 {
-    size_t n = json_array_size(value);
-    if (!json_is_array(value) || !within(field, limits, (double)n)) {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        json_t *time = json_array_get(value, i);
-        if (!json_is_number(time) ||
-            (i > 0 && json_number_value(time) <= json_number_value(json_array_get(value, i - 1)))) {
-            return false;
-        }
-    }
-    return true;
+    return vector->values != NULL ? vector->n : json_array_size(list);
 }
 
-/* Whether a value is of its row's type and within its bounds. Choices are looked at apart. */
-static bool obeys(const fmp_field *field, const fmp_limits *limits, json_t *value)
+static double number_of(const fmp_vector *vector, json_t *list, size_t i)
+{
+    return vector->values != NULL ? vector->values[i] : json_number_value(json_array_get(list, i));
+}
+
+static bool is_number_of(const fmp_vector *vector, json_t *list, size_t i)
+{
+    return vector->values != NULL || json_is_number(json_array_get(list, i));
+}
+
+size_t fmp_parse_count(const fmp_parse *parse, fmp_field_id field)
+{
+    return count_of(&parse->vectors[field], parse->values[field]);
+}
+
+double fmp_parse_number_at(const fmp_parse *parse, fmp_field_id field, size_t i)
+{
+    return number_of(&parse->vectors[field], parse->values[field], i);
+}
+
+bool fmp_parse_is_number_at(const fmp_parse *parse, fmp_field_id field, size_t i)
+{
+    return is_number_of(&parse->vectors[field], parse->values[field], i);
+}
+
+static bool times_obey(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
+                       json_t *list)
+{
+    size_t n = count_of(vector, list);
+    bool obey = within(field, limits, (double)n);
+    for (size_t i = 0; obey && i < n; i++) {
+        obey = is_number_of(vector, list, i) &&
+               (i == 0 || number_of(vector, list, i) > number_of(vector, list, i - 1));
+    }
+    return obey;
+}
+
+/* Whether a value is of its row's type and within its bounds. Choices are looked at apart.
+ *   vector  what the value holds, where that is numbers in base64 */
+static bool obeys(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
+                  json_t *value)
 {
     int64_t label = 0;
     switch (field->type) {
@@ -99,9 +129,10 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, json_t *valu
     case FMP_TYPE_TENSOR:
         return json_is_array(value) || json_is_object(value);
     case FMP_TYPE_TIMES:
-        return times_obey(field, limits, value);
+        return (json_is_array(value) || vector->values != NULL) &&
+               times_obey(field, limits, vector, value);
     case FMP_TYPE_NUMBER_OR_NUMBERS:
-        return json_is_number(value) || json_is_array(value);
+        return json_is_number(value) || json_is_array(value) || vector->values != NULL;
     case FMP_TYPE_ANY:
         break;
     }
@@ -151,6 +182,11 @@ static bool choices_obey(field_reader *reader, const fmp_field *field, json_t *v
     return obey;
 }
 
+static bool is_list_of_numbers(const fmp_field *field)
+{
+    return field->type == FMP_TYPE_TIMES || field->type == FMP_TYPE_NUMBER_OR_NUMBERS;
+}
+
 static void read_field(field_reader *reader, fmp_field_id id, json_t *value)
 {
     const fmp_field *field = fmp_field_at(id);
@@ -162,7 +198,15 @@ static void read_field(field_reader *reader, fmp_field_id id, json_t *value)
         return;
     }
     reader->present[id] = true;
-    if (!obeys(field, limits, value)) {
+    if (is_list_of_numbers(field) && json_is_object(value)) {
+        size_t least = field->minimum > 1 ? (size_t)field->minimum : 1;
+        size_t most = (size_t)fmp_field_maximum(field, limits);
+        reader->vectors[id] = fmp_parse_vector(reader->parse, id, value, least, most);
+        if (reader->vectors[id].values == NULL) {
+            return;
+        }
+    }
+    if (!obeys(field, limits, &reader->vectors[id], value)) {
         char rule[256];
         fmp_field_rule(field, limits, rule, sizeof rule);
         fmp_parse_fail(reader->parse, id, "%s", rule);
@@ -250,10 +294,13 @@ static bool takes_default(const field_reader *body, fmp_field_id id)
 static void merge(fmp_parse *parse, const field_reader *body, const field_reader *defaults)
 {
     for (size_t i = 0; i < FMP_FIELD_COUNT; i++) {
-        const field_reader *source = body;
+        const field_reader *source = body, *other = defaults;
         if (!body->present[i] && defaults->present[i] && takes_default(body, (fmp_field_id)i)) {
             source = defaults;
+            other = body;
         }
+        free(other->vectors[i].values);
+        parse->vectors[i] = source->vectors[i];
         parse->values[i] = source->values[i];
         parse->present[i] = source->present[i];
         parse->from_defaults[i] = source == defaults;

@@ -62,8 +62,7 @@ static void read_label_list(fmp_parse *parse, json_t *list, int32_t *labels)
         return;
     }
     if (found != n_rows) {
-        fmp_parse_fail(parse, FMP_FIELD_LABELS, "must have %zu entries, one a point; it has %zu",
-                       n_rows, found);
+        fmp_parse_fail_length(parse, FMP_FIELD_LABELS, found);
         return;
     }
     for (size_t i = 0; i < n_rows; i++) {

@@ -105,12 +105,12 @@ static void check_start(fmp_parse *parse)
     }
 }
 
-static void read_time_grid(fmp_parse *parse, json_t *list, bool adaptive)
+static void read_time_grid(fmp_parse *parse, bool adaptive)
 {
     const double *range = parse->model->sample_range;
-    size_t n = json_array_size(list);
-    double first = json_number_value(json_array_get(list, 0));
-    double last = json_number_value(json_array_get(list, n - 1));
+    size_t n = fmp_parse_count(parse, FMP_FIELD_SOLVER_TIME_GRID);
+    double first = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, 0);
+    double last = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, n - 1);
     if (first < range[0] || last > range[1]) {
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_TIME_GRID, "must lie within the model's %s to %s",
                        text_of(range[0]).text, text_of(range[1]).text);
@@ -122,7 +122,7 @@ static void read_time_grid(fmp_parse *parse, json_t *list, bool adaptive)
         return;
     }
     for (size_t i = 0; i < n_grid; i++) {
-        grid[i] = json_number_value(json_array_get(list, i));
+        grid[i] = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, i);
     }
     grid[n_grid - 1] = last;
     set_grid(parse, grid, n_grid);
@@ -163,7 +163,7 @@ static void read_grid(fmp_parse *parse, bool adaptive)
     fmp_request *request = parse->request;
     if (parse->present[FMP_FIELD_SOLVER_TIME_GRID]) {
         if (parse->values[FMP_FIELD_SOLVER_TIME_GRID] != NULL) {
-            read_time_grid(parse, parse->values[FMP_FIELD_SOLVER_TIME_GRID], adaptive);
+            read_time_grid(parse, adaptive);
         }
         return;
     }

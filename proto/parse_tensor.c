@@ -14,6 +14,8 @@
 typedef struct tensor_reader {
     fmp_parse *parse;
     const char *pointer;
+    bool is_double;     /* the range is float64's, not float32's */
+    size_t least, most; /* of the first length */
     size_t rank, shape[FM_MAX_RANK + 1];
     size_t index[FM_MAX_RANK + 1];
     double *values;
@@ -46,10 +48,15 @@ static bool is_single(double number)
     return isfinite((float)number) != 0;
 }
 
+static bool is_within(const tensor_reader *tensor, double number)
+{
+    return tensor->is_double ? isfinite(number) != 0 : is_single(number);
+}
+
 static void read_number(tensor_reader *tensor, json_t *value)
 {
     double number = json_number_value(value);
-    if (json_is_number(value) && is_single(number)) {
+    if (json_is_number(value) && is_within(tensor, number)) {
         tensor->values[tensor->n_values++] = number;
         return;
     }
@@ -108,8 +115,8 @@ static void check_shape(tensor_reader *tensor, json_t *shape)
     if (!equal || !counted) {
         used += (size_t)snprintf(text + used, sizeof text - used, "]");
         if (!counted) {
-            (void)snprintf(text + used, sizeof text - used, ", n from 1 to %zu",
-                           tensor->parse->limits->max_samples);
+            (void)snprintf(text + used, sizeof text - used, ", n from %zu to %zu", tensor->least,
+                           tensor->most);
         }
         fail_member(tensor, "shape", text);
     }
@@ -133,8 +140,10 @@ static void convert(tensor_reader *tensor, const unsigned char *bytes, size_t nu
             memcpy(&single, &half, sizeof single);
             number = (double)single;
         }
-        if (!is_single(number)) {
-            fail_member(tensor, "data", "must hold finite numbers within the range of float32");
+        if (!is_within(tensor, number)) {
+            fail_member(tensor, "data",
+                        tensor->is_double ? "must hold finite numbers"
+                                          : "must hold finite numbers within the range of float32");
             return;
         }
         tensor->values[i] = number;
@@ -207,6 +216,8 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
     const fm_model_info *model = parse->model;
     tensor_reader tensor = {.parse = parse,
                             .pointer = fmp_field_at(field)->pointer,
+                            .least = 1,
+                            .most = parse->limits->max_samples,
                             .rank = model->rank + 1,
                             .shape = {n_rows}};
     assert(model->rank <= FM_MAX_RANK && model->dimension >= 1);
@@ -235,4 +246,28 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
     }
     assert(tensor.n_values == n_values);
     return tensor.values;
+}
+
+fmp_vector fmp_parse_vector(fmp_parse *parse, fmp_field_id field, json_t *object, size_t least,
+                            size_t most)
+{
+    size_t n = fmp_parse_tensor_rows(object);
+    bool counted = n >= least && n <= most; /* else its shape is refused */
+    tensor_reader tensor = {.parse = parse,
+                            .pointer = fmp_field_at(field)->pointer,
+                            .is_double = true,
+                            .least = least,
+                            .most = most,
+                            .rank = 1,
+                            .shape = {counted ? n : 0}};
+    tensor.values = fmp_parse_alloc(parse, tensor.shape[0], sizeof *tensor.values);
+    if (tensor.values == NULL) {
+        return (fmp_vector){NULL, 0};
+    }
+    read_object(&tensor, object, tensor.shape[0]);
+    if (tensor.broken) {
+        free(tensor.values);
+        return (fmp_vector){NULL, 0};
+    }
+    return (fmp_vector){tensor.values, tensor.n_values};
 }

@@ -25,12 +25,12 @@ static void set_times(fmp_parse *parse, double *times, size_t n_times)
     parse->request->spec.n_output_times = n_times;
 }
 
-static void read_times(fmp_parse *parse, json_t *list)
+static void read_times(fmp_parse *parse)
 {
     const fm_solver *solver = &parse->request->spec.solver;
-    size_t n = json_array_size(list);
-    double first = json_number_value(json_array_get(list, 0));
-    double last = json_number_value(json_array_get(list, n - 1));
+    size_t n = fmp_parse_count(parse, FMP_FIELD_TRAJECTORY_TIMES);
+    double first = fmp_parse_number_at(parse, FMP_FIELD_TRAJECTORY_TIMES, 0);
+    double last = fmp_parse_number_at(parse, FMP_FIELD_TRAJECTORY_TIMES, n - 1);
     if (first < solver->grid[0] || last > solver->grid[solver->n_grid - 1]) {
         fmp_parse_fail(parse, FMP_FIELD_TRAJECTORY_TIMES,
                        "must lie between the grid's first and last time");
@@ -41,7 +41,7 @@ static void read_times(fmp_parse *parse, json_t *list)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        times[i] = json_number_value(json_array_get(list, i));
+        times[i] = fmp_parse_number_at(parse, FMP_FIELD_TRAJECTORY_TIMES, i);
     }
     set_times(parse, times, n);
 }
@@ -84,7 +84,7 @@ void fmp_parse_trajectory(fmp_parse *parse)
         return; /* the grid is refused already; what lies within it is not known */
     }
     if (parse->values[FMP_FIELD_TRAJECTORY_TIMES] != NULL) {
-        read_times(parse, parse->values[FMP_FIELD_TRAJECTORY_TIMES]);
+        read_times(parse);
     } else if (parse->values[FMP_FIELD_TRAJECTORY_POINTS] != NULL) {
         read_points(parse, parse->values[FMP_FIELD_TRAJECTORY_POINTS]);
     }

@@ -37,6 +37,17 @@ void fmp_parse_fail(fmp_parse *parse, fmp_field_id field, const char *format, ..
     parse->prefix = prefix;
 }
 
+void fmp_parse_fail_length(fmp_parse *parse, fmp_field_id field, size_t found)
+{
+    size_t n_rows = parse->request->spec.n_rows;
+    if (n_rows == 1) {
+        fmp_parse_fail(parse, field, "must have one entry; it has %zu", found);
+    } else {
+        fmp_parse_fail(parse, field, "must have %zu entries, one a point; it has %zu", n_rows,
+                       found);
+    }
+}
+
 void *fmp_parse_alloc(fmp_parse *parse, size_t count, size_t element_bytes)
 {
     /* calloc() checks the product; at least a byte, so that NULL means failure alone. */
@@ -214,20 +225,20 @@ static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
 static void read_velocity_times(fmp_parse *parse)
 {
     fmp_request *request = parse->request;
-    json_t *value = parse->values[FMP_FIELD_T];
     size_t n_rows = request->spec.n_rows;
     const double *range = parse->model->time_range;
-    bool is_list = json_is_array(value);
-    if (is_list && json_array_size(value) != n_rows) {
-        fmp_parse_fail(parse, FMP_FIELD_T, "must have %zu entries, one a point; it has %zu", n_rows,
-                       json_array_size(value));
+    json_t *value = parse->values[FMP_FIELD_T];
+    bool is_list = !json_is_number(value);
+    if (is_list && fmp_parse_count(parse, FMP_FIELD_T) != n_rows) {
+        fmp_parse_fail_length(parse, FMP_FIELD_T, fmp_parse_count(parse, FMP_FIELD_T));
         return;
     }
     request->t = fmp_parse_alloc(parse, n_rows, sizeof *request->t);
     for (size_t i = 0; request->t != NULL && i < n_rows; i++) {
-        json_t *time = is_list ? json_array_get(value, i) : value;
-        request->t[i] = json_number_value(time);
-        if (!json_is_number(time) || request->t[i] < range[0] || request->t[i] > range[1]) {
+        bool is_number = !is_list || fmp_parse_is_number_at(parse, FMP_FIELD_T, i);
+        request->t[i] =
+            is_list ? fmp_parse_number_at(parse, FMP_FIELD_T, i) : json_number_value(value);
+        if (!is_number || request->t[i] < range[0] || request->t[i] > range[1]) {
             char pointer[64] = "/t";
             if (is_list) {
                 (void)snprintf(pointer, sizeof pointer, "/t/%zu", i);
@@ -308,6 +319,9 @@ static bool finish(fmp_parse *parse, bool loaded)
     }
     json_decref(parse->body);
     json_decref(parse->defaults);
+    for (size_t i = 0; i < FMP_FIELD_COUNT; i++) {
+        free(parse->vectors[i].values);
+    }
     if (broken) {
         fmp_request_done(parse->request);
     }

@@ -169,8 +169,8 @@ def type_text(field):
         "SEED": lambda: "integer or string of digits",
         "LABELS": lambda: "integer, string or `null`, or a list of them",
         "TENSOR": lambda: f"[tensor](#tensors) of {length} points",
-        "TIMES": lambda: f"list of {bounds} numbers",
-        "NUMBER_OR_NUMBERS": lambda: "number, or a list of them",
+        "TIMES": lambda: f"list of {bounds} numbers, or a [tensor](#tensors) of them",
+        "NUMBER_OR_NUMBERS": lambda: "number, or a list or a [tensor](#tensors) of them",
     }[field["type"].removeprefix("FMP_TYPE_")]()
 
 

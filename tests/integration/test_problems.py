@@ -60,6 +60,23 @@ def test_an_integer_beyond_int64_is_400_and_no_answer_has_one():
         assert second.status == 200 and second.json()["samples"] == first.json()["samples"], second.body
 
 
+def test_an_answers_own_times_are_taken_back_in_base64():
+    with Daemon() as daemon:
+        ask = {"seed": 7, "encoding": "base64", "solver": {"method": "euler", "time_grid": [0, 0.3, 1]},
+               "trajectory": {"times": [0.1, 1]}}
+        first = daemon.sample(ask).json()
+        ask["solver"]["time_grid"] = first["solver"]["time_grid"]
+        ask["trajectory"]["times"] = first["trajectory"]["times"]
+        second = daemon.sample(ask)
+        assert second.status == 200, second.body
+        for key in ["samples", "trajectory", "solver"]:
+            assert second.json()[key] == first[key], key
+        points = {"x": [[0, 0], [1, 1]], "t": first["trajectory"]["times"]}
+        as_base64 = daemon.request("POST", "/v1/models/mixture/velocity", points).json()
+        as_list = daemon.request("POST", "/v1/models/mixture/velocity", {**points, "t": [0.1, 1]}).json()
+        assert as_base64["velocity"] == as_list["velocity"], as_base64
+
+
 def test_every_broken_rule_is_listed():
     with Daemon() as daemon:
         body = problem(daemon.sample({"num_samples": 0, "sedd": 1, "solver": {"steps": 0}}), 422)

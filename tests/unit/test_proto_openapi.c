@@ -170,6 +170,29 @@ START_TEST(bounds_are_the_configured_ones)
 }
 END_TEST
 
+START_TEST(times_are_a_list_or_a_tensor_object)
+{
+    static const struct {
+        const char *object, *field;
+        int least, most;
+    } lists[] = {{"solver", "time_grid", 2, 201}, {"trajectory", "times", 1, 100}};
+    json_t *json = document();
+    const json_t *properties = json_object_get(schema_of(json, "SampleRequest"), "properties");
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        const json_t *inner =
+            json_object_get(json_object_get(properties, lists[i].object), "properties");
+        const json_t *kinds = json_object_get(json_object_get(inner, lists[i].field), "anyOf");
+        const json_t *list = json_array_get(kinds, 0);
+        ck_assert_str_eq(json_string_value(json_object_get(list, "type")), "array");
+        ck_assert_int_eq(json_integer_value(json_object_get(list, "minItems")), lists[i].least);
+        ck_assert_int_eq(json_integer_value(json_object_get(list, "maxItems")), lists[i].most);
+        ck_assert_str_eq(json_string_value(json_object_get(json_array_get(kinds, 1), "$ref")),
+                         "#/components/schemas/Base64Tensor");
+    }
+    json_decref(json);
+}
+END_TEST
+
 /* One value or a list of one a point: an empty list is refused, and so is one over the limit. */
 START_TEST(lists_of_one_a_point_have_a_length)
 {
@@ -182,7 +205,8 @@ START_TEST(lists_of_one_a_point_have_a_length)
         const json_t *properties = json_object_get(schema_of(json, lists[i].schema), "properties");
         const json_t *kinds = json_object_get(json_object_get(properties, lists[i].field), "anyOf");
         const json_t *list = json_array_get(kinds, 1);
-        ck_assert_uint_eq(json_array_size(kinds), 2);
+        bool is_tensor = strcmp(lists[i].field, "t") == 0; /* which base64 may hold */
+        ck_assert_uint_eq(json_array_size(kinds), is_tensor ? 3 : 2);
         ck_assert_str_eq(json_string_value(json_object_get(list, "type")), "array");
         ck_assert_int_eq(json_integer_value(json_object_get(list, "minItems")), 1);
         ck_assert_int_eq(json_integer_value(json_object_get(list, "maxItems")), 1000);
@@ -228,6 +252,7 @@ Suite *suite_proto_openapi(void)
                         FMP_FIELD_COUNT);
     tcase_add_test(tcase, samples_may_be_a_picture_and_velocities_not);
     tcase_add_test(tcase, bounds_are_the_configured_ones);
+    tcase_add_test(tcase, times_are_a_list_or_a_tensor_object);
     tcase_add_test(tcase, lists_of_one_a_point_have_a_length);
     tcase_add_loop_test(tcase, the_example_request_is_one_that_parses, 0, 2);
     suite_add_tcase(suite, tcase);

@@ -169,6 +169,65 @@ START_TEST(a_tensor_reads_the_same_from_lists_and_from_base64)
 }
 END_TEST
 
+/* struct.pack('<3d', 0, 0.25, 1), '<3f' of the same and '<2d', 0.125, 1 in Python's base64 */
+#define GRID_DOUBLES                                                                               \
+    "\"dtype\": \"float64\", \"shape\": [3], \"data\": \"AAAAAAAAAAAAAAAAAADQPwAAAAAAAPA/\""
+#define GRID_FLOATS "\"dtype\": \"float32\", \"shape\": [3], \"data\": \"AAAAAAAAgD4AAIA/\""
+#define TIMES_DOUBLES                                                                              \
+    "\"dtype\": \"float64\", \"shape\": [2], \"data\": \"AAAAAAAAwD8AAAAAAADwPw==\""
+
+START_TEST(times_read_the_same_from_lists_and_from_base64)
+{
+    static const char *const bodies[] = {
+        "{\"solver\": {\"time_grid\": [0, 0.25, 1]}, \"trajectory\": {\"times\": [0.125, 1]}}",
+        "{\"solver\": {\"time_grid\": {" GRID_DOUBLES
+        "}}, \"trajectory\": {\"times\": {" TIMES_DOUBLES "}}}",
+        "{\"solver\": {\"time_grid\": {" GRID_FLOATS "}}, \"trajectory\": {\"times\": [0.125, 1]}}",
+    };
+    const double grid[] = {0, 0.25, 1}, times[] = {0.125, 1};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        fmp_request request = proto_case_sample(proto_case_plain, bodies[i]);
+        ck_assert_uint_eq(request.spec.solver.n_grid, 3);
+        ck_assert_mem_eq(request.spec.solver.grid, grid, sizeof grid);
+        ck_assert_uint_eq(request.spec.n_output_times, 2);
+        ck_assert_mem_eq(request.spec.output_times, times, sizeof times);
+        fmp_request_done(&request);
+    }
+    fmp_request request =
+        proto_case_sample(proto_case_labelled, "{\"solver\": {\"time_grid\": {" GRID_DOUBLES "}}}");
+    ck_assert_uint_eq(request.spec.solver.n_grid, 2); /* an adaptive method's interval */
+    ck_assert(request.spec.solver.grid[0] == 0 && request.spec.solver.grid[1] == 1);
+    fmp_request_done(&request);
+    fmp_problem problem;
+    bool parsed = proto_case_parse(proto_case_plain, FMP_API_VELOCITY,
+                                   "{\"x\": [[1, 2], [3, 4]], \"t\": {" TIMES_DOUBLES "}}",
+                                   &request, &problem);
+    ck_assert_msg(parsed, "%s", problem.detail);
+    ck_assert_mem_eq(request.spec.t, times, sizeof times);
+    fmp_request_done(&request);
+}
+END_TEST
+
+START_TEST(a_default_in_base64_is_used_replaced_and_freed)
+{
+    fm_model_info model = proto_case_plain();
+    fmp_limits limits = proto_case_limits();
+    model.defaults_json = "{\"solver\": {\"time_grid\": {" GRID_DOUBLES "}}}";
+    static const char *const bodies[] = {"{}", "{\"solver\": {\"steps\": 4}}",
+                                         "{\"solver\": {\"time_grid\": {" GRID_FLOATS "}}}"};
+    const size_t n_grid[] = {3, 5, 3};
+    fmp_problem problem;
+    ck_assert(fmp_request_check_defaults(&model, &limits, &problem));
+    for (size_t i = 0; i < 3; i++) {
+        fmp_request request;
+        ck_assert(fmp_request_parse_sample(bodies[i], strlen(bodies[i]), &model, &limits, 1,
+                                           &request, &problem));
+        ck_assert_uint_eq(request.spec.solver.n_grid, n_grid[i]);
+        fmp_request_done(&request);
+    }
+}
+END_TEST
+
 /* Written as an answer writes it, and read as x0. */
 static void check_round_trip(float value)
 {
@@ -503,6 +562,8 @@ static void add_parsing(Suite *suite)
                         sizeof seeds / sizeof *seeds);
     tcase_add_test(tcase, labels_are_indices_names_or_null);
     tcase_add_test(tcase, a_tensor_reads_the_same_from_lists_and_from_base64);
+    tcase_add_test(tcase, times_read_the_same_from_lists_and_from_base64);
+    tcase_add_test(tcase, a_default_in_base64_is_used_replaced_and_freed);
     tcase_add_test(tcase, every_number_of_an_answer_is_taken_as_input);
     tcase_add_test(tcase, a_trajectory_is_asked_for_in_three_ways);
     tcase_add_test(tcase, what_is_not_wanted_may_be_said_of_unserved_fields);
