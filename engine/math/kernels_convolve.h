@@ -10,9 +10,11 @@
 #include "engine/math/kernels.h"
 #include "engine/math/kernels_matmul.h"
 
-/* pixels and width (of the panel, in vectors) are constants wherever this is inlined. */
-INLINE void window_run(const fm_convolve *job, const fm_pixel *pixel, size_t first, size_t pixels,
-                       size_t width)
+/* The products and bias, to the outputs or, where more follows, to `products` [pixels][PANEL]: an output
+ * may be the residual, too. pixels and width (of the panel, in vectors) are constants wherever this is
+ * inlined. */
+INLINE void window_run(const fm_convolve *job, const fm_pixel *pixel, size_t first, float *products,
+                       size_t pixels, size_t width)
 {
     vec sum[TILE_ROWS][4], column[4];
     const float *in[TILE_ROWS];
@@ -47,21 +49,22 @@ INLINE void window_run(const fm_convolve *job, const fm_pixel *pixel, size_t fir
     }
     UNROLL for (size_t r = 0; r < pixels; r++)
     {
+        float *to = products != NULL ? products + r * PANEL : job->out + pixel[r].out + first;
         UNROLL for (size_t v = 0; v < width; v++)
         {
-            store(job->out + pixel[r].out + first + v * LANES,
-                  sum[r][v] + load(job->bias + first + v * LANES));
+            store(to + v * LANES, sum[r][v] + load(job->bias + first + v * LANES));
         }
     }
 }
 
 #define WINDOW(pixels, width)                                                                      \
     static inline void window_##pixels##_##width(const fm_convolve *job, const fm_pixel *pixel,    \
-                                                 size_t first)                                     \
+                                                 size_t first, float *products)                    \
     {                                                                                              \
-        window_run(job, pixel, first, pixels, width);                                              \
+        window_run(job, pixel, first, products, pixels, width);                                    \
     }
-typedef void (*window_function)(const fm_convolve *job, const fm_pixel *pixel, size_t first);
+typedef void (*window_function)(const fm_convolve *job, const fm_pixel *pixel, size_t first,
+                                float *products);
 
 /* clang-format off */
 #if LANES == 16
@@ -83,29 +86,29 @@ static const window_function *const narrow_windows = whole_windows;
 #endif
 /* clang-format on */
 
-/* What follows the product, on a tile that is still in the L1 cache. */
+/* What follows the products y of a pixel, which are still in the L1 cache. */
 static inline void window_finish(const fm_convolve *job, const fm_pixel *pixel, size_t first,
-                                 size_t width)
+                                 size_t width, float *y)
 {
     float *out = job->out + pixel->out + first;
     const float *row_bias = pixel->row_bias, *gate = pixel->gate;
     for (size_t i = 0; row_bias != NULL && i < width; i += LANES) {
-        store(out + i, load(out + i) + load(row_bias + first + i));
+        store(y + i, load(y + i) + load(row_bias + first + i));
     }
     if (activations[job->activation] != NULL) {
-        activations[job->activation](1, width, 0, out);
+        activations[job->activation](1, width, 0, y);
     }
     if (job->residual == NULL) {
-        for (size_t i = 0; gate != NULL && i < width; i += LANES) {
-            store(out + i, load(out + i) * load(gate + first + i));
+        for (size_t i = 0; i < width; i += LANES) {
+            store(out + i, gate == NULL ? load(y + i) : load(y + i) * load(gate + first + i));
         }
         return;
     }
     const float *residual = job->residual + pixel->residual + first;
     for (size_t i = 0; i < width; i += LANES) {
-        vec y = load(out + i);
-        store(out + i, gate == NULL ? load(residual + i) + y
-                                    : fma_vec(y, load(gate + first + i), load(residual + i)));
+        store(out + i, gate == NULL
+                           ? load(residual + i) + load(y + i)
+                           : fma_vec(load(y + i), load(gate + first + i), load(residual + i)));
     }
 }
 
@@ -118,16 +121,16 @@ static inline bool window_is_finished(const fm_convolve *job)
 /* Panel by panel, the pixels in tiles of about equal height. */
 static inline void convolve(const fm_convolve *job)
 {
-    bool finished = window_is_finished(job);
+    float room[TILE_ROWS * PANEL], *products = window_is_finished(job) ? NULL : room;
     size_t tiles = (job->n_pixels + TILE_ROWS - 1) / TILE_ROWS, width = 0;
     for (size_t first = job->first_column; first < job->end_column; first += width) {
         width = panel_columns(job->columns, first);
         const window_function *functions = width == PANEL ? whole_windows : narrow_windows;
         for (size_t i = 0; i < tiles; i++) {
             size_t from = job->n_pixels * i / tiles, until = job->n_pixels * (i + 1) / tiles;
-            functions[until - from - 1](job, job->pixels + from, first);
-            for (size_t p = from; !finished && p < until; p++) {
-                window_finish(job, job->pixels + p, first, width);
+            functions[until - from - 1](job, job->pixels + from, first, products);
+            for (size_t p = from; products != NULL && p < until; p++) {
+                window_finish(job, job->pixels + p, first, width, products + (p - from) * PANEL);
             }
         }
     }

@@ -97,6 +97,7 @@ static inline void winograd_output(const fm_winograd_output *job)
     activate_function function = activations[job->activation];
     for (size_t c = 0; c < job->columns; c += LANES) {
         vec y[4][4], bias = load(job->bias + c);
+        float room[LANES]; /* not out, which may be the residual, too */
         if (job->row_bias != NULL) {
             bias += load(job->row_bias + c);
         }
@@ -104,15 +105,17 @@ static inline void winograd_output(const fm_winograd_output *job)
         for (size_t i = 0; i < job->lines; i++) {
             for (size_t j = 0; j < job->pixels; j++) {
                 float *out = job->out + i * job->line_stride + j * job->pixel_stride + c;
-                store(out, y[i][j] + bias);
+                vec value = y[i][j] + bias;
                 if (function != NULL) {
-                    function(1, LANES, 0, out);
+                    store(room, value);
+                    function(1, LANES, 0, room);
+                    value = load(room);
                 }
                 if (job->residual != NULL) {
-                    const float *residual = job->residual + i * job->residual_line_stride +
-                                            j * job->residual_pixel_stride + c;
-                    store(out, load(residual) + load(out));
+                    value += load(job->residual + i * job->residual_line_stride +
+                                  j * job->residual_pixel_stride + c);
                 }
+                store(out, value);
             }
         }
     }
