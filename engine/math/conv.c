@@ -50,7 +50,8 @@ static fm_status conv_fill(fm_conv *conv, const fm_conv_spec *spec, fm_error *er
     return weight_pack(conv, spec->weight, err);
 }
 
-fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **ret, fm_error *err)
+fm_status fm_conv_new_with(const fm_conv_spec *spec, const fm_kernels *kernels, fm_conv_route route,
+                           fm_conv **ret, fm_error *err)
 {
     assert(spec->kernel % 2 == 1 && spec->stride >= 1 && spec->in_height > 0 && spec->in_width > 0);
     fm_status status = fm_compute_check(spec->compute, err);
@@ -70,7 +71,7 @@ fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **r
                       .columns = fm_kernels_round(spec->outputs),
                       .activation = spec->activation,
                       .has_gate = spec->has_gate,
-                      .kernels = fm_kernels_best(),
+                      .kernels = kernels,
                       .kernels16 = fm_kernels16_best(),
                       .route = route_choose(spec, route)};
     status = conv_fill(conv, spec, err);
@@ -80,6 +81,11 @@ fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **r
     }
     *ret = conv;
     return FM_OK;
+}
+
+fm_status fm_conv_new(const fm_conv_spec *spec, fm_conv_route route, fm_conv **ret, fm_error *err)
+{
+    return fm_conv_new_with(spec, fm_kernels_best(), route, ret, err);
 }
 
 void fm_conv_free(fm_conv *conv)

@@ -1,4 +1,4 @@
-/* What the routes of a convolution share. Internal to engine/math. */
+/* What the routes of a convolution share. Internal to engine/math (and its tests). */
 #ifndef FM_CONV_COMMON_H
 #define FM_CONV_COMMON_H
 
@@ -25,6 +25,10 @@ struct fm_conv {
     size_t packed_count; /* floats */
     fm_product *product; /* provider; else NULL */
 };
+
+/* As fm_conv_new() with kernels of the caller's choice. */
+FM_MUST_USE fm_status fm_conv_new_with(const fm_conv_spec *spec, const fm_kernels *kernels,
+                                       fm_conv_route route, fm_conv **ret, fm_error *err);
 
 /* A range of pixels (counted over all images) and of columns. */
 typedef struct fm_conv_block {
