@@ -11,6 +11,11 @@
 #define LEAST_ROWS  ((size_t)8)
 #define MOST_ROWS   ((size_t)64)
 
+static const fm_kernels *kernels_of(const fm_attention_call *call)
+{
+    return call->kernels != NULL ? call->kernels : fm_kernels_best();
+}
+
 static size_t block_rows(const fm_attention_shape *shape)
 {
     size_t rows = BLOCK_BYTES / (fm_kernels_round(shape->tokens) * sizeof(float));
@@ -68,7 +73,7 @@ size_t fm_attention_pack_count(const fm_attention_call *call)
 void fm_attention_pack(const fm_attention_call *call, size_t piece)
 {
     const fm_attention_shape *shape = &call->shape;
-    const fm_kernels *kernels = fm_kernels_best();
+    const fm_kernels *kernels = kernels_of(call);
     size_t image = piece / shape->heads, head = piece % shape->heads;
     const float *tokens = call->in.data + image * call->in.image_stride;
     size_t stride = call->in.pixel_stride;
@@ -89,7 +94,7 @@ static void scores_run(const fm_attention_call *call, const float *queries, size
                        const float *keys, const float *zeros, float *scores, float *inverse_sums)
 {
     const fm_attention_shape *shape = &call->shape;
-    const fm_kernels *kernels = fm_kernels_best();
+    const fm_kernels *kernels = kernels_of(call);
     size_t stride = fm_kernels_round(shape->tokens);
     const fm_matmul product = {.inputs = shape->head_channels,
                                .columns = stride,
@@ -109,7 +114,7 @@ static void scores_run(const fm_attention_call *call, const float *queries, size
 void fm_attention_run(const fm_attention_call *call, size_t piece, void *scratch)
 {
     const fm_attention_shape *shape = &call->shape;
-    const fm_kernels *kernels = fm_kernels_best();
+    const fm_kernels *kernels = kernels_of(call);
     size_t blocks = block_count(shape), index = piece / blocks, block = piece % blocks;
     size_t image = index / shape->heads, head = index % shape->heads;
     size_t from = block * block_rows(shape), left = shape->tokens - from;
@@ -136,9 +141,9 @@ void fm_attention_run(const fm_attention_call *call, size_t piece, void *scratch
                                .out_stride = d};
     kernels->matmul(&product);
     kernels->scale_rows(rows, d, d, inverse_sums, sums);
-    float *out = call->out.data + image * call->out.image_stride + from * call->out.pixel_stride +
-                 head * shape->head_channels;
     for (size_t i = 0; i < rows; i++) {
-        memcpy(out + i * call->out.pixel_stride, sums + i * d, shape->head_channels * sizeof *out);
+        size_t y = (from + i) / call->out.width, x = (from + i) % call->out.width;
+        memcpy(fm_image_at(&call->out, image, y, x) + head * shape->head_channels, sums + i * d,
+               shape->head_channels * sizeof *sums);
     }
 }

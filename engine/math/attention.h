@@ -20,8 +20,9 @@ typedef struct fm_attention_shape {
 typedef struct fm_attention_call {
     fm_attention_shape shape;
     size_t n_images;
-    fm_image in, out; /* without border: an image's tokens are one run of pixels */
+    fm_image in, out; /* in without border: an image's tokens are one run of pixels */
     void *packed;     /* fm_attention_packed_bytes(), shared by all pieces */
+    const struct fm_kernels *kernels; /* NULL: the fastest of this machine */
 } fm_attention_call;
 
 size_t fm_attention_packed_bytes(const fm_attention_shape *shape, size_t n_images);
