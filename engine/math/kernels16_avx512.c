@@ -52,8 +52,8 @@ INLINE __m512bh splat_pair(const uint16_t *from)
 }
 
 /* As window_run(), pair by pair. */
-INLINE void pairs_run(const fm_convolve16 *job, const fm_pixel *pixel, size_t first, size_t pixels,
-                      size_t width)
+INLINE void pairs_run(const fm_convolve16 *job, const fm_pixel *pixel, size_t first, float *products,
+                      size_t pixels, size_t width)
 {
     __m512 sum[TILE_ROWS][2];
     __m512bh column[2];
@@ -90,21 +90,22 @@ INLINE void pairs_run(const fm_convolve16 *job, const fm_pixel *pixel, size_t fi
     }
     UNROLL for (size_t r = 0; r < pixels; r++)
     {
+        float *to = products != NULL ? products + r * PANEL : layer->out + pixel[r].out + first;
         UNROLL for (size_t v = 0; v < width; v++)
         {
-            store(layer->out + pixel[r].out + first + v * LANES,
-                  (vec)sum[r][v] + load(layer->bias + first + v * LANES));
+            store(to + v * LANES, (vec)sum[r][v] + load(layer->bias + first + v * LANES));
         }
     }
 }
 
 #define PAIRS(pixels, width)                                                                       \
     static void pairs_##pixels##_##width(const fm_convolve16 *job, const fm_pixel *pixel,          \
-                                         size_t first)                                             \
+                                         size_t first, float *products)                            \
     {                                                                                              \
-        pairs_run(job, pixel, first, pixels, width);                                               \
+        pairs_run(job, pixel, first, products, pixels, width);                                     \
     }
-typedef void (*pairs_function)(const fm_convolve16 *job, const fm_pixel *pixel, size_t first);
+typedef void (*pairs_function)(const fm_convolve16 *job, const fm_pixel *pixel, size_t first,
+                               float *products);
 
 /* clang-format off */
 PAIRS(1, 2) PAIRS(2, 2) PAIRS(3, 2) PAIRS(4, 2) PAIRS(5, 2) PAIRS(6, 2) PAIRS(7, 2) PAIRS(8, 2)
@@ -118,6 +119,7 @@ static const pairs_function narrow_pairs[TILE_ROWS] = {
 static void convolve_pairs(const fm_convolve16 *job)
 {
     const fm_convolve *layer = &job->layer;
+    float products[TILE_ROWS * PANEL];
     bool finished = window_is_finished(layer);
     size_t tiles = (layer->n_pixels + TILE_ROWS - 1) / TILE_ROWS, width = 0;
     for (size_t first = layer->first_column; first < layer->end_column; first += width) {
@@ -125,9 +127,11 @@ static void convolve_pairs(const fm_convolve16 *job)
         const pairs_function *functions = width == PANEL ? whole_pairs : narrow_pairs;
         for (size_t i = 0; i < tiles; i++) {
             size_t from = layer->n_pixels * i / tiles, until = layer->n_pixels * (i + 1) / tiles;
-            functions[until - from - 1](job, layer->pixels + from, first);
+            functions[until - from - 1](job, layer->pixels + from, first,
+                                        finished ? NULL : products);
             for (size_t p = from; !finished && p < until; p++) {
-                window_finish(layer, layer->pixels + p, first, width);
+                window_finish(layer, layer->pixels + p, first, width,
+                              products + (p - from) * PANEL);
             }
         }
     }
