@@ -141,7 +141,8 @@ def test_descriptors_beyond_those_of_select_are_served():
     """By itself libmicrohttpd takes as many connections as select() could watch."""
     count = FD_SETSIZE + 76
     allow_descriptors(4096)
-    with Daemon("--limits-connections", "2000") as daemon, contextlib.ExitStack() as stack:
+    with Daemon("--limits-connections", "2000", "--limits-queue-requests", "2000") as daemon, \
+            contextlib.ExitStack() as stack:
         clients = [stack.enter_context(daemon.connect()) for _ in range(count)]
         for client in clients:
             client.sendall(post(SAMPLE, {"num_samples": 1, "seed": 1}))
