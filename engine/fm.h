@@ -267,6 +267,8 @@ void fm_engine_statistics(fm_engine *engine, fm_engine_stats *ret);
 /* The same for one model, and its measured cost. Thread: any. */
 typedef struct fm_model_stats {
     uint64_t tiles, tile_rows, tile_capacity, evaluations;
+    uint64_t rows_in_flight, rows_waiting;
+    uint64_t rows_finished, rows_non_finite, rows_cancelled;
     double network_seconds;
 } fm_model_stats;
 

@@ -193,14 +193,23 @@ void fm_model_print_plan(const fm_model *model, fm_write_cb write, void *context
     }
 }
 
+static uint64_t load(const atomic_ullong *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 void fm_model_statistics(const fm_model *model, fm_model_stats *ret)
 {
     *ret = (fm_model_stats){
-        .tiles = atomic_load_explicit(&model->tiles, memory_order_relaxed),
-        .tile_rows = atomic_load_explicit(&model->rows, memory_order_relaxed),
-        .tile_capacity = atomic_load_explicit(&model->capacity, memory_order_relaxed),
-        .evaluations = atomic_load_explicit(&model->evaluations, memory_order_relaxed),
-        .network_seconds =
-            1e-9 * (double)atomic_load_explicit(&model->network_ns, memory_order_relaxed),
+        .tiles = load(&model->tiles),
+        .tile_rows = load(&model->rows),
+        .tile_capacity = load(&model->capacity),
+        .evaluations = load(&model->evaluations),
+        .rows_in_flight = load(&model->in_flight),
+        .rows_waiting = load(&model->waiting),
+        .rows_finished = load(&model->finished),
+        .rows_non_finite = load(&model->non_finite),
+        .rows_cancelled = load(&model->cancelled),
+        .network_seconds = 1e-9 * (double)load(&model->network_ns),
     };
 }

@@ -27,6 +27,7 @@ struct fm_model {
     size_t scratch_stride;
     atomic_size_t references;
     atomic_ullong tiles, rows, capacity, evaluations, network_ns;
+    atomic_ullong in_flight, waiting, finished, non_finite, cancelled; /* trajectories */
     fm_lane lane; /* guarded by the engine's mutex */
 };
 

@@ -212,6 +212,13 @@ void fmd_exchange_drop_body(fmd_exchange *exchange)
 {
     free(exchange->body);
     fmd_admission_release_bytes(&exchange->server->admission, exchange->body_capacity);
+    fmd_exchange_forget_body(exchange);
+}
+
+void fmd_exchange_forget_body(fmd_exchange *exchange)
+{
+    fmd_metrics_of(&exchange->server->metrics, exchange->model)->body_bytes -=
+        exchange->body_capacity;
     exchange->body = NULL;
     exchange->body_length = exchange->body_capacity = 0;
 }
@@ -237,7 +244,15 @@ static bool body_reserve(fmd_exchange *exchange, size_t length)
     }
     exchange->body = body;
     exchange->body_capacity = capacity;
+    fmd_metrics_of(&exchange->server->metrics, exchange->model)->body_bytes += more;
     return true;
+}
+
+/* Whether anybody will read it. */
+static bool takes_body(const fmd_exchange *exchange)
+{
+    fmd_route route = exchange->routing.route;
+    return route != FMD_ROUTE_NONE && fmd_handlers[route].takes_json;
 }
 
 enum MHD_Result fmd_exchange_upload(fmd_exchange *exchange, const char *data, size_t length)
@@ -254,7 +269,7 @@ enum MHD_Result fmd_exchange_upload(fmd_exchange *exchange, const char *data, si
     if (exchange->status != 0) {
         return exchange->body_seen / 2 > limit ? MHD_NO : MHD_YES; /* swallowing has an end, too */
     }
-    if (exchange->refused) {
+    if (exchange->refused || !takes_body(exchange)) {
         fmd_exchange_drop_body(exchange);
         return MHD_YES;
     }
@@ -441,7 +456,8 @@ void fmd_exchange_complete(fmd_exchange *exchange, unsigned status)
     if (exchange->id[0] == '\0') {
         fmd_request_id_make(exchange->id); /* its head was never complete */
     }
-    fmd_metrics_add_request(&server->metrics, exchange->routing.route, logged, seconds);
+    fmd_metrics_add_request(&server->metrics, exchange->model, exchange->routing.route, logged,
+                            seconds);
     if (server->options->log.access) {
         fmd_log(logged >= 500 ? FMD_WARNING : FMD_INFO, "request", FMD_TEXT("id", exchange->id),
                 FMD_TEXT("method", exchange->method), FMD_TEXT("path", exchange->raw_target),

@@ -101,6 +101,8 @@ enum MHD_Result fmd_exchange_answer_buffer(fmd_exchange *exchange, const char *c
                                            fmp_buffer *buffer) FM_REQUIRES(fmd_on_loop);
 /* Frees the body and gives its memory back to admission. */
 void fmd_exchange_drop_body(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
+/* Lets go of a body that another has taken over, with what admission has reserved for it. */
+void fmd_exchange_forget_body(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);
 double fmd_exchange_seconds(const fmd_exchange *exchange); /* since its request line */
 
 #endif

@@ -3,6 +3,9 @@
 #include "proto/openapi.h"
 #include "proto/response.h"
 #include "server/sampling.h"
+#include "server/ticket.h"
+
+#include <stdlib.h>
 
 /* Documents of ours; models and metrics are bounded by what is loaded. */
 #define DOCUMENT_BYTES ((size_t)64 * 1024 * 1024)
@@ -76,12 +79,18 @@ static enum MHD_Result handle_metrics(fmd_exchange *exchange)
         return fmd_exchange_fail(exchange, FMP_PROBLEM_NOT_FOUND,
                                  "metrics are switched off ([metrics] enabled)");
     }
+    fmd_usage *usage = calloc(server->models.count + 1, sizeof *usage);
+    if (usage == NULL) {
+        return fmd_exchange_fail(exchange, FMP_PROBLEM_OUT_OF_MEMORY, "out of memory");
+    }
+    fmd_tickets_usage(server, usage);
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, DOCUMENT_BYTES);
     fmd_metrics_write(&buffer, &(fmd_metrics_sources){.metrics = &server->metrics,
-                                                      .admission = &server->admission,
                                                       .models = &server->models,
+                                                      .usage = usage,
                                                       .engine = server->engine});
+    free(usage);
     return fmd_exchange_answer_buffer(exchange, "text/plain; version=0.0.4; charset=utf-8",
                                       &buffer);
 }

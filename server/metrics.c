@@ -4,7 +4,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const double bounds[FMD_HISTOGRAM_BUCKETS] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
                                                      0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
@@ -21,11 +24,34 @@ void fmd_histogram_add(fmd_histogram *histogram, double seconds)
     histogram->count++;
 }
 
-void fmd_metrics_add_request(fmd_metrics *metrics, fmd_route route, unsigned status, double seconds)
+fm_status fmd_metrics_init(fmd_metrics *metrics, size_t n_models, fm_error *err)
+{
+    fmd_model_metrics *models = calloc(n_models + 1, sizeof *models);
+    if (models == NULL) {
+        return fm_fail(err, FM_ENOMEM, "out of memory");
+    }
+    *metrics = (fmd_metrics){.models = models, .n_models = n_models};
+    return FM_OK;
+}
+
+void fmd_metrics_done(fmd_metrics *metrics)
+{
+    free(metrics->models);
+}
+
+fmd_model_metrics *fmd_metrics_of(fmd_metrics *metrics, size_t model)
+{
+    assert(model == FMD_NO_MODEL || model < metrics->n_models);
+    return &metrics->models[model == FMD_NO_MODEL ? metrics->n_models : model];
+}
+
+void fmd_metrics_add_request(fmd_metrics *metrics, size_t model, fmd_route route, unsigned status,
+                             double seconds)
 {
     assert(route <= FMD_ROUTE_NONE && status < FMD_STATUS_MAX);
-    metrics->requests[route][status]++;
-    fmd_histogram_add(&metrics->duration[route], seconds);
+    fmd_model_metrics *of = fmd_metrics_of(metrics, model);
+    of->requests[route][status]++;
+    fmd_histogram_add(&of->duration[route], seconds);
 }
 
 /* What a row's writer needs: the sources and the engine's counters read once, so that all are of one
@@ -66,89 +92,121 @@ static void write_histogram(const writer *out, const char *labels, const fmd_his
                       histogram->count);
 }
 
-static void write_requests(const writer *out)
+#define LABELS_MAX 192 /* a route's pattern and a model's name */
+
+/* `model="…"`, or nothing for the requests of none; without braces. */
+static const char *model_label(const writer *out, size_t model, char ret[LABELS_MAX])
 {
+    ret[0] = '\0';
+    if (model < out->from->models->count) {
+        snprintf(ret, LABELS_MAX, "model=\"%s\"", out->from->models->described[model]->name);
+    }
+    return ret;
+}
+
+/* The same behind `route="…"`. */
+static const char *route_labels(const writer *out, size_t model, size_t route, char ret[LABELS_MAX])
+{
+    char label[LABELS_MAX];
+    model_label(out, model, label);
+    snprintf(ret, LABELS_MAX, "route=\"%s\"%s%s", fmd_route_name((fmd_route)route),
+             label[0] == '\0' ? "" : ",", label);
+    return ret;
+}
+
+static void write_requests_of(const writer *out, size_t model)
+{
+    const fmd_model_metrics *of = &out->from->metrics->models[model];
+    char labels[LABELS_MAX];
     for (size_t route = 0; route <= FMD_ROUTE_COUNT; route++) {
         for (size_t status = 0; status < FMD_STATUS_MAX; status++) {
-            uint64_t count = out->from->metrics->requests[route][status];
+            uint64_t count = of->requests[route][status];
             if (count > 0) {
-                fmp_buffer_format(out->buffer, "%s{route=\"%s\",code=\"%zu\"} %" PRIu64 "\n",
-                                  out->name, fmd_route_name((fmd_route)route), status, count);
+                fmp_buffer_format(out->buffer, "%s{%s,code=\"%zu\"} %" PRIu64 "\n", out->name,
+                                  route_labels(out, model, route, labels), status, count);
             }
         }
     }
 }
 
+static void write_requests(const writer *out)
+{
+    for (size_t model = 0; model <= out->from->metrics->n_models; model++) {
+        write_requests_of(out, model);
+    }
+}
+
 static void write_duration(const writer *out)
 {
-    for (size_t route = 0; route <= FMD_ROUTE_COUNT; route++) {
-        const fmd_histogram *histogram = &out->from->metrics->duration[route];
-        char labels[96];
-        snprintf(labels, sizeof labels, "route=\"%s\"", fmd_route_name((fmd_route)route));
-        if (histogram->count > 0) {
-            write_histogram(out, labels, histogram);
+    char labels[LABELS_MAX];
+    for (size_t model = 0; model <= out->from->metrics->n_models; model++) {
+        for (size_t route = 0; route <= FMD_ROUTE_COUNT; route++) {
+            const fmd_histogram *histogram = &out->from->metrics->models[model].duration[route];
+            if (histogram->count > 0) {
+                write_histogram(out, route_labels(out, model, route, labels), histogram);
+            }
         }
     }
 }
 
 static void write_job_queue(const writer *out)
 {
-    write_histogram(out, "", &out->from->metrics->queue);
+    char label[LABELS_MAX];
+    for (size_t i = 0; i < out->from->models->count; i++) {
+        write_histogram(out, model_label(out, i, label), &out->from->metrics->models[i].queue);
+    }
 }
 
 static void write_job_run(const writer *out)
 {
-    write_histogram(out, "", &out->from->metrics->run);
+    char label[LABELS_MAX];
+    for (size_t i = 0; i < out->from->models->count; i++) {
+        write_histogram(out, model_label(out, i, label), &out->from->metrics->models[i].run);
+    }
 }
 
 static void write_jobs(const writer *out)
 {
     static const char *const names[FMD_OUTCOME_COUNT] = {"completed", "cancelled", "expired",
                                                          "refused", "failed"};
-    for (size_t i = 0; i < FMD_OUTCOME_COUNT; i++) {
-        fmp_buffer_format(out->buffer, "%s{outcome=\"%s\"} %" PRIu64 "\n", out->name, names[i],
-                          out->from->metrics->outcomes[i]);
+    char label[LABELS_MAX];
+    for (size_t model = 0; model < out->from->models->count; model++) {
+        for (size_t i = 0; i < FMD_OUTCOME_COUNT; i++) {
+            fmp_buffer_format(out->buffer, "%s{%s,outcome=\"%s\"} %" PRIu64 "\n", out->name,
+                              model_label(out, model, label), names[i],
+                              out->from->metrics->models[model].outcomes[i]);
+        }
     }
+}
+
+static void write_of_model(const writer *out, size_t model, uint64_t value)
+{
+    char label[LABELS_MAX];
+    fmp_buffer_format(out->buffer, "%s{%s} %" PRIu64 "\n", out->name,
+                      model_label(out, model, label), value);
 }
 
 static void write_queue_requests(const writer *out)
 {
-    write_count(out, out->from->admission->requests);
+    for (size_t i = 0; i < out->from->models->count; i++) {
+        write_of_model(out, i, out->from->usage[i].requests);
+    }
 }
 
 static void write_queue_seconds(const writer *out)
 {
-    write_number(out, out->from->admission->seconds);
+    char label[LABELS_MAX];
+    for (size_t i = 0; i < out->from->models->count; i++) {
+        fmp_buffer_format(out->buffer, "%s{%s} %.17g\n", out->name, model_label(out, i, label),
+                          out->from->usage[i].seconds);
+    }
 }
 
 static void write_queue_bytes(const writer *out)
 {
-    write_count(out, out->from->admission->bytes);
-}
-
-static void write_rows_in_flight(const writer *out)
-{
-    write_count(out, out->engine.rows_in_flight);
-}
-
-static void write_rows_waiting(const writer *out)
-{
-    write_count(out, out->engine.rows_waiting);
-}
-
-static void write_rows_finished(const writer *out)
-{
-    write_count(out, out->engine.rows_finished);
-}
-
-static void write_rows_non_finite(const writer *out)
-{
-    write_count(out, out->engine.rows_non_finite);
-}
-
-static void write_rows_cancelled(const writer *out)
-{
-    write_count(out, out->engine.rows_cancelled);
+    for (size_t i = 0; i < out->from->models->count; i++) {
+        write_of_model(out, i, out->from->usage[i].bytes);
+    }
 }
 
 static void write_busy(const writer *out)
@@ -156,51 +214,61 @@ static void write_busy(const writer *out)
     write_number(out, out->engine.busy_seconds);
 }
 
-typedef enum model_counter { TILES, TILE_ROWS, TILE_CAPACITY, EVALUATIONS } model_counter;
-
-static uint64_t counter_of(const fm_model_stats *stats, model_counter which)
-{
-    switch (which) {
-    case TILES:
-        return stats->tiles;
-    case TILE_ROWS:
-        return stats->tile_rows;
-    case TILE_CAPACITY:
-        return stats->tile_capacity;
-    case EVALUATIONS:
-        break;
-    }
-    return stats->evaluations;
-}
-
-static void write_model_counter(const writer *out, model_counter which)
+/* A counter of each model, by where it lies in fm_model_stats. */
+static void write_model_counter(const writer *out, size_t offset)
 {
     for (size_t i = 0; i < out->from->models->count; i++) {
         fm_model_stats stats;
+        uint64_t value;
         fm_model_statistics(out->from->models->items[i], &stats);
-        fmp_buffer_format(out->buffer, "%s{model=\"%s\"} %" PRIu64 "\n", out->name,
-                          out->from->models->described[i]->name, counter_of(&stats, which));
+        memcpy(&value, (const char *)&stats + offset, sizeof value);
+        write_of_model(out, i, value);
     }
 }
 
 static void write_tiles(const writer *out)
 {
-    write_model_counter(out, TILES);
+    write_model_counter(out, offsetof(fm_model_stats, tiles));
 }
 
 static void write_tile_rows(const writer *out)
 {
-    write_model_counter(out, TILE_ROWS);
+    write_model_counter(out, offsetof(fm_model_stats, tile_rows));
 }
 
 static void write_tile_capacity(const writer *out)
 {
-    write_model_counter(out, TILE_CAPACITY);
+    write_model_counter(out, offsetof(fm_model_stats, tile_capacity));
 }
 
 static void write_evaluations(const writer *out)
 {
-    write_model_counter(out, EVALUATIONS);
+    write_model_counter(out, offsetof(fm_model_stats, evaluations));
+}
+
+static void write_rows_in_flight(const writer *out)
+{
+    write_model_counter(out, offsetof(fm_model_stats, rows_in_flight));
+}
+
+static void write_rows_waiting(const writer *out)
+{
+    write_model_counter(out, offsetof(fm_model_stats, rows_waiting));
+}
+
+static void write_rows_finished(const writer *out)
+{
+    write_model_counter(out, offsetof(fm_model_stats, rows_finished));
+}
+
+static void write_rows_non_finite(const writer *out)
+{
+    write_model_counter(out, offsetof(fm_model_stats, rows_non_finite));
+}
+
+static void write_rows_cancelled(const writer *out)
+{
+    write_model_counter(out, offsetof(fm_model_stats, rows_cancelled));
 }
 
 static void write_network(const writer *out)

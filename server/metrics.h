@@ -4,7 +4,6 @@
 
 #include "engine/fm.h"
 #include "proto/buffer.h"
-#include "server/admission.h"
 #include "server/models.h"
 #include "server/routes.h"
 
@@ -29,23 +28,43 @@ typedef enum fmd_outcome {
     FMD_OUTCOME_COUNT,
 } fmd_outcome;
 
-/* Written by the loop thread alone; a plain value. */
-typedef struct fmd_metrics {
+/* What is counted for each model, and of requests that name none that is served. */
+typedef struct fmd_model_metrics {
     uint64_t requests[FMD_ROUTE_COUNT + 1][FMD_STATUS_MAX]; /* the last route: none */
     fmd_histogram duration[FMD_ROUTE_COUNT + 1];
     fmd_histogram queue, run;
     uint64_t outcomes[FMD_OUTCOME_COUNT];
+    uint64_t body_bytes; /* of bodies being read, now */
+} fmd_model_metrics;
+
+/* Written by the loop thread alone. */
+typedef struct fmd_metrics {
+    fmd_model_metrics *models; /* [n_models + 1]: the last of no model */
+    size_t n_models;
+    uint64_t outcomes[FMD_OUTCOME_COUNT]; /* of all models: refusals alone */
     uint64_t connections, connections_total, connections_refused;
 } fmd_metrics;
 
-void fmd_metrics_add_request(fmd_metrics *metrics, fmd_route route, unsigned status,
+/* Before the first request. Errors: FM_ENOMEM. */
+FM_MUST_USE fm_status fmd_metrics_init(fmd_metrics *metrics, size_t n_models, fm_error *err);
+void fmd_metrics_done(fmd_metrics *metrics); /* takes a zeroed one */
+/* model: an index, or FMD_NO_MODEL */
+fmd_model_metrics *fmd_metrics_of(fmd_metrics *metrics, size_t model);
+void fmd_metrics_add_request(fmd_metrics *metrics, size_t model, fmd_route route, unsigned status,
                              double seconds);
+
+/* What the admitted requests of a model hold, and its bodies being read. */
+typedef struct fmd_usage {
+    uint64_t requests;
+    double seconds;
+    uint64_t bytes;
+} fmd_usage;
 
 /* Where the numbers that others keep come from. */
 typedef struct fmd_metrics_sources {
     const fmd_metrics *metrics;
-    const fmd_admission *admission;
     const fmd_models *models;
+    const fmd_usage *usage; /* [models->count] */
     fm_engine *engine;
 } fmd_metrics_sources;
 

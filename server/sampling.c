@@ -62,6 +62,18 @@ static void queue_beside(fmd_ticket *ticket, uv_work_cb work, uv_after_work_cb d
     (void)failed;
 }
 
+/* ---- Metrics ---- */
+
+static fmd_model_metrics *model_metrics(const fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    return fmd_metrics_of(&ticket->server->metrics, ticket->model_index);
+}
+
+static void count_outcome(const fmd_ticket *ticket, fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
+{
+    model_metrics(ticket)->outcomes[outcome]++;
+}
+
 /* ---- Ends before the job's own ---- */
 
 /* Resumes the connection and cancels the job, whose rows leave the engine. */
@@ -70,7 +82,7 @@ static void ticket_let_go(fmd_ticket *ticket, struct MHD_Connection *connection,
 {
     fmd_server *server = ticket->server;
     MHD_resume_connection(connection);
-    server->metrics.outcomes[outcome]++;
+    count_outcome(ticket, outcome);
     if (ticket->job != NULL && !ticket->collected) {
         fm_engine_cancel(server->engine, ticket->job);
     }
@@ -137,7 +149,7 @@ static const char *content_type_of(const fmp_request *request)
 static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchange)
     FM_REQUIRES(fmd_on_loop)
 {
-    fmd_metrics *metrics = &ticket->server->metrics;
+    fmd_model_metrics *metrics = model_metrics(ticket);
     fm_job_stats stats = fm_job_statistics(ticket->job);
     fmd_histogram_add(&metrics->queue, stats.queue_seconds);
     fmd_histogram_add(&metrics->run, stats.compute_seconds);
@@ -244,7 +256,7 @@ static bool submit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
     fmd_log(FMD_ERROR, "submit", FMD_TEXT("id", ticket->id), FMD_TEXT("error", error.text));
     fmp_problem_from_error(&ticket->problem, &error);
     fmd_admission_release(&server->admission, &ticket->cost);
-    server->metrics.outcomes[FMD_FAILED]++;
+    count_outcome(ticket, FMD_FAILED);
     return false;
 }
 
@@ -255,12 +267,16 @@ static bool start(fmd_ticket *ticket, const fmd_exchange *exchange, uint64_t *re
 {
     uint64_t spent_ms = (uint64_t)(fmd_exchange_seconds(exchange) * 1000);
     if (spent_ms >= ticket->request.timeout_ms) {
-        ticket->server->metrics.outcomes[FMD_EXPIRED]++;
+        count_outcome(ticket, FMD_EXPIRED);
         fmp_problem_set(&ticket->problem, FMP_PROBLEM_DEADLINE, "timeout_ms has passed");
         return false;
     }
     *ret_left_ms = ticket->request.timeout_ms - spent_ms;
-    return fmd_ticket_admit(ticket) && submit(ticket);
+    if (!fmd_ticket_admit(ticket)) {
+        count_outcome(ticket, FMD_REFUSED);
+        return false;
+    }
+    return submit(ticket);
 }
 
 static enum MHD_Result answer_dry_run(fmd_exchange *exchange, const fmd_ticket *ticket)
@@ -370,13 +386,13 @@ static enum MHD_Result start_parsing(fmd_exchange *exchange, fmd_ticket *ticket)
     ticket->body = exchange->body;
     ticket->body_length = exchange->body_length;
     ticket->body_capacity = exchange->body_capacity;
-    exchange->body = NULL;
-    exchange->body_length = exchange->body_capacity = 0;
+    fmd_exchange_forget_body(exchange);
     if (fmd_ticket_reserve_tree(ticket)) {
         suspend(exchange, ticket, exchange->server->limits.max_timeout_ms);
         queue_beside(ticket, parse_beside, on_parsed);
         return MHD_YES;
     }
+    count_outcome(ticket, FMD_REFUSED);
     fmd_ticket_drop_body(ticket);
     enum MHD_Result result = fmd_exchange_problem(exchange, &ticket->problem);
     fmd_ticket_end(ticket);

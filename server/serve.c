@@ -163,6 +163,9 @@ static fm_status open_and_run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd
         status =
             fmd_models_open(&server->models, options->server.models, &model, &server->limits, err);
     }
+    if (status == FM_OK) {
+        status = fmd_metrics_init(&server->metrics, server->models.count, err);
+    }
     if (status == FM_OK && uv_loop_init(&server->loop) != 0) {
         status = fm_fail(err, FM_EIO, "the event loop does not start");
     } else if (status == FM_OK) {
@@ -171,6 +174,7 @@ static fm_status open_and_run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd
         assert(busy == 0); /* every handle was closed */
         (void)busy;
     }
+    fmd_metrics_done(&server->metrics);
     fmd_models_done(&server->models);
     fmd_listeners_done(&server->listeners);
     return status;

@@ -73,6 +73,22 @@ void fmd_ticket_unlink(fmd_ticket *ticket)
     ticket->previous = ticket->next = NULL;
 }
 
+void fmd_tickets_usage(const fmd_server *server, fmd_usage *ret)
+{
+    for (size_t i = 0; i < server->models.count; i++) {
+        ret[i] = (fmd_usage){.bytes = server->metrics.models[i].body_bytes};
+    }
+    for (const fmd_ticket *ticket = server->tickets; ticket != NULL; ticket = ticket->next) {
+        fmd_usage *usage = &ret[ticket->model_index];
+        usage->bytes += ticket->body_capacity + ticket->tree_bytes;
+        if (ticket->job != NULL) { /* admitted */
+            usage->requests++;
+            usage->seconds += ticket->cost.seconds;
+            usage->bytes += ticket->cost.bytes;
+        }
+    }
+}
+
 fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket)
 {
     fmd_exchange *exchange = ticket->exchange;

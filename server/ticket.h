@@ -1,4 +1,5 @@
-/* A ticket: what a suspended exchange and its job share. Private to sampling.c and ticket*.c. */
+/* A ticket: what a suspended exchange and its job share. Private to sampling.c, ticket*.c and
+ * handlers.c, which asks what all of them hold. */
 #ifndef FMD_TICKET_H
 #define FMD_TICKET_H
 
@@ -42,6 +43,9 @@ void fmd_ticket_end(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 /* Into and out of server->tickets. */
 void fmd_ticket_link(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 void fmd_ticket_unlink(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
+/* What the tickets of each model hold, and its bodies being read.
+ *   ret  [server->models.count] */
+void fmd_tickets_usage(const fmd_server *server, fmd_usage *ret) FM_REQUIRES(fmd_on_loop);
 /* Takes the exchange from its ticket, to be answered and resumed, and closes the deadline. */
 fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 

@@ -95,13 +95,36 @@ fm_status fm_engine_submit(fm_engine *engine, const fm_job_spec *spec, fm_job **
     *ret = job; /* before the first row can end */
     fm_mutex_lock(&engine->mutex);
     engine->n_jobs++;
-    engine->stats.rows_in_flight += job->n_slots;
-    engine->stats.rows_waiting += spec->n_rows - job->n_slots;
+    fm_engine_count_rows(
+        engine, spec->model,
+        &(fm_row_changes){.in_flight = job->n_slots, .waiting = spec->n_rows - job->n_slots});
     fm_lane_offer(&engine->lanes, job, job->n_slots);
     fm_engine_show_offer(engine);
     (void)pthread_cond_signal(&engine->work); /* whoever picks wakes the next if rows are left */
     fm_mutex_unlock(&engine->mutex);
     return FM_OK;
+}
+
+static void add(atomic_ullong *counter, uint64_t by)
+{
+    if (by != 0) {
+        (void)atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+    }
+}
+
+void fm_engine_count_rows(fm_engine *engine, fm_model *model, const fm_row_changes *by)
+{
+    fm_engine_stats *stats = &engine->stats;
+    stats->rows_in_flight += by->in_flight;
+    stats->rows_waiting += by->waiting;
+    stats->rows_finished += by->finished;
+    stats->rows_non_finite += by->non_finite;
+    stats->rows_cancelled += by->cancelled;
+    add(&model->in_flight, by->in_flight);
+    add(&model->waiting, by->waiting);
+    add(&model->finished, by->finished);
+    add(&model->non_finite, by->non_finite);
+    add(&model->cancelled, by->cancelled);
 }
 
 void fm_engine_show_offer(fm_engine *engine)
@@ -113,9 +136,10 @@ void fm_engine_drop(fm_engine *engine, fm_job *job, fm_status status)
 {
     size_t unstarted = job->spec.n_rows - job->next_row;
     job->status = status;
-    engine->stats.rows_waiting -= unstarted;
-    engine->stats.rows_in_flight -= job->n_waiting;
-    engine->stats.rows_cancelled += unstarted + job->n_waiting;
+    fm_engine_count_rows(engine, job->spec.model,
+                         &(fm_row_changes){.waiting = -unstarted,
+                                           .in_flight = -job->n_waiting,
+                                           .cancelled = unstarted + job->n_waiting});
     job->next_row = job->spec.n_rows;
     fm_lane_withdraw(&engine->lanes, job);
     fm_engine_show_offer(engine);

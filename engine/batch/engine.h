@@ -40,6 +40,15 @@ struct fm_engine {
 /* A worker thread's life; context is its fm_worker. */
 void *fm_worker_run(void *context);
 
+/* By how much the numbers of a model's trajectories change; less is a number that wraps. */
+typedef struct fm_row_changes {
+    uint64_t in_flight, waiting, finished, non_finite, cancelled;
+} fm_row_changes;
+
+/* Counts them for the engine and for the model. */
+void fm_engine_count_rows(fm_engine *engine, fm_model *model, const fm_row_changes *by)
+    FM_REQUIRES(&engine->mutex);
+
 /* Tells helpers how many rows are on offer, after every change. */
 void fm_engine_show_offer(fm_engine *engine) FM_REQUIRES(&engine->mutex);
 

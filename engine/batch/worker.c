@@ -205,9 +205,10 @@ static void count_end(fm_engine *engine, fm_row *row) FM_REQUIRES(&engine->mutex
 {
     fm_job *job = row->job;
     job->n_ended++;
-    engine->stats.rows_in_flight--;
-    engine->stats.rows_finished++;
-    engine->stats.rows_non_finite += job->records[row->index].status == FM_ROW_NON_FINITE;
+    bool non_finite = job->records[row->index].status == FM_ROW_NON_FINITE;
+    fm_engine_count_rows(
+        engine, job->spec.model,
+        &(fm_row_changes){.in_flight = -UINT64_C(1), .finished = 1, .non_finite = non_finite});
 }
 
 /* Puts a row back. True when its job has just ended. */
@@ -225,14 +226,15 @@ static bool return_row(fm_engine *engine, fm_row *row, fm_status call_status)
         fm_engine_drop(engine, job, failed);
     }
     if (job->status != FM_OK) {
-        engine->stats.rows_in_flight -= !row->ended;
-        engine->stats.rows_cancelled += !row->ended;
+        uint64_t cancelled = !row->ended;
+        fm_engine_count_rows(engine, job->spec.model,
+                             &(fm_row_changes){.in_flight = -cancelled, .cancelled = cancelled});
         return job->n_in_call == 0;
     }
     bool goes_on = !row->ended;
     if (row->ended && reuse_slot(row)) {
-        engine->stats.rows_waiting--;
-        engine->stats.rows_in_flight++;
+        fm_engine_count_rows(engine, job->spec.model,
+                             &(fm_row_changes){.waiting = -UINT64_C(1), .in_flight = 1});
         goes_on = true;
     }
     if (goes_on) {

@@ -57,6 +57,20 @@ def eventually(condition, what, seconds=None):
         time.sleep(0.01)
 
 
+class Series(dict):
+    """/metrics as {"name{labels}": value}. A name, or one with some of the labels, that is none stands for the
+    sum of all that have it."""
+
+    def __missing__(self, key):
+        name, _, labels = key.rstrip("}").partition("{")
+        wanted = set(re.findall(r'[a-z_]+="[^"]*"', labels))
+        found = [value for series, value in self.items() if series.split("{")[0] == name
+                 and wanted <= set(re.findall(r'[a-z_]+="[^"]*"', series))]
+        if not found:
+            raise KeyError(key)
+        return sum(found)
+
+
 class Daemon:
     """A running daemon; use as a context manager, which stops it and looks at its exit.
     descriptors: how many it may open, if not as many as this process."""
@@ -154,10 +168,10 @@ class Daemon:
         return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE))
 
     def metrics(self):
-        """/metrics as {"name{labels}": value}."""
+        """/metrics as a Series."""
         text = self.request("GET", "/metrics").body.decode()
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
+        return Series((line.rsplit(" ", 1)[0], float(line.rsplit(" ", 1)[1])) for line in lines)
 
     def metric(self, name):
         return self.metrics()[name]

@@ -117,4 +117,11 @@ def test_the_daemon_may_stop_while_a_body_is_parsed():
             server.wait()
 
 
+def test_a_body_that_nobody_reads_takes_no_memory():
+    with Daemon("--limits-memory", "1M") as daemon:
+        for method, path in [("GET", "/version"), ("OPTIONS", "/version"), ("GET", "/v1/models/mixture")]:
+            answer = daemon.request(method, path, b" " * (3 << 20))
+            assert answer.status in (200, 204), (path, answer.status, answer.body)
+
+
 main(globals())
