@@ -281,6 +281,8 @@ static const char *environment_find(char *const *environment, const char *name)
 #define FIRST_SWITCH  (FLAG_CONFIG + 1)
 
 typedef struct flag_table {
+    const fmc_switch *switches;
+    size_t n_switches;
     struct option rows[MAX_FLAGS];
     char names[FMC_SETTING_COUNT][FMC_NAME_MAX];
 } flag_table;
@@ -288,6 +290,8 @@ typedef struct flag_table {
 static void flag_table_fill(flag_table *table, const fmc_switch *switches, size_t n_switches)
 {
     assert(n_switches <= MAX_SWITCHES);
+    table->switches = switches;
+    table->n_switches = n_switches;
     size_t n = 0;
     for (size_t i = 0; i < FMC_SETTING_COUNT; i++) {
         int argument =
@@ -307,22 +311,36 @@ static void flag_table_fill(flag_table *table, const fmc_switch *switches, size_
     table->rows[n] = (struct option){NULL, 0, NULL, 0};
 }
 
+/* What getopt_long() returns for a switch, or '?'. */
+static int switch_find(const flag_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->n_switches; i++) {
+        if (strcmp(table->switches[i].name, name) == 0) {
+            return FIRST_SWITCH + (int)i;
+        }
+    }
+    return '?';
+}
+
 /* One pass over the arguments. With assign_values only settings are stored; without, only --config and
  * the switches are, for the file has to be read before the flags that override it. */
 static fm_status scan_flags(fmc_options *options, int argc, char *const *argv,
-                            const flag_table *table, const fmc_switch *switches, bool assign_values,
-                            const char **ret_config, fm_error *err)
+                            const flag_table *table, bool assign_values, const char **ret_config,
+                            fm_error *err)
 {
     optind = 0; /* glibc: start afresh */
     opterr = 0;
     int row = 0, id = 0;
-    while ((id = getopt_long(argc, argv, ":", table->rows, &row)) != -1) {
+    while ((id = getopt_long(argc, argv, ":h", table->rows, &row)) != -1) {
+        if (id == 'h') {
+            id = switch_find(table, "help"); /* where the command has one */
+        }
         if (id == ':' || id == '?') {
             return fm_fail(err, FM_EINVAL, "%s: %s", argv[optind - 1],
                            id == ':' ? "needs a value" : "unknown flag");
         }
         if (id >= FIRST_SWITCH) {
-            *switches[id - FIRST_SWITCH].value = true;
+            *table->switches[id - FIRST_SWITCH].value = true;
         } else if (id == FLAG_CONFIG) {
             *ret_config = optarg;
         } else if (assign_values) {
@@ -419,7 +437,7 @@ fm_status fmc_options_load(fmc_options *options, int argc, char *const *argv,
     flag_table table = {.names = {""}};
     flag_table_fill(&table, switches, n_switches);
     const char *config = environment_find(environment, CONFIG_VARIABLE);
-    fm_status status = scan_flags(options, argc, argv, &table, switches, false, &config, err);
+    fm_status status = scan_flags(options, argc, argv, &table, false, &config, err);
     if (status == FM_OK && config != NULL) {
         status = load_file(options, config, err);
     }
@@ -427,7 +445,7 @@ fm_status fmc_options_load(fmc_options *options, int argc, char *const *argv,
         status = load_environment(options, environment, err);
     }
     if (status == FM_OK) {
-        status = scan_flags(options, argc, argv, &table, switches, true, &config, err);
+        status = scan_flags(options, argc, argv, &table, true, &config, err);
     }
     return status == FM_OK ? check_relations(options, err) : status;
 }

@@ -84,7 +84,7 @@ void fmc_options_print_flags(FILE *stream)
         char name[FMC_NAME_MAX];
         fmc_setting_flag(setting, name);
         fputs("  ", stream);
-        if (setting->alias != NULL) {
+        if (setting->alias != NULL && strcmp(setting->alias, name) != 0) {
             fprintf(stream, "--%s, ", setting->alias);
         }
         fprintf(stream, "--%s VALUE\n        %s", name, setting->doc);

@@ -154,19 +154,15 @@ static const char *form_of(fmc_type type)
     return "text";
 }
 
-/* Digits and one of the type's suffixes to a number; false for another form or an overflow. Zero needs
- * no unit. */
+/* Digits and one of the type's suffixes to a number; false for another form. Zero needs no unit. What no
+ * number holds becomes the largest, which is beyond every maximum. */
 static bool number_parse(fmc_type type, const char *text, uint64_t *ret)
 {
     if (!isdigit((unsigned char)text[0])) {
         return false;
     }
     char *end = NULL;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (errno != 0) {
-        return false;
-    }
+    unsigned long long number = strtoull(text, &end, 10); /* the largest where it is beyond */
     if (number == 0 && *end == '\0') {
         *ret = 0;
         return true;
@@ -174,7 +170,9 @@ static bool number_parse(fmc_type type, const char *text, uint64_t *ret)
     suffixes known = suffixes_of(type);
     for (size_t i = 0; i < known.count; i++) {
         if (strcasecmp(end, known.items[i].text) == 0) {
-            return !__builtin_mul_overflow((uint64_t)number, known.items[i].factor, ret);
+            bool beyond = __builtin_mul_overflow((uint64_t)number, known.items[i].factor, ret);
+            *ret = beyond ? UINT64_MAX : *ret;
+            return true;
         }
     }
     return false;

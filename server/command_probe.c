@@ -127,7 +127,7 @@ static int ask(int fd, const fmd_probe_target *target)
 int fmd_command_probe(int argc, char **argv)
 {
     fmd_probe_target target;
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         puts("Usage: velocityd probe URL\n\n"
              "URL is http://HOST[:PORT][/path] or unix:SOCKET; the path is " DEFAULT_PATH
              " by default.\nThe exit code is 0 when the answer is a 2xx within 3 seconds, else 1.");

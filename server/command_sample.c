@@ -7,6 +7,7 @@
 #include "server/sample_flags.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,14 +51,27 @@ static void post(void *semaphore)
     (void)sem_post(semaphore);
 }
 
-static int complain_about(const fmp_problem *problem)
+/* where: what comes before each line, for "/path/config.json: "; "" of the request */
+static int complain_about(const fmp_problem *problem, const char *where)
 {
     for (size_t i = 0; i < problem->n_errors && i < FMP_PROBLEM_MAX_ERRORS; i++) {
-        (void)fmd_complain(FMD_EXIT_USAGE, "%s %s", problem->errors[i].pointer,
+        (void)fmd_complain(FMD_EXIT_USAGE, "%s%s %s", where, problem->errors[i].pointer,
                            problem->errors[i].detail);
     }
     return problem->n_errors > 0 ? FMD_EXIT_USAGE
-                                 : fmd_complain(FMD_EXIT_USAGE, "%s", problem->detail);
+                                 : fmd_complain(FMD_EXIT_USAGE, "%s%s", where, problem->detail);
+}
+
+/* As serve does, so that what the model brought is not blamed on the request. */
+static int check_defaults(const fmd_sampling *run)
+{
+    fmp_problem problem = {0};
+    if (fmp_request_check_defaults(fm_model_describe(run->model), &no_limits, &problem)) {
+        return FMD_EXIT_OK;
+    }
+    char where[PATH_MAX + sizeof "/config.json: "];
+    snprintf(where, sizeof where, "%s/config.json: ", run->flags.folder);
+    return complain_about(&problem, where);
 }
 
 static uint64_t draw_seed(void)
@@ -87,24 +101,26 @@ static int open_all(fmd_sampling *run)
     if (sem_init(&run->finished, 0, 0) != 0) {
         return fmd_complain(FMD_EXIT_FAILED, "cannot make a semaphore: %s", strerror(errno));
     }
-    if (fm_model_open(run->flags.folder, &model_options, &run->model, &error) != FM_OK ||
-        fm_engine_new(&engine_options, &run->engine, &error) != FM_OK) {
+    if (fm_model_open(run->flags.folder, &model_options, &run->model, &error) != FM_OK) {
+        return fmd_complain(FMD_EXIT_FAILED, "%s: %s", run->flags.folder, error.text);
+    }
+    if (fm_engine_new(&engine_options, &run->engine, &error) != FM_OK) {
         return fmd_complain(FMD_EXIT_FAILED, "%s", error.text);
     }
-    fmp_problem problem = {0};
-    /* As serve does, so that what the model brought is not blamed on the request. */
-    if (!fmp_request_check_defaults(fm_model_describe(run->model), &no_limits, &problem)) {
-        return complain_about(&problem);
+    int code = check_defaults(run);
+    if (code != FMD_EXIT_OK) {
+        return code;
     }
     if (!has_format(run)) {
         return fmd_complain(FMD_EXIT_USAGE,
                             "%s: the model's samples are no images of 1 or 3 channels",
                             run->flags.output);
     }
+    fmp_problem problem = {0};
     run->has_request = fmp_request_parse_sample(
         run->flags.body, strlen(run->flags.body), fm_model_describe(run->model), &no_limits,
         run->flags.accepted, draw_seed(), &run->request, &problem);
-    return run->has_request ? FMD_EXIT_OK : complain_about(&problem);
+    return run->has_request ? FMD_EXIT_OK : complain_about(&problem, "");
 }
 
 static void draw_progress(const fm_job *job, double expected)

@@ -86,7 +86,7 @@ int main(int argc, char **argv)
     if (strcmp(first, "--version") == 0) {
         return print_version();
     }
-    if (strcmp(first, "--help") == 0 || strcmp(first, "help") == 0) {
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
         return print_help();
     }
     if (first[0] == '-') {

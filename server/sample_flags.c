@@ -159,6 +159,7 @@ static int take_flag(fmd_sample_flags *flags, json_t **body, int flag, const cha
     case FLAG_WORKERS:
         return parse_workers(flags, optarg);
     case FLAG_HELP:
+    case 'h':
         flags->help = true;
         return FMD_EXIT_OK;
     default:
@@ -204,7 +205,7 @@ static int parse_into(fmd_sample_flags *flags, json_t **body, int argc, char **a
     optind = 1;
     opterr = 0; /* the complaint is ours, like every other */
     for (int flag = 0; code == FMD_EXIT_OK && flag != -1;) {
-        flag = getopt_long(argc, argv, ":", options, NULL);
+        flag = getopt_long(argc, argv, ":h", options, NULL);
         if (flag == '?' || flag == ':') {
             return fmd_complain(FMD_EXIT_USAGE, "%s: %s; see velocityd sample --help",
                                 argv[optind - 1], flag == ':' ? "needs a value" : "no such flag");

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,8 @@ static void count_outcome(const fmd_ticket *ticket, fmd_outcome outcome) FM_REQU
 
 /* ---- Ends before the job's own ---- */
 
+#define DEADLINE_DETAIL "the request had a deadline of %llu ms, which has passed"
+
 /* Resumes the connection and cancels the job, whose rows leave the engine. */
 static void ticket_let_go(fmd_ticket *ticket, struct MHD_Connection *connection,
                           fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
@@ -105,7 +108,9 @@ static void on_deadline(uv_timer_t *timer)
     fmd_role_enter(&fmd_on_loop);
     fmd_ticket *ticket = timer->data;
     fmd_http *http = ticket->exchange->client->http;
-    ticket_abandon(ticket, FMP_PROBLEM_DEADLINE, "timeout_ms has passed", FMD_EXPIRED);
+    char detail[sizeof DEADLINE_DETAIL + 20];
+    snprintf(detail, sizeof detail, DEADLINE_DETAIL, (unsigned long long)ticket->timeout_ms);
+    ticket_abandon(ticket, FMP_PROBLEM_DEADLINE, detail, FMD_EXPIRED);
     fmd_http_run(http);
 }
 
@@ -266,9 +271,11 @@ static bool start(fmd_ticket *ticket, const fmd_exchange *exchange, uint64_t *re
     FM_REQUIRES(fmd_on_loop)
 {
     uint64_t spent_ms = (uint64_t)(fmd_exchange_seconds(exchange) * 1000);
+    ticket->timeout_ms = ticket->request.timeout_ms;
     if (spent_ms >= ticket->request.timeout_ms) {
         count_outcome(ticket, FMD_EXPIRED);
-        fmp_problem_set(&ticket->problem, FMP_PROBLEM_DEADLINE, "timeout_ms has passed");
+        fmp_problem_set(&ticket->problem, FMP_PROBLEM_DEADLINE, DEADLINE_DETAIL,
+                        (unsigned long long)ticket->timeout_ms);
         return false;
     }
     *ret_left_ms = ticket->request.timeout_ms - spent_ms;
@@ -388,7 +395,8 @@ static enum MHD_Result start_parsing(fmd_exchange *exchange, fmd_ticket *ticket)
     ticket->body_capacity = exchange->body_capacity;
     fmd_exchange_forget_body(exchange);
     if (fmd_ticket_reserve_tree(ticket)) {
-        suspend(exchange, ticket, exchange->server->limits.max_timeout_ms);
+        ticket->timeout_ms = exchange->server->limits.max_timeout_ms;
+        suspend(exchange, ticket, ticket->timeout_ms);
         queue_beside(ticket, parse_beside, on_parsed);
         return MHD_YES;
     }

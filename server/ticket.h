@@ -33,7 +33,8 @@ struct fmd_ticket {
     fmd_cost cost;
     double expected_evaluations; /* of all rows */
     uv_timer_t deadline;
-    unsigned holds; /* the job and the open timer; freed at 0 */
+    uint64_t timeout_ms; /* the request's, or the largest there is until that is known */
+    unsigned holds;      /* the job and the open timer; freed at 0 */
 };
 
 /* NULL when out of memory. */

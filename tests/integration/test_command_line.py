@@ -79,7 +79,7 @@ def test_inspect_and_sample_refuse_the_defaults_that_serve_refuses():
             assert report.returncode == 1, report.stdout
             assert f"\nerror: {says}" in report.stdout, report.stdout
             assert report.stdout.endswith("\nusable: no\n"), report.stdout
-            stated = folder.refuses("sample", code=2, says=f"velocityd: {says}")
+            stated = folder.refuses("sample", code=2, says=f"velocityd: {folder.model}/config.json: {says}")
             assert len(stated.splitlines()) == 1, stated
             serve = subprocess.run([PROGRAM, "--models", str(folder.path), "--listen", "127.0.0.1:0"],
                                    timeout=PATIENCE, capture_output=True, text=True, check=False)
@@ -100,6 +100,34 @@ def test_inspect_says_why_a_folder_is_no_model():
         report = folder.run("inspect")
         assert report.returncode == 1 and "\nerror: /schema: " in report.stdout, report.stdout
         assert report.stdout.endswith("\nusable: no\n"), report.stdout
+
+
+def test_sample_names_the_model_whose_folder_is_none():
+    with Folder(schema="velocityd.model/9") as folder:
+        folder.refuses("sample", code=1, says=f"velocityd: {folder.model}: /schema: ")
+    with Folder(network={"architecture": "mlp"}) as folder:
+        folder.refuses("sample", code=1, says=f"velocityd: {folder.model}: ")
+
+
+def test_help_is_asked_for_by_one_letter_too():
+    def says(*words):
+        ended = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    for words in [], ["serve"], ["sample"], ["inspect"], ["check-config"], ["probe"], ["serve", "--log-level", "info"]:
+        long, short = says(*words, "--help"), says(*words, "-h")
+        assert short == long and short[0] == 0 and short[1] and not short[2], (words, short)
+    for command in "serve", "sample", "check-config":
+        code, _, stated = says(command, "-x")
+        assert code == 2 and "-x: " in stated, stated
+
+
+def test_help_names_each_flag_once():
+    stated = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, check=True).stdout
+    flags = [line.split() for line in stated.splitlines() if line.startswith("  --")]
+    names = [word.rstrip(",") for words in flags for word in words if word.startswith("--")]
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+    assert "\n  --log-level VALUE\n" in stated and "\n  --listen, --server-listen VALUE\n" in stated
 
 
 def test_inspect_shows_the_plan_of_a_network_when_asked():

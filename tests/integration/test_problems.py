@@ -6,7 +6,7 @@ import json
 import socket
 import time
 
-from daemon import SAMPLE, Daemon, eventually, main, post, read_all, read_answer
+from daemon import ENDLESS, SAMPLE, Daemon, eventually, main, post, read_all, read_answer
 
 
 def problem(answer, status):
@@ -75,6 +75,12 @@ def test_an_answers_own_times_are_taken_back_in_base64():
         as_base64 = daemon.request("POST", "/v1/models/mixture/velocity", points).json()
         as_list = daemon.request("POST", "/v1/models/mixture/velocity", {**points, "t": [0.1, 1]}).json()
         assert as_base64["velocity"] == as_list["velocity"], as_base64
+
+
+def test_a_504_names_the_deadline_whoever_set_it():
+    with Daemon("--limits-timeout", "70ms", "--limits-queue-seconds", "24h") as daemon:
+        assert "a deadline of 70 ms" in problem(daemon.sample(ENDLESS), 504)["detail"]
+        assert "a deadline of 90 ms" in problem(daemon.sample({**ENDLESS, "timeout_ms": 90}), 504)["detail"]
 
 
 def test_every_broken_rule_is_listed():
