@@ -134,8 +134,9 @@ def test_inspect_shows_the_plan_of_a_network_when_asked():
     models = pathlib.Path(__file__).resolve().parents[2] / "models"
     for flags, shown in [["--plan"], True], [[], False]:
         report = subprocess.run([PROGRAM, "inspect", models / "two-moons", *flags], capture_output=True, text=True, check=True)
-        assert ("\n  0 input    [x 2, t] -> " in report.stdout) == shown, report.stdout
-        assert ("\n  6 output " in report.stdout) == shown, report.stdout
+        lines = [" ".join(line.split()) for line in report.stdout.splitlines()]
+        assert any(line.startswith("0 input [x 2, t] -> ") for line in lines) == shown, report.stdout
+        assert any(line.startswith("6 output ") for line in lines) == shown, report.stdout
     with Folder() as folder:
         assert "\na closed form: no plan\n" in folder.run("inspect", "--plan").stdout
 
