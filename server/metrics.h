@@ -41,7 +41,6 @@ typedef struct fmd_model_metrics {
 typedef struct fmd_metrics {
     fmd_model_metrics *models; /* [n_models + 1]: the last of no model */
     size_t n_models;
-    uint64_t outcomes[FMD_OUTCOME_COUNT]; /* of all models: refusals alone */
     uint64_t connections, connections_total, connections_refused;
 } fmd_metrics;
 

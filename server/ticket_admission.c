@@ -68,7 +68,6 @@ static void refuse(fmd_ticket *ticket, fmd_verdict verdict) FM_REQUIRES(fmd_on_l
                         "the request needs %llu bytes, more than limits.memory",
                         (unsigned long long)ticket->cost.bytes);
     }
-    ticket->server->metrics.outcomes[FMD_REFUSED]++;
 }
 
 bool fmd_ticket_reserve_tree(fmd_ticket *ticket)
@@ -86,7 +85,6 @@ bool fmd_ticket_reserve_tree(fmd_ticket *ticket)
         ticket->tree_bytes = bytes;
         return true;
     }
-    ticket->server->metrics.outcomes[FMD_REFUSED]++;
     return false;
 }
 
