@@ -163,11 +163,12 @@ const char *fm_row_status_name(fm_row_status status); /* "ok", "max_evaluations"
 
 typedef struct fm_job_spec {
     fm_task task;
-    fm_model *model;       /* the job takes a reference of its own */
-    size_t n_rows;         /* >= 1 */
-    uint64_t seed;         /* of drawn noise: row i depends on (seed, i) alone */
-    const int32_t *labels; /* [n_rows], or NULL: the null label where there is one */
-    double guidance_scale; /* v_null + scale (v_label - v_null); 1: one evaluation */
+    fm_model *model;          /* the job takes a reference of its own */
+    size_t n_rows;            /* >= 1 */
+    uint64_t seed;            /* of drawn noise: row i depends on (seed, i) alone */
+    const int32_t *labels;    /* [n_rows], or NULL: the null label where there is one */
+    double guidance_scale;    /* v_null + scale (v_label - v_null); 1: one evaluation */
+    size_t guidance_channels; /* entries along the shape's first axis that are guided; 0: all */
     const double *x;  /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
     const double *t;  /* [n_rows] FM_TASK_VELOCITY: the times */
     unsigned fields;  /* FM_TASK_VELOCITY: fm_field_mask bits */

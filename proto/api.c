@@ -86,6 +86,8 @@ static const char *type_rule(fmp_type type)
         return "must be a list of ascending numbers";
     case FMP_TYPE_NUMBER_OR_NUMBERS:
         return "must be a number or a list of numbers";
+    case FMP_TYPE_CHANNELS:
+        return "must be \"all\" or an integer of at least 1";
     case FMP_TYPE_ANY:
         break;
     }

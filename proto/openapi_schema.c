@@ -147,6 +147,13 @@ static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits 
     case FMP_TYPE_NUMBER_OR_NUMBERS:
         write_one_or_list(json, "type", "number", field, limits);
         break;
+    case FMP_TYPE_CHANNELS:
+        fmp_json_key(json, "anyOf");
+        fmp_json_open(json, '[');
+        fmp_json_raw(json, JSON_TEXT({"const" : "all"}));
+        fmp_json_raw(json, JSON_TEXT({"type" : "integer", "minimum" : 1}));
+        fmp_json_close(json, ']');
+        break;
     case FMP_TYPE_OBJECT: /* written by its caller */
     case FMP_TYPE_ANY:
         break;

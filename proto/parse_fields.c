@@ -104,6 +104,7 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, const fmp_ve
                   json_t *value)
 {
     int64_t label = 0;
+    int64_t channels = 0;
     switch (field->type) {
     case FMP_TYPE_OBJECT:
         return json_is_object(value);
@@ -133,6 +134,9 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, const fmp_ve
                times_obey(field, limits, vector, value);
     case FMP_TYPE_NUMBER_OR_NUMBERS:
         return json_is_number(value) || json_is_array(value) || vector->values != NULL;
+    case FMP_TYPE_CHANNELS:
+        return json_is_string(value) ? strcmp(json_string_value(value), "all") == 0
+                                     : fmp_parse_integer(value, &channels) && channels >= 1;
     case FMP_TYPE_ANY:
         break;
     }

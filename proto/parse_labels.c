@@ -116,6 +116,17 @@ void fmp_parse_guidance(fmp_parse *parse)
     json_t *value = parse->values[FMP_FIELD_GUIDANCE_SCALE];
     double scale = value != NULL ? json_number_value(value) : 1;
     parse->request->spec.guidance_scale = scale;
+    json_t *channels = parse->values[FMP_FIELD_GUIDANCE_CHANNELS];
+    if (json_is_number(channels)) {
+        double count = json_number_value(channels);
+        parse->request->spec.guidance_channels =
+            count <= (double)model->shape[0] ? (size_t)count : model->shape[0];
+        if (count > (double)model->shape[0]) {
+            fmp_parse_fail(parse, FMP_FIELD_GUIDANCE_CHANNELS,
+                           "must be \"all\" or from 1 to %zu, the first axis of the model's shape",
+                           model->shape[0]);
+        }
+    }
     /* A scale of 0 is the null class alone: without labels that is the model itself, with labels but
      * without a null class it would be a velocity that was never trained. */
     bool needs_null = scale != 1 && (scale != 0 || model->has_labels);

@@ -127,6 +127,9 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
     if (!isfinite(spec->guidance_scale)) {
         return fm_fail(err, FM_EINVAL, "guidance_scale must be finite");
     }
+    if (spec->guidance_channels > config->shape[0]) {
+        return fm_fail(err, FM_EINVAL, "guidance_channels must be at most %zu", config->shape[0]);
+    }
     if (spec->task == FM_TASK_VELOCITY) {
         bool density = (spec->fields & FM_FIELD_LOG_DENSITY) != 0;
         if (spec->x == NULL || spec->t == NULL || (density && !spec->model->info.has_log_density)) {
@@ -243,7 +246,8 @@ void fm_job_free(fm_job *job)
 size_t fm_job_network_rows(const fm_job_spec *spec)
 {
     size_t total = spec->n_rows;
-    fm_condition condition = {.guidance_scale = spec->guidance_scale};
+    fm_condition condition = {.guidance_scale = spec->guidance_scale,
+                              .guidance_channels = spec->guidance_channels};
     for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
         condition.label = spec->labels[i];
         total += fm_field_n_rows(&spec->model->field, &condition) - 1;

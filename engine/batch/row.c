@@ -165,6 +165,7 @@ void fm_row_start(fm_row *row)
     row->condition = (fm_condition){
         .label = spec->labels != NULL ? spec->labels[row->index] : unconditional,
         .guidance_scale = spec->guidance_scale,
+        .guidance_channels = spec->guidance_channels,
     };
     if (spec->task == FM_TASK_SAMPLE) {
         start_sample(row);

@@ -12,24 +12,36 @@ void fm_field_init(fm_field *ret, const fm_model_config *config)
     *ret = (fm_field){.data_to_noise = config->data_to_noise,
                       .time_scale = config->time_scale,
                       .has_null_label = config->has_null_label,
-                      .null_label = config->null_label};
+                      .null_label = config->null_label,
+                      .channels = config->shape[0]};
 }
 
 /* ---- guidance ---- */
+
+static bool some_stay(const fm_field *field, const fm_condition *condition)
+{
+    return condition->guidance_channels > 0 && condition->guidance_channels < field->channels;
+}
 
 /* The rows' labels; the second is always the null class. */
 static size_t guidance_labels(const fm_field *field, const fm_condition *condition,
                               int32_t ret[FM_FIELD_MAX_ROWS])
 {
     double scale = condition->guidance_scale;
-    ret[0] = field->has_null_label && scale == 0.0 ? field->null_label : condition->label;
+    bool only_null = scale == 0.0 && !some_stay(field, condition);
+    ret[0] = field->has_null_label && only_null ? field->null_label : condition->label;
     ret[1] = field->null_label;
     return !field->has_null_label || scale == 1.0 || ret[0] == field->null_label ? 1 : 2;
 }
 
-static void guidance_combine(double scale, size_t dimension, double *v, const double *null)
+static void guidance_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
+                             double *v, const double *null)
 {
-    for (size_t i = 0; i < dimension; i++) {
+    double scale = condition->guidance_scale;
+    size_t guided = some_stay(field, condition)
+                        ? dimension / field->channels * condition->guidance_channels
+                        : dimension;
+    for (size_t i = 0; i < guided; i++) {
         v[i] = null[i] + scale * (v[i] - null[i]);
     }
 }
@@ -77,7 +89,7 @@ void fm_field_answer(const fm_field *field, const fm_condition *condition, size_
 {
     if (fm_field_n_rows(field, condition) == 2) {
         assert(other != NULL);
-        guidance_combine(condition->guidance_scale, dimension, v, other);
+        guidance_combine(field, condition, dimension, v, other);
     }
     clock_velocity(field, dimension, v);
 }

@@ -5,7 +5,8 @@
  * any trajectories share a network call. Decorators (time direction and scale, prediction, guidance)
  * are steps of ask and answer.
  *
- * Guidance: v = v_null + scale (v_label - v_null). Scales 0 and 1 cost one row.
+ * Guidance: v = v_null + scale (v_label - v_null), in all channels or in the first few, where the others
+ * stay v_label. Scales 0 (of all channels) and 1 cost one row.
  * Source: Ho and Salimans, arXiv:2207.12598; for flows Zheng et al., arXiv:2311.13443. */
 #ifndef FM_FIELD_H
 #define FM_FIELD_H
@@ -19,12 +20,14 @@ typedef struct fm_field {
     double time_scale;
     bool has_null_label;
     int32_t null_label;
+    size_t channels; /* the first axis of the shape */
 } fm_field;
 
 /* What distinguishes one trajectory's field from another's of the same model. */
 typedef struct fm_condition {
     int32_t label;
     double guidance_scale;
+    size_t guidance_channels; /* so many of the first channels; 0: all */
 } fm_condition;
 
 typedef struct fm_field_ask {

@@ -652,6 +652,9 @@ START_TEST(broken_rules_are_refused_before_anything_is_queued)
     spec = mixture_spec(1, 2);
     spec.guidance_scale = NAN;
     ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    spec = mixture_spec(1, 2);
+    spec.guidance_channels = 1000;
+    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
     spec = mixture_spec(SIZE_MAX / 8, 2);
     ck_assert_uint_eq(fm_job_size_bytes(&spec), SIZE_MAX);
     ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_ENOMEM);

@@ -80,6 +80,30 @@ START_TEST(guidance_goes_from_the_null_towards_the_label)
 }
 END_TEST
 
+START_TEST(guidance_of_the_first_channels_leaves_the_others_to_the_label)
+{
+    fm_field field = {.time_scale = 1, .has_null_label = true, .null_label = 5, .channels = 3};
+    static const double scales[] = {0, -1, 2.5};
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        fm_condition condition = {.label = 1, .guidance_scale = scales[i], .guidance_channels = 2};
+        fm_field_ask asks[FM_FIELD_MAX_ROWS];
+        ck_assert_uint_eq(fm_field_asks(&field, &condition, 0.5, asks), 2); /* a scale of 0 too */
+        ck_assert_int_eq(asks[0].label, 1);
+        ck_assert_int_eq(asks[1].label, 5);
+        double v[6] = {1, 2, 3, 4, 5, 6}; /* two entries a channel */
+        fm_field_answer(&field, &condition, 6, v, (double[]){10, 20, 30, 40, 50, 60});
+        for (size_t k = 0; k < 6; k++) {
+            double label = (double)k + 1, null = 10 * label;
+            ck_assert_double_eq(v[k], k < 4 ? null + scales[i] * (label - null) : label);
+        }
+    }
+    fm_condition plain = {.label = 1, .guidance_scale = 1, .guidance_channels = 2};
+    ck_assert_uint_eq(fm_field_n_rows(&field, &plain), 1);
+    fm_condition all = {.label = 1, .guidance_scale = 0, .guidance_channels = 3};
+    ck_assert_uint_eq(fm_field_n_rows(&field, &all), 1);
+}
+END_TEST
+
 START_TEST(networks_against_the_direction_get_the_mirrored_time_and_lose_their_sign)
 {
     fm_field_ask asks[FM_FIELD_MAX_ROWS];
@@ -119,6 +143,7 @@ Suite *suite_engine_field(void)
     tcase_add_loop_test(tcase, one_row_is_asked_wherever_one_is_enough, 0, n_rows);
     tcase_add_loop_test(tcase, a_single_row_passes_with_its_bits, 0, n_rows);
     tcase_add_test(tcase, guidance_goes_from_the_null_towards_the_label);
+    tcase_add_test(tcase, guidance_of_the_first_channels_leaves_the_others_to_the_label);
     tcase_add_test(tcase, networks_against_the_direction_get_the_mirrored_time_and_lose_their_sign);
     tcase_add_test(tcase, guided_networks_against_the_direction_do_both);
     suite_add_tcase(suite, tcase);

@@ -39,6 +39,23 @@ static const flow_name fixed[] = {
     {"mlp-activation-tanh", "midpoint-10"},
     {"gaussian-mixture-2d", "midpoint-40"},
     {"dataset-moons", "midpoint-38"},
+    {"unet-torchcfm-mnist", "euler-10"},
+    {"unet-torchcfm-mnist", "midpoint-5"},
+    {"unet-torchcfm-variants-a", "euler-10"},
+    {"unet-torchcfm-variants-a", "heun3-5"},
+    {"unet-torchcfm-variants-b", "euler-10"},
+    {"unet-torchcfm-variants-b", "heun3-5"},
+    {"unet-meta-tiny", "euler-10"},
+    {"unet-meta-tiny", "euler-10-null"},
+    {"unet-meta-tiny", "midpoint-8-guidance-2.5"},
+    {"sit-tiny-sigma", "euler-20"},
+    {"sit-tiny-sigma", "euler-20-guidance-4"},
+    {"sit-tiny-sigma", "euler-20-guidance-4-channels-3"},
+    {"sit-tiny-sigma", "heun2-10"},
+    {"sit-tiny-nosigma", "euler-20"},
+    {"sit-tiny-nosigma", "euler-20-guidance-4"},
+    {"sit-tiny-nosigma", "euler-20-guidance-4-channels-3"},
+    {"sit-tiny-nosigma", "heun2-10"},
 };
 
 static const flow_name adaptive[] = {

@@ -145,6 +145,16 @@ START_TEST(labels_are_indices_names_or_null)
     ck_assert_ptr_null(request.spec.labels);
     ck_assert_uint_eq(request.spec.n_rows, 4); /* the model's default */
     ck_assert(request.spec.guidance_scale == 2);
+    ck_assert_uint_eq(request.spec.guidance_channels, 0);
+    fmp_request_done(&request);
+
+    request = proto_case_sample(proto_case_labelled, "{\"guidance\": {\"channels\": 1}}");
+    ck_assert(request.spec.guidance_scale == 2);
+    ck_assert_uint_eq(request.spec.guidance_channels, 1);
+    fmp_request_done(&request);
+
+    request = proto_case_sample(proto_case_labelled, "{\"guidance\": {\"channels\": \"all\"}}");
+    ck_assert_uint_eq(request.spec.guidance_channels, 0);
     fmp_request_done(&request);
 }
 END_TEST
@@ -297,7 +307,7 @@ START_TEST(what_is_not_wanted_may_be_said_of_unserved_fields)
 {
     fmp_request request = proto_case_sample(
         proto_case_plain, "{\"log_likelihood\": false, \"priority\": 0, \"stream\": false, "
-                          "\"preview\": false, \"guidance\": {\"channels\": \"all\"}}");
+                          "\"preview\": false}");
     fmp_request_done(&request);
 }
 END_TEST

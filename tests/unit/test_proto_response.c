@@ -123,6 +123,19 @@ START_TEST(a_sample_answer_has_everything_the_contract_shows)
 }
 END_TEST
 
+START_TEST(guidance_is_echoed_with_channels_where_fewer_than_all_were_asked_for)
+{
+    fm_model_info model = proto_case_labelled();
+    json_t *json = sample_answer(
+        &model, "{\"num_samples\": 2, \"guidance\": {\"scale\": 4, \"channels\": 1}}");
+    check_member(json, "guidance", NULL, "{\"scale\":4,\"channels\":1}");
+    json_decref(json);
+    json = sample_answer(&model, "{\"num_samples\": 2, \"guidance\": {\"channels\": \"all\"}}");
+    check_member(json, "guidance", NULL, "{\"scale\":2}");
+    json_decref(json);
+}
+END_TEST
+
 static const struct {
     const char *sent, *echoed;
 } seeds[] = {
@@ -434,6 +447,7 @@ Suite *suite_proto_response(void)
     Suite *suite = suite_create("proto/response");
     TCase *tcase = tcase_create("jobs");
     tcase_add_test(tcase, a_sample_answer_has_everything_the_contract_shows);
+    tcase_add_test(tcase, guidance_is_echoed_with_channels_where_fewer_than_all_were_asked_for);
     tcase_add_loop_test(tcase, the_seed_is_echoed_as_sent, 0, sizeof seeds / sizeof *seeds);
     tcase_add_test(tcase, an_adaptive_answer_has_its_tolerances_and_interval);
     tcase_add_test(tcase, every_step_of_a_fixed_grid_has_the_grids_times);
