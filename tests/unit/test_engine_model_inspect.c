@@ -1,10 +1,12 @@
 /* The report of a model folder. */
 #include "engine/fm.h"
+#include "engine/memory.h"
 #include "tests/support/failing_memory.h"
 #include "tests/support/safetensors_image.h"
 #include "tests/support/temp_folder.h"
 #include "tests/unit/suites.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,6 +104,29 @@ static void write_model(const temp_folder *folder, const char *config, const cha
     }
 }
 
+static bool add_bytes(void *context, size_t size_bytes)
+{
+    *(size_t *)context += size_bytes;
+    return true;
+}
+
+/* 4.3 megabytes of weights here, gigabytes elsewhere. */
+START_TEST(an_image_network_is_reported_without_packing_its_weights)
+{
+    static text found;
+    size_t allocated = 0;
+    fm_memory_set_hook(add_bytes, &allocated);
+    bool usable = inspect("tests/golden/unet-torchcfm-mnist", &found);
+    fm_memory_set_hook(NULL, NULL);
+    ck_assert(usable);
+    ck_assert_uint_lt(allocated, (size_t)1 << 20);
+    expect_text(&found, "architecture  torchcfm.unet\n");
+    expect_text(&found, "\noutput_blocks.5.1.qkv.weight              F32    [96, 32, 1]");
+    expect_text(&found, "parameters    1076641 in 167 tensors, 4306564 bytes\n");
+    expect_text(&found, "167 used, 0 unused, 0 missing, 0 of a wrong shape\n");
+}
+END_TEST
+
 START_TEST(unused_missing_and_misshapen_tensors_are_marked)
 {
     static text found;
@@ -119,6 +144,27 @@ START_TEST(unused_missing_and_misshapen_tensors_are_marked)
     expect_text(&found, "  UNUSED\n");
     expect_text(&found, "1 used, 1 unused, 0 missing, 1 of a wrong shape\n");
     expect_text(&found, "error: ");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
+START_TEST(numbers_that_are_not_finite_are_named)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    static const char header[] = "{" ENTRY("net.0.weight", "[500,3]", "[0,6000]") "," ENTRY(
+        "net.2.weight", "[2,500]", "[6000,10000]") "}";
+    float numbers[2500] = {0};
+    numbers[1234] = NAN;
+    safetensors_image image = safetensors_image_make(header, numbers, sizeof numbers);
+    temp_folder_write(&folder, "model.safetensors", image.data, image.size_bytes);
+    temp_folder_write_text(&folder, "config.json", CONFIG);
+    safetensors_image_free(&image);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found,
+                "error: tensor \"net.0.weight\": expected numbers that are finite in float32, "
+                "found nan in element 1234 (from 0)\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -222,6 +268,8 @@ Suite *suite_engine_model_inspect(void)
     tcase_add_test(tests, a_good_folder_is_reported_whole);
     tcase_add_test(tests, closed_forms_are_reported);
     tcase_add_test(tests, an_images_black_and_white_are_shown);
+    tcase_add_test(tests, an_image_network_is_reported_without_packing_its_weights);
+    tcase_add_test(tests, numbers_that_are_not_finite_are_named);
     tcase_add_test(tests, unused_missing_and_misshapen_tensors_are_marked);
     tcase_add_test(tests, a_missing_tensor_is_marked);
     tcase_add_test(tests, what_is_missing_between_others_is_shown_and_they_are_still_checked);
