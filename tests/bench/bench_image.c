@@ -13,6 +13,7 @@
 #include "engine/math/dense.h"
 #include "engine/memory.h"
 #include "engine/model.h"
+#include "engine/network/op.h"
 #include "tests/bench/peak.h"
 
 #include <inttypes.h>
@@ -21,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ROWS    1024
+#define MAX_ROWS    128
 #define MAX_CALLS   1000
 #define MAX_THREADS 64
 
@@ -203,6 +204,26 @@ static void measure(bench *b, void (*call)(bench *, size_t), size_t n_rows, doub
            1e3 * median(times + dropped, count - dropped), count - dropped, digest(b));
 }
 
+/* ---- memory ---- */
+
+/* The most that the activations of a full call take at once, without padding, borders and scratch: no
+ * plan of these ops could do with less. */
+static size_t live_bytes(const fm_plan *plan)
+{
+    size_t most = 0;
+    for (size_t op = 0; plan != NULL && op < plan->n_ops; op++) {
+        size_t live = 0;
+        for (size_t i = 0; i < plan->n_values; i++) {
+            const fm_value *value = &plan->values[i];
+            if (value->maker <= op && op <= value->last_user) {
+                live += value->height * value->width * value->columns * sizeof(float);
+            }
+        }
+        most = live > most ? live : most;
+    }
+    return most * (plan == NULL ? 0 : plan->max_rows);
+}
+
 /* ---- commands ---- */
 
 static void write_outputs(bench *b, const char *path)
@@ -238,13 +259,13 @@ static void answer(bench *b, char *line)
 
 static void introduce(const bench *b, double open_seconds)
 {
-    const fm_network_info *info = &b->model->network->info;
-    printf(
-        "{\"ready\": \"%s\", \"open_seconds\": %.3f, \"peak_gflops\": %.2f, \"tile_rows\": %zu, "
-        "\"parameters\": %zu, \"weight_bytes\": %zu, \"scratch_bytes\": %zu, \"promised\": %s}\n",
-        fm_build()->kernels, open_seconds, peak_of(b->threads), b->model->tile_rows,
-        info->parameter_count, info->weight_bytes, info->scratch_bytes,
-        b->model->info.bits_promised ? "true" : "false");
+    const fm_network *network = b->model->network;
+    printf("{\"ready\": \"%s\", \"open_seconds\": %.3f, \"peak_gflops\": %.2f, \"tile_rows\": %zu, "
+           "\"parameters\": %zu, \"weight_bytes\": %zu, \"scratch_bytes\": %zu, "
+           "\"live_bytes\": %zu}\n",
+           fm_build()->kernels, open_seconds, peak_of(b->threads), b->model->tile_rows,
+           network->info.parameter_count, network->info.weight_bytes, network->info.scratch_bytes,
+           live_bytes(fm_network_plan(network)));
     (void)fflush(stdout);
 }
 

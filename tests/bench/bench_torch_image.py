@@ -5,7 +5,8 @@
 
     run ROWS SECONDS   the median time of one call of ROWS rows
     out FILE           writes the outputs of the probe's rows, raw float32
-    reference FILE     the same, computed in float64; the last command, for it ruins the network
+    bfloat16 FILE      the same with products and convolutions in bfloat16, as autocast chooses them
+    reference FILE     the same, computed in float64
 """
 
 import argparse
@@ -55,8 +56,12 @@ def answer(network, inputs, command, argument):
         rows, seconds = argument.split()
         return {"rows": int(rows)} | median_ms(network, batch(inputs, int(rows)), float(seconds))
     if command == "reference":
-        network, inputs = network.double(), [values.double() if values.is_floating_point() else values for values in inputs]
-    network(*inputs).float().contiguous().numpy().astype("<f4").tofile(argument)
+        outputs = network.double()(*[values.double() if values.is_floating_point() else values for values in inputs])
+        network.float()
+    else:
+        with torch.autocast("cpu", torch.bfloat16, enabled=command == "bfloat16"):
+            outputs = network(*inputs)
+    outputs.float().contiguous().numpy().astype("<f4").tofile(argument)
     return {"written": argument}
 
 

@@ -1,6 +1,7 @@
 """Starting, watching and stopping the servers that are measured."""
 
 import http.client
+import json
 import os
 import re
 import subprocess
@@ -18,11 +19,11 @@ def command(root, models):
 class Server:
     """A process that prints one line with "listening" and its bound address when it is ready."""
 
-    def __init__(self, name, arguments):
-        self.name, self.arguments = name, arguments
+    def __init__(self, name, arguments, limit_seconds=30):
+        self.name, self.arguments, self.limit_seconds = name, arguments, limit_seconds
         self.process = self.address = self.start_seconds = self.log = None
 
-    def start(self, limit_seconds=30):
+    def start(self):
         self.log = tempfile.TemporaryFile("w+")
         begin = time.monotonic()
         try:
@@ -31,7 +32,7 @@ class Server:
         except OSError as failure:
             self.log.write(str(failure))
             return False
-        while time.monotonic() - begin < limit_seconds:
+        while time.monotonic() - begin < self.limit_seconds:
             if self.find_address():
                 self.start_seconds = time.monotonic() - begin
                 return True
@@ -97,6 +98,21 @@ class Server:
                 if line.startswith("VmRSS:"):
                     return int(line.split()[1]) / 1024
         return None
+
+
+def post(server, path, body):
+    """The answer to one request over a connection of its own, and its milliseconds from the first byte sent."""
+    connection = http.client.HTTPConnection(server.address, timeout=600)
+    connection.connect()
+    begin = time.perf_counter()
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    text = response.read()
+    ms = 1e3 * (time.perf_counter() - begin)
+    connection.close()
+    if response.status != 200:
+        raise SystemExit(f"{server.name} answered {response.status}: {text[:300]!r}")
+    return json.loads(text), ms
 
 
 def latencies_ms(server, path, body, seconds):

@@ -58,6 +58,7 @@ NETWORKS = {network.name: network for network in (
     ImageNetwork("sit-xl", "SiT-XL/2", "sit_XL_2_ls", sit(1152, 28, 16, True), LATENT, 237e9, 1000, is_transformer=True),
 )}
 COMPARED = ("cifar", "mnist", "sit-s", "sit-b")
+BATCHES = (1, 8, 64)
 
 
 def tensor_shapes(network):

@@ -27,12 +27,22 @@ def time_embedding(t, size):
 # ---- U-Net ----
 
 
+class GroupNorm32(nn.GroupNorm):
+    """In 32 groups, and in the weights' precision whatever the input's."""
+
+    def __init__(self, channels):
+        super().__init__(32, channels)
+
+    def forward(self, x):
+        return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+
+
 class ResidualBlock(nn.Module):
     def __init__(self, inputs, outputs, embedding):
         super().__init__()
-        self.in_layers = nn.Sequential(nn.GroupNorm(32, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.in_layers = nn.Sequential(GroupNorm32(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, outputs))
-        self.out_layers = nn.Sequential(nn.GroupNorm(32, outputs), nn.SiLU(), nn.Dropout(0.1),
+        self.out_layers = nn.Sequential(GroupNorm32(outputs), nn.SiLU(), nn.Dropout(0.1),
                                         nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
@@ -45,7 +55,7 @@ class UNetAttention(nn.Module):
     def __init__(self, channels, heads):
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(32, channels)
+        self.norm = GroupNorm32(channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 
@@ -107,7 +117,7 @@ class UNet(nn.Module):
         self.middle_block = Block(ResidualBlock(width, width, self.embedding), self.attention(width),
                                   ResidualBlock(width, width, self.embedding))
         width = self.build_outputs(skips, width, factor, multipliers, num_res_blocks)
-        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Conv2d(width, dim[0], 3, padding=1))
+        self.out = nn.Sequential(GroupNorm32(width), nn.SiLU(), nn.Conv2d(width, dim[0], 3, padding=1))
 
     def attention(self, width):
         return UNetAttention(width, self.heads if self.head_channels == -1 else width // self.head_channels)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """`make bench`: measures the daemon beside its peers in one run and prints one table with the aims.
 
-    tests/bench/run.py [--only PART,...] [--rounds N] [--seconds S] [--json FILE]
+    tests/bench/run.py [--only PART,...] [--networks NAME,...] [--batches N,...] [--rounds N] [--seconds S] [--json FILE]
 
 Parts: network   forward passes of the 4x512 SiLU MLP on one thread: the engine, PyTorch, ONNX Runtime; time outside it
        number    a million numbers written as JSON
@@ -9,6 +9,10 @@ Parts: network   forward passes of the 4x512 SiLU MLP on one thread: the engine,
        fairness  a 10-step request while 500-step requests fill the machine
        neighbour throughput beside one busy process
        start     start to ready with the shipped models, and resident memory
+       images    forward passes of U-Nets and diffusion transformers on one and two threads: the engine, PyTorch, ONNX
+                 Runtime; outputs, bits and memory (--networks and --batches choose some)
+       lone      HTTP: one sample of the CIFAR-10 U-Net at a time, with one and with two workers
+       large     start to ready and memory with a checkpoint of 2.7 GB
 
 Peers take turns within each round, so that what else the machine does meets them alike; a cell is the median of its
 rounds. A peer that is missing leaves a gap, it does not end the run.
@@ -21,15 +25,17 @@ The engine's own programs are build/release/bench_*. bench_network MODEL_FOLDER 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 import daemon
+import image
+import image_model
 import model
 from report import Report
+from rounds import Medians, note
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -38,10 +44,6 @@ ROWS = (1, 8, 64, 256, 1024)
 CONNECTIONS = (1, 8, 64)
 SAMPLES = (1, 16, 256)
 ONE_THREAD = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-
-
-def note(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def json_lines(command):
@@ -57,19 +59,6 @@ def json_lines(command):
         note(f"  {os.path.basename(command[1])} failed: {next((line for line in lines if 'Error' in line), lines[-1])}")
         return []
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-class Medians:
-    """Values gathered under a key over the rounds."""
-
-    def __init__(self):
-        self.values = {}
-
-    def add(self, key, value):
-        self.values.setdefault(key, []).append(value)
-
-    def __getitem__(self, key):
-        return statistics.median(self.values[key]) if key in self.values else None
 
 
 # ---- network ----
@@ -222,7 +211,7 @@ def measure_start(arguments, report):
     report.start(times[0], times[1:], resident)
 
 
-PARTS = ("network", "number", "service", "fairness", "neighbour", "start")
+PARTS = ("network", "number", "service", "fairness", "neighbour", "start", "images", "lone", "large")
 
 
 def measure(arguments, parts, report, scratch):
@@ -241,11 +230,16 @@ def measure(arguments, parts, report, scratch):
         measure_neighbour(arguments, report, parent)
     if "start" in parts:
         measure_start(arguments, report)
+    for part, measure_part in (("images", image.measure_images), ("lone", image.measure_lone), ("large", image.measure_large)):
+        if part in parts:
+            measure_part(arguments, report, scratch)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument("--networks", default=",".join(image_model.COMPARED), help="of the part images")
+    parser.add_argument("--batches", default=",".join(map(str, image_model.BATCHES)), help="of the part images, up to 128")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one HTTP measurement")
     parser.add_argument("--json", default=os.path.join(ROOT, "build", "bench.json"), help="also write the numbers here")
@@ -253,6 +247,9 @@ def main():
     parts = arguments.only.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown part: {', '.join(sorted(unknown))}")
+    arguments.networks, arguments.batches = arguments.networks.split(","), list(map(int, arguments.batches.split(",")))
+    if unknown := set(arguments.networks) - set(image_model.COMPARED):
+        parser.error(f"unknown network: {', '.join(sorted(unknown))}")
     report = Report()
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="velocityd-bench-") as scratch:
