@@ -22,8 +22,8 @@ def forward_aims(report, figures, threads, rows):
     what = f"{network.title}, {threads} thread{'s' if threads > 1 else ''}, batch {rows}, against ONNX Runtime"
     bound = aim_of(network, rows * network.flop, figures.peaks.get(threads), ort)
     report.aim(what, ratio(ort, engine), bound, unit="x")
-    if short:
-        report.aim(what.replace(", against", ", bf16 against"), ratio(ort, short), network.aim_bfloat16 or 1, unit="x")
+    if short and network.aim_bfloat16:
+        report.aim(what.replace(", against", ", bf16 against"), ratio(ort, short), network.aim_bfloat16, unit="x")
 
 
 def forward_row(figures, threads, rows):
