@@ -77,14 +77,15 @@ typedef struct fm_channel_map {
     fm_activation activation;
 } fm_channel_map;
 
-/* Normalises each pixel over its channels: y = (x - mean) / deviation * weight + bias. */
+/* Normalises each pixel over its channels: y = (x - mean) / deviation * weight + bias. Pixels are read and
+ * written in whole FM_KERNEL_COLUMNS. */
 typedef struct fm_pixel_norm {
     const float *in;
     float *out;
     size_t n_pixels, in_stride, out_stride, channels;
     int rms; /* the mean counts as 0 */
     double epsilon;
-    const float *weight, *bias; /* [whole vectors of channels], 0 beyond the channels */
+    const float *weight, *bias; /* [channels in whole FM_KERNEL_COLUMNS], 0 beyond the channels */
 } fm_pixel_norm;
 
 typedef struct fm_kernels {

@@ -120,6 +120,7 @@ INLINE double pixel_sum(const float *x, size_t channels, float mean, bool square
 
 static inline void pixel_norm(const fm_pixel_norm *job)
 {
+    size_t padded = (job->channels + FM_KERNEL_COLUMNS - 1) / FM_KERNEL_COLUMNS * FM_KERNEL_COLUMNS;
     for (size_t i = 0; i < job->n_pixels; i++) {
         const float *in = job->in + i * job->in_stride;
         float *out = job->out + i * job->out_stride;
@@ -127,7 +128,7 @@ static inline void pixel_norm(const fm_pixel_norm *job)
         float mean = job->rms ? 0.0F : (float)(pixel_sum(in, job->channels, 0, false) / n);
         double square = pixel_sum(in, job->channels, mean, true) / n;
         float factor = (float)(1.0 / sqrt(square + job->epsilon));
-        for (size_t c = 0; c < job->channels; c += LANES) {
+        for (size_t c = 0; c < padded; c += LANES) {
             vec value = (load(in + c) - splat(mean)) * splat(factor);
             store(out + c, fma_vec(value, load(job->weight + c), load(job->bias + c)));
         }
