@@ -123,12 +123,11 @@ static fm_status conv_piece(void *context, size_t piece, unsigned char *memory)
 static const float *gates_gather(const fm_op *op, const fm_op_call *call)
 {
     const conv_op *self = op->state;
-    const fm_value *value = &call->plan->values[op->inputs[self->gate]];
-    const float *from = fm_op_value(call, op->inputs[self->gate]) + self->gate_column;
+    const fm_image from = fm_op_image(call, op->inputs[self->gate]);
     float *gates = (float *)(void *)(call->memory + op->scratch_offset);
     for (size_t i = 0; i < call->n_rows; i++) {
         float *gate = gates + i * self->gate_stride;
-        memcpy(gate, from + i * value->stride, self->outputs * sizeof *gate);
+        memcpy(gate, fm_image_at(&from, i, 0, 0) + self->gate_column, self->outputs * sizeof *gate);
         memset(gate + self->outputs, 0, (self->gate_stride - self->outputs) * sizeof *gate);
     }
     return gates;
@@ -145,8 +144,9 @@ fm_status fm_op_conv_eval(const fm_op *op, const fm_op_call *call)
                             .shared = call->memory + op->scratch_offset},
                    .piece_offset = op->piece_offset};
     if (self->row_bias != 0) {
-        it.call.row_bias = fm_op_value(call, op->inputs[self->row_bias]);
-        it.call.row_bias_stride = call->plan->values[op->inputs[self->row_bias]].stride;
+        const fm_image vectors = fm_op_image(call, op->inputs[self->row_bias]);
+        it.call.row_bias = vectors.data;
+        it.call.row_bias_stride = vectors.image_stride;
     }
     if (self->gate != 0) {
         it.call.gate = gates_gather(op, call);

@@ -35,15 +35,15 @@ fm_status fm_plan_time(fm_plan *plan, size_t size, double max_period, fm_plan_va
 fm_status fm_op_time_eval(const fm_op *op, const fm_op_call *call)
 {
     const time_waves *self = op->state;
-    const fm_value *value = &call->plan->values[op->output];
-    float *out = fm_op_value(call, op->output);
-    for (size_t i = 0; i < call->n_rows; i++, out += value->stride) {
+    const fm_image vectors = fm_op_image(call, op->output);
+    for (size_t i = 0; i < call->n_rows; i++) {
+        float *out = fm_image_at(&vectors, i, 0, 0);
         for (size_t k = 0; k < self->half; k++) {
             double angle = call->rows[i].t * self->frequencies[k];
             out[k] = (float)cos(angle);
             out[self->half + k] = (float)sin(angle);
         }
-        for (size_t j = 2 * self->half; j < value->stride; j++) {
+        for (size_t j = 2 * self->half; j < vectors.pixel_stride; j++) {
             out[j] = 0.0F;
         }
     }
@@ -112,13 +112,13 @@ fm_status fm_plan_label(fm_plan *plan, const float *entries, size_t count, size_
 fm_status fm_op_label_eval(const fm_op *op, const fm_op_call *call)
 {
     const table *self = op->state;
-    const fm_value *value = &call->plan->values[op->output];
-    float *out = fm_op_value(call, op->output);
-    for (size_t i = 0; i < call->n_rows; i++, out += value->stride) {
+    const fm_image vectors = fm_op_image(call, op->output);
+    for (size_t i = 0; i < call->n_rows; i++) {
+        float *out = fm_image_at(&vectors, i, 0, 0);
         size_t label = (size_t)call->rows[i].label;
         assert(label < self->count); /* requests are checked against the model's labels */
         memcpy(out, self->entries + label * self->size, self->size * sizeof *out);
-        memset(out + self->size, 0, (value->stride - self->size) * sizeof *out);
+        memset(out + self->size, 0, (vectors.pixel_stride - self->size) * sizeof *out);
     }
     return FM_OK;
 }

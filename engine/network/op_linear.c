@@ -74,6 +74,8 @@ fm_status fm_op_linear_eval(const fm_op *op, const fm_op_call *call)
 {
     const linear *self = op->state;
     float *in = fm_op_value(call, op->inputs[0]);
+    assert(call->plan->values[op->inputs[0]].border == 0 &&
+           call->plan->values[op->output].border == 0); /* rows in one run */
     size_t padded = fm_dense_padded_rows(self->dense, call->n_rows);
     if (padded > call->n_rows) { /* memory is shared: what lies there need not be finite */
         size_t stride = call->plan->values[op->inputs[0]].stride;

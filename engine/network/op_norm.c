@@ -84,9 +84,11 @@ static void modulate(const norm *self, const float *modulation, size_t c, float 
 static const float *modulation_of(const fm_op *op, const fm_op_call *call, size_t row)
 {
     const norm *self = op->state;
-    return !self->modulated
-               ? NULL
-               : fm_op_value(call, op->inputs[1]) + row * call->plan->values[op->inputs[1]].stride;
+    if (!self->modulated) {
+        return NULL;
+    }
+    const fm_image vectors = fm_op_image(call, op->inputs[1]);
+    return fm_image_at(&vectors, row, 0, 0);
 }
 
 static void norm_describe(const norm *self, char *text, size_t size_bytes)
@@ -287,6 +289,7 @@ static void affine_fill(const norm *self, const float *modulation, float *factor
     }
 }
 
+/* A line at a time, for images may have borders. */
 static fm_status layer_piece(void *context, size_t piece, unsigned char *memory)
 {
     const layer_run *it = context;
@@ -294,19 +297,23 @@ static fm_status layer_piece(void *context, size_t piece, unsigned char *memory)
     size_t row = piece / it->parts, part = piece % it->parts;
     size_t from = it->pixels * part / it->parts, until = it->pixels * (part + 1) / it->parts;
     const float *affine = it->affine + row * 2 * it->self->stride;
-    const fm_pixel_norm job = {
-        .in = it->in.data + row * it->in.image_stride + from * it->in.pixel_stride,
-        .out = it->out.data + row * it->out.image_stride + from * it->out.pixel_stride,
-        .n_pixels = until - from,
-        .in_stride = it->in.pixel_stride,
-        .out_stride = it->out.pixel_stride,
-        .channels = it->self->channels,
-        .rms = it->self->rms,
-        .epsilon = it->self->epsilon,
-        .weight = affine,
-        .bias = affine + it->self->stride,
-    };
-    fm_kernels_best()->pixel_norm(&job);
+    for (size_t p = from, n = 0; p < until; p += n) {
+        size_t y = p / it->in.width, x = p % it->in.width, rest = it->in.width - x;
+        n = rest < until - p ? rest : until - p;
+        const fm_pixel_norm job = {
+            .in = fm_image_at(&it->in, row, y, x),
+            .out = fm_image_at(&it->out, row, y, x),
+            .n_pixels = n,
+            .in_stride = it->in.pixel_stride,
+            .out_stride = it->out.pixel_stride,
+            .channels = it->self->channels,
+            .rms = it->self->rms,
+            .epsilon = it->self->epsilon,
+            .weight = affine,
+            .bias = affine + it->self->stride,
+        };
+        fm_kernels_best()->pixel_norm(&job);
+    }
     return FM_OK;
 }
 
@@ -321,8 +328,6 @@ fm_status fm_op_layer_norm_eval(const fm_op *op, const fm_op_call *call)
                     .in = fm_op_image(call, op->inputs[0]),
                     .out = fm_op_image(call, op->output),
                     .affine = affine};
-    assert(call->plan->values[op->inputs[0]].border == 0 &&
-           call->plan->values[op->output].border == 0); /* pixels in one run */
     it.pixels = it.in.height * it.in.width;
     it.parts = (it.pixels + LAYER_BLOCK_PIXELS - 1) / LAYER_BLOCK_PIXELS;
     return fm_op_pieces(call, call->n_rows * it.parts, layer_piece, &it);

@@ -5,6 +5,9 @@
  * are given as PyTorch holds them, float32, read while the op is added and packed then; the caller
  * may free them afterwards. Optional values are pointers, NULL where there is none.
  *
+ * A convolution with a kernel of 3 or 5 gives the value that it reads a border. Every op copes with that,
+ * but attention and linear layers (not kernel 1) need an input without, and linear layers an output.
+ *
  * Errors of every function: FM_ENOMEM; FM_EINTERNAL from the dense provider. Shapes that do not fit
  * together are mistakes of the architecture file, and assert. */
 #ifndef FM_PLAN_IMAGE_H
