@@ -19,7 +19,9 @@ static const plan_node channels_kept[] = {
 
 static const plan_node patches[] = {
     {.kind = NODE_PATCHES, .count = 2},
-    {.kind = NODE_PATCHES_OUTPUT, .count = 2, .stride = 3, .size = 2},
+    {.kind = NODE_CONV, .size = 12, .count = 3, .stride = 1},
+    {.kind = NODE_SUM, .from = 0, .with = 1},
+    {.kind = NODE_PATCHES_OUTPUT, .from = 2, .count = 2, .stride = 3, .size = 2},
     {.kind = NODE_END},
 };
 
@@ -36,15 +38,17 @@ static const plan_node conditions[] = {
     {.kind = NODE_END},
 };
 
-/* Of 5 x 7 pixels, so that pooling drops a line and a column. */
+/* Of 5 x 7 pixels, so that pooling drops a line and a column. Here and below a 3 x 3 convolution reads what
+ * any other op makes, for it would see padding that is not finite. */
 static const plan_node pixels[] = {
     {.kind = NODE_IMAGE},
     {.kind = NODE_CONV, .size = 20, .count = 1, .stride = 1},
     {.kind = NODE_POSITIONS, .from = 1},
-    {.kind = NODE_CONCAT, .from = 0, .with = 2},
-    {.kind = NODE_POOL, .from = 3},
-    {.kind = NODE_UPSAMPLE, .from = 4},
-    {.kind = NODE_IMAGE_OUTPUT, .from = 5, .size = 23},
+    {.kind = NODE_CONV, .from = 2, .size = 20, .count = 3, .stride = 1, .residual = 2},
+    {.kind = NODE_CONCAT, .from = 0, .with = 3},
+    {.kind = NODE_POOL, .from = 4},
+    {.kind = NODE_UPSAMPLE, .from = 5},
+    {.kind = NODE_IMAGE_OUTPUT, .from = 6, .size = 23},
     {.kind = NODE_END},
 };
 
@@ -62,7 +66,7 @@ static const plan_node convolutions[] = {
      .column = 9,
      .residual = 3,
      .flag = true},
-    {.kind = NODE_CONV, .from = 4, .size = 35, .count = 1, .stride = 2},
+    {.kind = NODE_CONV, .from = 4, .size = 35, .count = 3, .stride = 2},
     {.kind = NODE_CONV,
      .from = 5,
      .size = 35,
@@ -70,7 +74,7 @@ static const plan_node convolutions[] = {
      .stride = 1,
      .residual = 5,
      .activation = RELU},
-    {.kind = NODE_CONV, .from = 6, .size = 10, .count = 3, .stride = 2, .flag = true},
+    {.kind = NODE_CONV, .from = 6, .size = 10, .count = 1, .stride = 2, .flag = true},
     {.kind = NODE_IMAGE_OUTPUT, .from = 7, .size = 10},
     {.kind = NODE_END},
 };
