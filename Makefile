@@ -28,7 +28,7 @@ else
 BIN := $(B)/velocityd
 endif
 
-PACKAGES := libmicrohttpd jansson libuv nettle libpng
+PACKAGES := libmicrohttpd jansson libuv nettle libpng libzip
 MATH_LIBS_onednn := -ldnnl -lgomp
 MATH_LIBS_openblas := $(shell pkg-config --libs openblas 2>/dev/null || echo -lopenblas)
 

@@ -28,7 +28,7 @@ static fm_status open_weights(fm_model *model, fm_error *err)
     if (path == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory to open %s", config->weights_file);
     }
-    fm_status status = fm_tensors_open(path, &model->tensors, err);
+    fm_status status = fm_tensors_open_entry(path, config->weights_entry, &model->tensors, err);
     fm_free(path);
     if (status != FM_OK) {
         return status;

@@ -298,13 +298,14 @@ static void print_totals(const report *to, const findings *found)
 
 /* ---- Finding ---- */
 
-static fm_status open_tensors(const char *folder, const char *file, fm_tensors **ret, fm_error *err)
+static fm_status open_tensors(const char *folder, const char *file, const char *entry,
+                              fm_tensors **ret, fm_error *err)
 {
     char *path = fm_file_path(folder, file);
     if (path == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for a path");
     }
-    fm_status status = fm_tensors_open(path, ret, err);
+    fm_status status = fm_tensors_open_entry(path, entry, ret, err);
     fm_free(path);
     return status;
 }
@@ -330,7 +331,8 @@ static fm_status find(const char *folder, findings *found, fm_error *err)
     found->has_config = true;
     const fm_model_config *config = &found->config;
     if (fm_architecture_has_weights(config->architecture)) {
-        status = open_tensors(config->folder, config->weights_file, &found->tensors, err);
+        status = open_tensors(config->folder, config->weights_file, config->weights_entry,
+                              &found->tensors, err);
         if (status == FM_OK) {
             status = fm_weights_new(found->tensors, config->weights_prefix, &found->weights, err);
         }
@@ -348,9 +350,10 @@ static fm_status find(const char *folder, findings *found, fm_error *err)
 /* Tensors under the usual names, for whoever is still writing config.json. */
 static void find_tensors(const char *folder, findings *found)
 {
-    if (open_tensors(folder, "model.safetensors", &found->tensors, NULL) != FM_OK) {
+    if (open_tensors(folder, "model.safetensors", NULL, &found->tensors, NULL) != FM_OK) {
         found->tensors = NULL;
-        if (open_tensors(folder, "model.safetensors.index.json", &found->tensors, NULL) != FM_OK) {
+        if (open_tensors(folder, "model.safetensors.index.json", NULL, &found->tensors, NULL) !=
+            FM_OK) {
             found->tensors = NULL;
         }
     }
@@ -370,6 +373,9 @@ static void print_findings(const report *to, const char *folder, const findings 
 {
     if (found->has_config) {
         print_config(to, &found->config);
+        if (found->tensors != NULL && fm_tensors_origin(found->tensors) != NULL) {
+            print_row(to, "entry", fm_tensors_origin(found->tensors));
+        }
         print_digest(to, found);
     } else {
         print_row(to, "folder", folder);

@@ -9,7 +9,7 @@ set -euo pipefail
 
 group_packages() {
     case "$1" in
-    run) echo "gcc make pkg-config libc6-dev libmicrohttpd-dev libjansson-dev libuv1-dev libinih-dev nettle-dev libpng-dev libdnnl-dev" ;;
+    run) echo "gcc make pkg-config libc6-dev libmicrohttpd-dev libjansson-dev libuv1-dev libinih-dev nettle-dev libpng-dev libzip-dev libdnnl-dev" ;;
     check) echo "check libsubunit-dev libopenblas-dev curl python3" ;;
     gate) echo "clang-19 clang-tidy-19 clang-format-19 llvm-19 libclang-rt-19-dev libomp-19-dev cppcheck valgrind libc6-dev-arm64-cross" ;;
     bench) echo "wrk python3-torch libopenblas0-openmp python3-fastapi python3-uvicorn python3-numpy $(node_packages)" ;;

@@ -44,6 +44,7 @@ forbid engine/ 'getenv|secure_getenv|environ|setenv' "engine/ does not read the 
 forbid engine/ "$logging" "engine/ does not log"
 forbid engine/ 'json_.*|jansson_.*' "JSON in engine/ belongs to checkpoint/" engine/checkpoint/
 forbid engine/ 'nettle_.*' "hashes in engine/ belong to checkpoint/" engine/checkpoint/
+forbid engine/ 'zip_.*' "archives in engine/ belong to checkpoint/" engine/checkpoint/
 forbid 'engine/|proto/|config/|server/' 'cblas_.*|sgemm_?|dnnl_.*|openblas_.*|omp_.*|GOMP_.*' \
     "only engine/math/ calls a BLAS" engine/math/
 forbid engine/ 'malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|strdup|strndup|asprintf|vasprintf' \
@@ -82,6 +83,7 @@ library 'uv\.h|microhttpd\.h' 'server/' "libuv or libmicrohttpd outside server/"
 library 'dnnl[^>]*|cblas\.h|omp\.h|openblas[^>]*' 'engine/math/' "a math library outside engine/math/"
 library 'nettle/[^>]*' 'engine/checkpoint/|proto/base64\.c|server/' "nettle outside engine/checkpoint/, proto/base64.c and server/"
 library 'png\.h' 'proto/png\.c' "libpng outside proto/png.c"
+library 'zip(conf)?\.h' 'engine/checkpoint/' "libzip outside engine/checkpoint/"
 
 # A file's own header comes first, so that every header is seen to stand alone.
 while read -r source; do

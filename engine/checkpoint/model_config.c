@@ -4,6 +4,7 @@
 
 #include "engine/checkpoint/file.h"
 #include "engine/checkpoint/model_config_private.h"
+#include "engine/checkpoint/pytorch.h"
 #include "engine/fm.h"
 #include "engine/memory.h"
 
@@ -58,18 +59,34 @@ static fm_status check_weights_file(const fm_json_node *node, const char *file, 
         return fm_json_fail(node, err, FM_EFORMAT,
                             "must be a file of the same folder, found \"%s\"", file);
     }
-    if (fm_file_name_ends(file, ".pt") || fm_file_name_ends(file, ".pth")) {
-        return fm_json_fail(node, err, FM_EUNSUPPORTED, "\"%s\" is not supported by this release",
-                            strrchr(file, '.'));
-    }
     if (!fm_file_name_ends(file, ".safetensors") &&
-        !fm_file_name_ends(file, ".safetensors.index.json")) {
+        !fm_file_name_ends(file, ".safetensors.index.json") && !fm_pytorch_is_named(file)) {
         return fm_json_fail(node, err, FM_EFORMAT,
-                            "must end with one of .safetensors, .safetensors.index.json, found "
-                            "\"%s\"",
+                            "must end with one of .safetensors, .safetensors.index.json, .pt, "
+                            ".pth, found \"%s\"",
                             file);
     }
     return FM_OK;
+}
+
+static fm_status read_weights_entry(const fm_json_node *node, fm_model_config *config,
+                                    fm_error *err)
+{
+    if (!fm_json_present(node)) {
+        return FM_OK;
+    }
+    fm_status status = fm_json_read_string(node, &config->weights_entry, err);
+    if (status == FM_OK && config->weights_entry[0] == '\0') {
+        status = fm_json_fail(node, err, FM_EFORMAT, "must not be empty");
+    }
+    if (status == FM_OK && !fm_pytorch_is_named(config->weights_file)) {
+        status =
+            fm_json_fail(node, err, FM_EFORMAT,
+                         "must be left out: it is for .pt and .pth files, and /weights/file is "
+                         "\"%s\"",
+                         config->weights_file);
+    }
+    return status;
 }
 
 static fm_status read_weights(const fm_json_node *root, fm_model_config *config, fm_error *err)
@@ -97,8 +114,8 @@ static fm_status read_weights(const fm_json_node *root, fm_model_config *config,
     if (status == FM_OK) {
         status = check_weights_file(&file, config->weights_file, err);
     }
-    if (status == FM_OK && fm_json_present(&entry)) {
-        status = fm_json_unsupported(&entry, err);
+    if (status == FM_OK) {
+        status = read_weights_entry(&entry, config, err);
     }
     int chosen = FM_COMPUTE_FLOAT32;
     if (status == FM_OK) {
@@ -346,6 +363,7 @@ void fm_model_config_done(fm_model_config *config)
     fm_free(config->license);
     fm_free(config->weights_file);
     fm_free(config->weights_prefix);
+    fm_free(config->weights_entry);
     fm_free(config->output_kind);
     fm_free(config->defaults_json);
     fm_model_config_network_done(config);

@@ -1,6 +1,7 @@
 /* Opening, listing and finding tensors. */
 #include "engine/checkpoint/tensors.h"
 
+#include "engine/checkpoint/pytorch.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/checkpoint/tensors_private.h"
 #include "engine/memory.h"
@@ -55,20 +56,33 @@ int fm_tensor_compare_name(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-fm_status fm_tensors_parse(const void *data, size_t length, fm_tensors **ret, fm_error *err)
+static fm_status parse(const void *data, size_t length, bool pytorch, const char *entry,
+                       fm_tensors **ret, fm_error *err)
 {
     fm_tensors *tensors = fm_alloc(sizeof *tensors);
     if (tensors == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for a list of tensors");
     }
-    fm_status status =
-        fm_safetensors_list(data, length, &tensors->list, &tensors->count, &tensors->names, err);
+    fm_status status = pytorch ? fm_pytorch_list(data, length, entry, tensors, err)
+                               : fm_safetensors_list(data, length, &tensors->list, &tensors->count,
+                                                     &tensors->names, err);
     if (status != FM_OK) {
         fm_tensors_close(tensors);
         return status;
     }
     *ret = tensors;
     return FM_OK;
+}
+
+fm_status fm_tensors_parse(const void *data, size_t length, fm_tensors **ret, fm_error *err)
+{
+    return parse(data, length, false, NULL, ret, err);
+}
+
+fm_status fm_tensors_parse_pytorch(const void *data, size_t length, const char *entry,
+                                   fm_tensors **ret, fm_error *err)
+{
+    return parse(data, length, true, entry, ret, err);
 }
 
 /* Remembers the last component of path as the one file behind tensors. */
@@ -86,7 +100,14 @@ static fm_status set_file(fm_tensors *tensors, const char *path, fm_error *err)
     return FM_OK;
 }
 
-fm_status fm_tensors_open_single(const char *path, fm_tensors **ret, fm_error *err)
+/* By its name, or its first bytes where that says nothing. */
+static bool is_pytorch(const char *path, const fm_mapping *mapping)
+{
+    return fm_pytorch_is_named(path) || (!fm_file_name_ends(path, ".safetensors") &&
+                                         fm_zip_is_archive(mapping->data, mapping->size_bytes));
+}
+
+static fm_status open_single(const char *path, const char *entry, fm_tensors **ret, fm_error *err)
 {
     fm_mapping mapping = {0};
     fm_status status = fm_file_map(path, &mapping, err);
@@ -94,7 +115,12 @@ fm_status fm_tensors_open_single(const char *path, fm_tensors **ret, fm_error *e
         return status;
     }
     fm_tensors *tensors = NULL;
-    status = fm_tensors_parse(mapping.data, mapping.size_bytes, &tensors, err);
+    bool pytorch = is_pytorch(path, &mapping);
+    if (!pytorch && entry != NULL) {
+        status = fm_fail(err, FM_EFORMAT, "has no entries, found weights.entry \"%s\"", entry);
+    } else {
+        status = parse(mapping.data, mapping.size_bytes, pytorch, entry, &tensors, err);
+    }
     if (status != FM_OK) {
         fm_file_unmap(&mapping);
         return fm_fail_prefix(err, status, "%s", path);
@@ -109,11 +135,25 @@ fm_status fm_tensors_open_single(const char *path, fm_tensors **ret, fm_error *e
     return FM_OK;
 }
 
+fm_status fm_tensors_open_single(const char *path, fm_tensors **ret, fm_error *err)
+{
+    return open_single(path, NULL, ret, err);
+}
+
+fm_status fm_tensors_open_entry(const char *path, const char *entry, fm_tensors **ret,
+                                fm_error *err)
+{
+    if (!fm_file_name_ends(path, ".safetensors.index.json")) {
+        return open_single(path, entry, ret, err);
+    }
+    return entry == NULL ? fm_shards_open(path, ret, err)
+                         : fm_fail(err, FM_EFORMAT,
+                                   "%s: has no entries, found weights.entry \"%s\"", path, entry);
+}
+
 fm_status fm_tensors_open(const char *path, fm_tensors **ret, fm_error *err)
 {
-    return fm_file_name_ends(path, ".safetensors.index.json")
-               ? fm_shards_open(path, ret, err)
-               : fm_tensors_open_single(path, ret, err);
+    return fm_tensors_open_entry(path, NULL, ret, err);
 }
 
 void fm_tensors_close(fm_tensors *tensors)
@@ -131,8 +171,15 @@ void fm_tensors_close(fm_tensors *tensors)
     fm_free(tensors->files);
     fm_free(tensors->list);
     fm_free(tensors->names);
+    fm_free(tensors->origin);
+    fm_copies_done(&tensors->copies);
     fm_file_unmap(&tensors->mapping);
     fm_free(tensors);
+}
+
+const char *fm_tensors_origin(const fm_tensors *tensors)
+{
+    return tensors->origin;
 }
 
 size_t fm_tensors_file_count(const fm_tensors *tensors)

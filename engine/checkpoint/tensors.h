@@ -1,8 +1,10 @@
-/* Named read-only tensors of a checkpoint on disk: safetensors files, single or sharded.
+/* Named read-only tensors of a checkpoint on disk: safetensors files, single or sharded, and the zip files
+ * of torch.save().
  *
  * The file is mapped, not read; every field of the header is checked before any tensor is listed
  * (lengths, offsets, overlaps, holes, sizes against dtype and shape, duplicate names, at most 100 MB
- * of header). Tensors point into the mapping and live until fm_tensors_close(). */
+ * of header). Tensors point into the mapping and live until fm_tensors_close(). Of a PyTorch file only what
+ * is compressed or not contiguous is copied (pytorch.h). */
 #ifndef FM_TENSORS_H
 #define FM_TENSORS_H
 
@@ -28,19 +30,32 @@ typedef struct fm_tensor {
 
 typedef struct fm_tensors fm_tensors;
 
-/* Opens a .safetensors file or a .safetensors.index.json.
+/* Opens a .safetensors file, a .safetensors.index.json, or a PyTorch .pt or .pth file; a file of any other
+ * name by its first bytes.
  * Errors: FM_ENOTFOUND, FM_EIO, FM_ENOMEM; FM_EFORMAT names the tensor, what was expected and found.
  * Thread: any. */
 FM_MUST_USE fm_status fm_tensors_open(const char *path, fm_tensors **ret, fm_error *err);
+/* The same.
+ *   entry  of a PyTorch file: dotted path to the state dict; NULL: the only one there is. Other files have
+ *          no entries: FM_EFORMAT */
+FM_MUST_USE fm_status fm_tensors_open_entry(const char *path, const char *entry, fm_tensors **ret,
+                                            fm_error *err);
 /* A safetensors image in memory, borrowed until close; for the fuzzer and tests. */
 FM_MUST_USE fm_status fm_tensors_parse(const void *data, size_t length, fm_tensors **ret,
                                        fm_error *err);
+/* The same of a PyTorch file. */
+FM_MUST_USE fm_status fm_tensors_parse_pytorch(const void *data, size_t length, const char *entry,
+                                               fm_tensors **ret, fm_error *err);
 void fm_tensors_close(fm_tensors *tensors); /* takes NULL */
 
 /* The files behind it, as names inside its folder: an index first, then its shards in name order. None
  * for fm_tensors_parse(). */
 size_t fm_tensors_file_count(const fm_tensors *tensors);
 const char *fm_tensors_file_at(const fm_tensors *tensors, size_t index);
+
+/* What of a PyTorch file was taken: "ema_model", "the top level", with "moving averages of …" where they were
+ * preferred. NULL for other files. */
+const char *fm_tensors_origin(const fm_tensors *tensors);
 
 size_t fm_tensors_count(const fm_tensors *tensors);
 const fm_tensor *fm_tensors_at(const fm_tensors *tensors, size_t index); /* in name order */

@@ -4,6 +4,7 @@
 
 #include "engine/checkpoint/file.h"
 #include "engine/checkpoint/tensors.h"
+#include "engine/checkpoint/zip_archive.h"
 
 struct fm_tensors {
     fm_tensor *list; /* [count] in name order */
@@ -14,6 +15,8 @@ struct fm_tensors {
     size_t n_shards;
     char **files; /* [n_files] names inside the folder */
     size_t n_files;
+    fm_copies copies; /* of a PyTorch file: what could not be used in place */
+    char *origin;     /* what of it was taken; NULL for other files */
 };
 
 /* One safetensors file.
