@@ -118,6 +118,22 @@ FM_MUST_USE fm_status fm_model_inspect(const char *folder, fm_write_cb write, vo
 /* The network's operations, a line each: shapes, and where in a worker's scratch their results lie. */
 void fm_model_print_plan(const fm_model *model, fm_write_cb write, void *context);
 
+typedef struct fm_convert_options {
+    const char *entry;        /* of a PyTorch file: dotted path to the state dict; NULL: found */
+    const char *prefix;       /* stripped from every name, as weights.prefix; NULL: none */
+    const char *architecture; /* NULL: by the names of the tensors */
+} fm_convert_options;
+
+/* Writes a new model folder with model.safetensors and config.json, whole or not at all.
+ *   in     a checkpoint file, whose config.json is guessed, or a model folder, whose config.json is kept
+ *   out    must not be there
+ *   write  called with lines of text: what was read and written, and each "assumed: …"
+ * Errors: FM_EINVAL out is there or no model's name, or an option does not apply; FM_EFORMAT the checkpoint is
+ *         malformed or its architecture not known; FM_ENOTFOUND, FM_EIO, FM_ENOMEM. Thread: any. */
+FM_MUST_USE fm_status fm_model_convert(const char *in, const char *out,
+                                       const fm_convert_options *options, fm_write_cb write,
+                                       void *context, fm_error *err);
+
 /* ---- Solver settings ------------------------------------------------------------------------- */
 
 typedef struct fm_solver {

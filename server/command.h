@@ -14,6 +14,7 @@ typedef int (*fmd_command_run)(int argc, char **argv);
 int fmd_command_serve(int argc, char **argv);
 int fmd_command_sample(int argc, char **argv);
 int fmd_command_inspect(int argc, char **argv);
+int fmd_command_convert(int argc, char **argv);
 int fmd_command_check_config(int argc, char **argv);
 int fmd_command_probe(int argc, char **argv);
 
