@@ -192,7 +192,7 @@ static fm_status read_folder(conversion *run, const char *folder, fm_error *err)
 
 static fm_status write_config(const conversion *run, const fm_output_folder *folder, fm_error *err)
 {
-    char *text = json_dumps(run->config, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    char *text = fm_json_text_dump(run->config, JSON_INDENT(2));
     if (text == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for config.json");
     }

@@ -274,10 +274,10 @@ static void put_flow(fm_guesser *guesser)
     fm_guess_put(guesser, flow, "prediction", json_string("velocity"));
     fm_guess_put(guesser, flow, "time",
                  json_pack("{s:s, s:f}", "direction", "noise_to_data", "scale", 1.0));
-    fm_guess_assume(guesser, "flow.scheduler.type condot, flow.prediction velocity: how it was "
+    fm_guess_assume(guesser, "flow.space euclidean, flow.source normal with std 1, "
+                             "flow.scheduler.type condot, flow.prediction velocity: how it was "
                              "trained is not in the file");
-    fm_guess_assume(guesser, "flow.time.direction noise_to_data, flow.time.scale 1, flow.source "
-                             "normal with std 1");
+    fm_guess_assume(guesser, "flow.time.direction noise_to_data, flow.time.scale 1");
 }
 
 /* The sections in the order of the contract; those that hold nothing are left out. */

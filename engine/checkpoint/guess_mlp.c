@@ -32,6 +32,19 @@ static bool name_ends(const char *name, const char *suffix)
     return length > tail && strcmp(name + length - tail, suffix) == 0;
 }
 
+/* Whether one of the name's components is part. */
+static bool begins_component(const char *name, const char *part)
+{
+    size_t length = strlen(part);
+    for (const char *at = name; at != NULL; at = strchr(at, '.')) {
+        at += *at == '.';
+        if (strncmp(at, part, length) == 0 && at[length] == '.') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* False for a name that no layer has. */
 static bool split_name(const char *name, layer *ret)
 {
@@ -41,7 +54,7 @@ static bool split_name(const char *name, layer *ret)
         begin--;
     }
     ret->name = name;
-    ret->is_input = strncmp(name, INPUT, strlen(INPUT)) == 0;
+    ret->is_input = begins_component(name, INPUT);
     bool numbered = begin < end && end - begin <= 6 && (begin == 0 || name[begin - 1] == '.');
     ret->stem_length = numbered ? begin : end;
     for (size_t i = begin; numbered && i < end; i++) {
@@ -152,8 +165,9 @@ static fm_status put_inputs(fm_guesser *guesser, const layers *all, fm_error *er
 }
 
 /* The libraries' examples by the stem that they use. */
-static void put_activation(fm_guesser *guesser, const char *name)
+static void put_activation(fm_guesser *guesser, const layer *first)
 {
+    const char *name = first->is_input ? INPUT : first->name;
     static const struct {
         const char *stem, *activation, *time, *library;
     } rows[] = {
@@ -199,7 +213,7 @@ fm_status fm_guess_mlp(fm_guesser *guesser, fm_error *err)
         status = check_chain(&all, err);
     }
     if (status == FM_OK) {
-        put_activation(guesser, all.list[0].name);
+        put_activation(guesser, &all.list[0]);
         status = put_inputs(guesser, &all, err);
     }
     if (status == FM_OK && all.list[0].is_input) {

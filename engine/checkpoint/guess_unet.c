@@ -186,6 +186,9 @@ static void put_torchcfm_attention(fm_guesser *guesser, const unet *net, size_t 
                                      side >> level);
         }
     }
+    if (used == 0) { /* a side that no level has: the list may not be empty */
+        (void)snprintf(text, sizeof text, "%zu", 2 * side);
+    }
     fm_guess_put(guesser, guesser->network, "attention_resolutions", json_string(text));
 }
 

@@ -1,6 +1,9 @@
 /* jansson's parser with this engine's rules and errors. */
 #include "engine/checkpoint/json_text.h"
 
+#include <stdbool.h>
+#include <stdlib.h>
+
 fm_status fm_json_text_parse(const char *text, size_t length, size_t *ret_used, json_t **ret,
                              fm_error *err)
 {
@@ -23,6 +26,21 @@ fm_status fm_json_text_parse(const char *text, size_t length, size_t *ret_used, 
     }
     *ret = tree;
     return FM_OK;
+}
+
+char *fm_json_text_dump(const json_t *value, size_t flags)
+{
+    for (size_t digits = 15; digits < 17; digits++) {
+        char *text = json_dumps(value, flags | JSON_REAL_PRECISION(digits));
+        json_t *again = text == NULL ? NULL : json_loads(text, 0, NULL);
+        bool same = json_equal(again, value) == 1;
+        json_decref(again);
+        if (same) {
+            return text;
+        }
+        free(text);
+    }
+    return json_dumps(value, flags);
 }
 
 const char *fm_json_kind(const json_t *value)

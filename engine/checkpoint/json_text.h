@@ -14,6 +14,10 @@
 FM_MUST_USE fm_status fm_json_text_parse(const char *text, size_t length, size_t *ret_used,
                                          json_t **ret, fm_error *err);
 
+/* JSON text with the fewest digits (15 to 17) that keep every number, from malloc(); NULL when out of memory.
+ *   flags  jansson's for dumping: JSON_COMPACT, JSON_INDENT(n) */
+char *fm_json_text_dump(const json_t *value, size_t flags);
+
 /* What a value is, for messages: "an object", "a string", …; "nothing" for NULL. */
 const char *fm_json_kind(const json_t *value);
 

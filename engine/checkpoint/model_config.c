@@ -193,22 +193,6 @@ static fm_status read_output(const fm_json_node *root, fm_model_config *config, 
     return status;
 }
 
-/* Compact JSON with the fewest digits (15 to 17) that keep every number. */
-static char *dump_compact(const json_t *value)
-{
-    for (size_t digits = 15; digits < 17; digits++) {
-        char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(digits));
-        json_t *again = text == NULL ? NULL : json_loads(text, 0, NULL);
-        bool same = json_equal(again, value) == 1;
-        json_decref(again);
-        if (same) {
-            return text;
-        }
-        free(text);
-    }
-    return json_dumps(value, JSON_COMPACT);
-}
-
 static fm_status read_defaults(const fm_json_node *root, fm_model_config *config, fm_error *err)
 {
     fm_json_node node = fm_json_member(root, "defaults");
@@ -219,7 +203,7 @@ static fm_status read_defaults(const fm_json_node *root, fm_model_config *config
         return fm_json_fail(&node, err, FM_EFORMAT, "must be an object, found %s",
                             fm_json_kind(node.value));
     }
-    char *text = dump_compact(node.value);
+    char *text = fm_json_text_dump(node.value, JSON_COMPACT);
     char *copy = text == NULL ? NULL : fm_string_copy(text);
     free(text);
     if (copy == NULL) {

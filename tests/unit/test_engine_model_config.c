@@ -168,6 +168,19 @@ START_TEST(every_activation_and_scheduler_is_found_by_name)
 }
 END_TEST
 
+START_TEST(a_pytorch_file_may_name_its_entry)
+{
+    fm_model_config config;
+    parse_well(ROOT("\"weights\":{\"file\":\"m.pth\"}"), &config);
+    ck_assert_str_eq(config.weights_file, "m.pth");
+    ck_assert_ptr_null(config.weights_entry);
+    fm_model_config_done(&config);
+    parse_well(ROOT("\"weights\":{\"file\":\"m.pt\",\"entry\":\"ema.model\"}"), &config);
+    ck_assert_str_eq(config.weights_entry, "ema.model");
+    fm_model_config_done(&config);
+}
+END_TEST
+
 START_TEST(mixture_weights_are_normalised)
 {
     fm_model_config config;
@@ -387,11 +400,14 @@ static const refusal refusals[] = {
         "/weights/file: must be a file of the s"),
     BAD(ROOT("\"weights\":{\"file\":\"model.bin\"}"),
         "/weights/file: must end with one of .safete"),
-    LATER(ROOT("\"weights\":{\"file\":\"m.pt\"}"),
-          "/weights/file: \".pt\" is not supported by thi"),
-    LATER(ROOT("\"weights\":{\"file\":\"m.pth\"}"),
-          "/weights/file: \".pth\" is not supported by th"),
-    LATER(ROOT("\"weights\":{\"entry\":\"ema\"}"), "/weights/entry: is not supported by this rel"),
+    BAD(ROOT("\"weights\":{\"file\":\"../m.pt\"}"),
+        "/weights/file: must be a file of the same folder, found \"../m.pt\""),
+    BAD(ROOT("\"weights\":{\"file\":\"m.pt\",\"entry\":1}"), "/weights/entry: must be a string"),
+    BAD(ROOT("\"weights\":{\"file\":\"m.pt\",\"entry\":\"\"}"),
+        "/weights/entry: must not be empty"),
+    BAD(ROOT("\"weights\":{\"entry\":\"ema\"}"),
+        "/weights/entry: must be left out: it is for .pt and .pth files, and /weights/file is "
+        "\"model.safetensors\""),
     BAD(ROOT("\"weights\":{\"compute\":\"fp32\"}"),
         "/weights/compute: must be one of float32, bfloat16, found \"fp32\""),
     BAD(ROOT("\"weights\":{\"prefix\":0}"), "/weights/prefix: must be a string"),
@@ -650,6 +666,7 @@ Suite *suite_engine_model_config(void)
     tcase_add_test(tests, every_key_is_read);
     tcase_add_test(tests, every_activation_and_scheduler_is_found_by_name);
     tcase_add_test(tests, mixture_weights_are_normalised);
+    tcase_add_test(tests, a_pytorch_file_may_name_its_entry);
     tcase_add_test(tests, a_mixture_may_have_one_for_each_label);
     tcase_add_test(tests, the_default_sample_range_keeps_off_singular_ends);
     tcase_add_test(tests, defaults_keep_their_numbers_with_few_digits);

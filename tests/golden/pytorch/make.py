@@ -32,6 +32,11 @@ def save(name, value, **options):
     torch.save(value, HERE / name, **options)
 
 
+def write_record(archive, name, data, method=zipfile.ZIP_STORED):
+    """With a fixed date, so that the file is the same every time."""
+    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, compress_type=method)
+
+
 def network(seed):
     torch.manual_seed(seed)
     return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.SiLU(), torch.nn.Linear(4, 2))
@@ -62,7 +67,7 @@ def views():
     with zipfile.ZipFile(HERE / "views.pt") as source, \
             zipfile.ZipFile(HERE / "compressed.pt", "w", zipfile.ZIP_DEFLATED) as target:
         for item in source.infolist():
-            target.writestr(item.filename, source.read(item))
+            write_record(target, item.filename, source.read(item), zipfile.ZIP_DEFLATED)
     expect("compressed.pt", None, state)
 
 
@@ -152,12 +157,31 @@ def moving_averages():
     save("unfitting.pt", {"net": state, "ema": {"shadow_params": [torch.ones(3), torch.ones(4)]}})
 
 
+def read_safetensors(path):
+    data = path.read_bytes()
+    length, = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    header.pop("__metadata__", None)
+    begin = 8 + length
+    return {name: torch.frombuffer(bytearray(data[begin + row["data_offsets"][0]:begin + row["data_offsets"][1]]),
+                                   dtype=torch.float32).reshape(row["shape"]) for name, row in header.items()}
+
+
+def twin():
+    """The weights of mlp-moons-otcfm as TorchCFM would have saved them, trained on several devices: the samples must
+    have the same bits."""
+    state = {f"module.{name}": tensor for name, tensor in
+             read_safetensors(HERE.parent / "mlp-moons-otcfm" / "model.safetensors").items()}
+    other = {name: torch.zeros(2) for name in ("module.a", "module.b")}
+    save("twin.pt", {"net_model": other, "ema_model": collections.OrderedDict(state), "step": 400000})
+
+
 def raw_archive(name, data_pkl, records):
     with zipfile.ZipFile(HERE / name, "w", zipfile.ZIP_STORED) as target:
-        target.writestr("archive/data.pkl", data_pkl)
-        target.writestr("archive/byteorder", "little")
+        write_record(target, "archive/data.pkl", data_pkl)
+        write_record(target, "archive/byteorder", b"little")
         for key, data in records.items():
-            target.writestr(f"archive/data/{key}", data)
+            write_record(target, f"archive/data/{key}", data)
 
 
 def text(value):
@@ -202,6 +226,7 @@ def main():
     containers()
     moving_averages()
     newer()
+    twin()
     (HERE / "expected.json").write_text(json.dumps(EXPECTED, indent=None, separators=(",", ":")) + "\n")
     total = sum(path.stat().st_size for path in HERE.iterdir())
     print(f"{len(EXPECTED)} expectations, {total} bytes, PyTorch {torch.__version__}")
