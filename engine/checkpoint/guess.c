@@ -248,7 +248,7 @@ static fm_status choose(fm_guesser *guesser, const char *name, const architectur
                    : fm_fail(err, FM_EFORMAT,
                              "the tensors are named like those of %s, whose config.json cannot be "
                              "guessed",
-                             row->name);
+                             (*ret)->name);
     }
     if (strcmp(name, mlp.name) == 0) {
         *ret = &mlp;

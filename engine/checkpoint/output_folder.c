@@ -93,10 +93,10 @@ fm_status fm_output_folder_commit(fm_output_folder *folder, fm_error *err)
 void fm_output_folder_abort(fm_output_folder *folder)
 {
     DIR *listing = folder->partial == NULL ? NULL : opendir(folder->partial);
-    if (listing != NULL) {
+    int descriptor = listing == NULL ? -1 : dirfd(listing);
+    if (descriptor >= 0) {
         for (const struct dirent *item = readdir(listing); item != NULL; item = readdir(listing)) {
-            (void)unlinkat(dirfd(listing), item->d_name,
-                           0); /* fails for "." and "..", as it should */
+            (void)unlinkat(descriptor, item->d_name, 0); /* fails for "." and "..", as it should */
         }
         (void)closedir(listing);
         (void)rmdir(folder->partial);

@@ -27,6 +27,10 @@ struct fm_pickle {
 /* "byte 12 (REDUCE): …" */
 fm_status fm_pickle_fail(const fm_pickle *pickle, fm_error *err, const char *format, ...)
     FM_PRINTF(3, 4);
+#ifdef __clang_analyzer__
+/* As for fm_fail(). */
+#define fm_pickle_fail(...) ((void)fm_pickle_fail(__VA_ARGS__), FM_EFORMAT)
+#endif
 const char *fm_pickle_opcode_name(unsigned char byte); /* "not read" for those without a row */
 
 /* ---- Values: all live until fm_pickle_free() ---- */

@@ -19,20 +19,6 @@ struct fm_pickle_block {
 
 #define HEAD_BYTES ((sizeof(struct fm_pickle_block) + PIECE_BYTES - 1) / PIECE_BYTES * PIECE_BYTES)
 
-fm_status fm_pickle_fail(const fm_pickle *pickle, fm_error *err, const char *format, ...)
-{
-    char message[sizeof err->text];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    if (pickle->opcode_at >= pickle->length) {
-        return fm_fail(err, FM_EFORMAT, "byte %zu: %s", pickle->opcode_at, message);
-    }
-    return fm_fail(err, FM_EFORMAT, "byte %zu (%s): %s", pickle->opcode_at,
-                   fm_pickle_opcode_name(pickle->data[pickle->opcode_at]), message);
-}
-
 /* ---- Memory ---- */
 
 static fm_status add_block(fm_pickle *pickle, size_t needed, fm_error *err)
@@ -294,4 +280,21 @@ fm_status fm_pickle_memo_get(fm_pickle *pickle, uint64_t number, fm_error *err)
                               (unsigned long long)number);
     }
     return fm_pickle_push(pickle, pickle->memo.at[number], err);
+}
+
+/* ---- Failing ---- */
+
+#undef fm_pickle_fail /* what the analyzer is told of it */
+fm_status fm_pickle_fail(const fm_pickle *pickle, fm_error *err, const char *format, ...)
+{
+    char message[sizeof err->text];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (pickle->opcode_at >= pickle->length) {
+        return fm_fail(err, FM_EFORMAT, "byte %zu: %s", pickle->opcode_at, message);
+    }
+    return fm_fail(err, FM_EFORMAT, "byte %zu (%s): %s", pickle->opcode_at,
+                   fm_pickle_opcode_name(pickle->data[pickle->opcode_at]), message);
 }

@@ -181,8 +181,12 @@ static void gather(const fm_pickle_tensor *from, const unsigned char *base, size
             memcpy(ret, at + i * step, item_bytes);
             ret += item_bytes;
         }
-        for (size_t axis = inner; axis-- > 0 && ++index[axis] == from->shape[axis];) {
-            index[axis] = 0;
+        for (size_t axis = inner; axis > 0; axis--) { /* the next row, as an odometer counts */
+            index[axis - 1]++;
+            if (index[axis - 1] < from->shape[axis - 1]) {
+                break;
+            }
+            index[axis - 1] = 0;
         }
     }
 }
