@@ -6,34 +6,6 @@
 
 #include <string.h>
 
-/* ---- Arguments ---- */
-
-static fm_status take(fm_pickle *pickle, uint64_t count, const unsigned char **ret, fm_error *err)
-{
-    size_t left = pickle->length - pickle->position;
-    if (count > left) {
-        return fm_pickle_fail(pickle, err, "expected %llu more bytes, the pickle ends after %zu",
-                              (unsigned long long)count, left);
-    }
-    *ret = pickle->data + pickle->position;
-    pickle->position += (size_t)count;
-    return FM_OK;
-}
-
-/* Little-endian, width up to 8. */
-static fm_status take_number(fm_pickle *pickle, size_t width, uint64_t *ret, fm_error *err)
-{
-    const unsigned char *bytes = NULL;
-    fm_status status = take(pickle, width, &bytes, err);
-    if (status == FM_OK) {
-        *ret = 0;
-        for (size_t i = 0; i < width; i++) {
-            *ret |= (uint64_t)bytes[i] << (8 * i);
-        }
-    }
-    return status;
-}
-
 static fm_status push_new(fm_pickle *pickle, fm_pickle_kind kind, fm_pickle_value **ret,
                           fm_error *err)
 {
@@ -47,7 +19,7 @@ static fm_status read_protocol(fm_pickle *pickle, unsigned unused, fm_error *err
 {
     (void)unused;
     uint64_t protocol = 0;
-    fm_status status = take_number(pickle, 1, &protocol, err);
+    fm_status status = fm_pickle_read_number(pickle, 1, &protocol, err);
     if (status == FM_OK && (protocol < 2 || protocol > 5)) {
         status =
             fm_pickle_fail(pickle, err, "expected protocol 2 to 5, found %u", (unsigned)protocol);
@@ -60,7 +32,7 @@ static fm_status read_frame(fm_pickle *pickle, unsigned unused, fm_error *err)
 {
     (void)unused;
     uint64_t ignored = 0;
-    return take_number(pickle, 8, &ignored, err);
+    return fm_pickle_read_number(pickle, 8, &ignored, err);
 }
 
 static fm_status stop(fm_pickle *pickle, unsigned unused, fm_error *err)
@@ -145,14 +117,14 @@ static fm_status push_integer(fm_pickle *pickle, uint64_t bits, size_t width, bo
 static fm_status push_unsigned(fm_pickle *pickle, unsigned width, fm_error *err)
 {
     uint64_t bits = 0;
-    fm_status status = take_number(pickle, width, &bits, err);
+    fm_status status = fm_pickle_read_number(pickle, width, &bits, err);
     return status == FM_OK ? push_integer(pickle, bits, width, false, err) : status;
 }
 
 static fm_status push_signed(fm_pickle *pickle, unsigned width, fm_error *err)
 {
     uint64_t bits = 0;
-    fm_status status = take_number(pickle, width, &bits, err);
+    fm_status status = fm_pickle_read_number(pickle, width, &bits, err);
     return status == FM_OK ? push_integer(pickle, bits, width, true, err) : status;
 }
 
@@ -160,15 +132,15 @@ static fm_status push_signed(fm_pickle *pickle, unsigned width, fm_error *err)
 static fm_status push_long(fm_pickle *pickle, unsigned width, fm_error *err)
 {
     uint64_t length = 0;
-    fm_status status = take_number(pickle, width, &length, err);
+    fm_status status = fm_pickle_read_number(pickle, width, &length, err);
     if (status == FM_OK && length <= 8) {
         uint64_t bits = 0;
-        status = take_number(pickle, (size_t)length, &bits, err);
+        status = fm_pickle_read_number(pickle, (size_t)length, &bits, err);
         return status == FM_OK ? push_integer(pickle, bits, (size_t)length, true, err) : status;
     }
     const unsigned char *ignored = NULL;
     if (status == FM_OK) {
-        status = take(pickle, length, &ignored, err);
+        status = fm_pickle_read(pickle, length, &ignored, err);
     }
     fm_pickle_value *value = NULL;
     if (status == FM_OK) {
@@ -181,7 +153,7 @@ static fm_status push_long(fm_pickle *pickle, unsigned width, fm_error *err)
 static fm_status push_real(fm_pickle *pickle, unsigned width, fm_error *err)
 {
     uint64_t bits = 0;
-    fm_status status = take_number(pickle, width, &bits, err);
+    fm_status status = fm_pickle_read_number(pickle, width, &bits, err);
     fm_pickle_value *value = NULL;
     if (status == FM_OK) {
         status = push_new(pickle, FM_PICKLE_REAL, &value, err);
@@ -198,9 +170,9 @@ static fm_status push_string(fm_pickle *pickle, size_t width, fm_pickle_kind kin
     uint64_t length = 0;
     const unsigned char *bytes = NULL;
     fm_pickle_value *value = NULL;
-    fm_status status = take_number(pickle, width, &length, err);
+    fm_status status = fm_pickle_read_number(pickle, width, &length, err);
     if (status == FM_OK) {
-        status = take(pickle, length, &bytes, err);
+        status = fm_pickle_read(pickle, length, &bytes, err);
     }
     if (status == FM_OK) {
         status = push_new(pickle, kind, &value, err);
@@ -331,7 +303,7 @@ static fm_status tuple_of(fm_pickle *pickle, unsigned count, fm_error *err)
 static fm_status memo_put(fm_pickle *pickle, unsigned width, fm_error *err)
 {
     uint64_t number = 0;
-    fm_status status = take_number(pickle, width, &number, err);
+    fm_status status = fm_pickle_read_number(pickle, width, &number, err);
     return status == FM_OK ? fm_pickle_memo_put(pickle, number, err) : status;
 }
 
@@ -344,7 +316,7 @@ static fm_status memoize(fm_pickle *pickle, unsigned unused, fm_error *err)
 static fm_status memo_get(fm_pickle *pickle, unsigned width, fm_error *err)
 {
     uint64_t number = 0;
-    fm_status status = take_number(pickle, width, &number, err);
+    fm_status status = fm_pickle_read_number(pickle, width, &number, err);
     return status == FM_OK ? fm_pickle_memo_get(pickle, number, err) : status;
 }
 
@@ -478,7 +450,7 @@ static fm_status run(fm_pickle *pickle, fm_error *err)
     while (status == FM_OK && pickle->root == NULL) {
         pickle->opcode_at = pickle->position;
         const unsigned char *byte = NULL;
-        status = take(pickle, 1, &byte, err);
+        status = fm_pickle_read(pickle, 1, &byte, err);
         if (status != FM_OK) {
             return status;
         }

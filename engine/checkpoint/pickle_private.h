@@ -59,6 +59,16 @@ FM_MUST_USE fm_status fm_pickle_pop_mark(fm_pickle *pickle, fm_pickle_value *con
 FM_MUST_USE fm_status fm_pickle_memo_put(fm_pickle *pickle, uint64_t number, fm_error *err);
 FM_MUST_USE fm_status fm_pickle_memo_get(fm_pickle *pickle, uint64_t number, fm_error *err);
 
+/* ---- What follows an opcode ---- */
+
+/* The next count bytes. */
+FM_MUST_USE fm_status fm_pickle_read(fm_pickle *pickle, uint64_t count, const unsigned char **ret,
+                                     fm_error *err);
+/* Little-endian.
+ *   width  up to 8 bytes */
+FM_MUST_USE fm_status fm_pickle_read_number(fm_pickle *pickle, size_t width, uint64_t *ret,
+                                            fm_error *err);
+
 /* ---- Names and calls (pickle_torch.c) ---- */
 
 /* A CLASS value. Errors: a name of pytorch_refused.def, or no name at all. */

@@ -1,4 +1,4 @@
-/* The unpickler's memory, values, stack and memo. */
+/* The unpickler's memory, values, stack, memo and input. */
 #include "engine/checkpoint/pickle_private.h"
 #include "engine/memory.h"
 
@@ -280,6 +280,34 @@ fm_status fm_pickle_memo_get(fm_pickle *pickle, uint64_t number, fm_error *err)
                               (unsigned long long)number);
     }
     return fm_pickle_push(pickle, pickle->memo.at[number], err);
+}
+
+/* ---- Arguments ---- */
+
+fm_status fm_pickle_read(fm_pickle *pickle, uint64_t count, const unsigned char **ret,
+                         fm_error *err)
+{
+    size_t left = pickle->length - pickle->position;
+    if (count > left) {
+        return fm_pickle_fail(pickle, err, "expected %llu more bytes, the pickle ends after %zu",
+                              (unsigned long long)count, left);
+    }
+    *ret = pickle->data + pickle->position;
+    pickle->position += (size_t)count;
+    return FM_OK;
+}
+
+fm_status fm_pickle_read_number(fm_pickle *pickle, size_t width, uint64_t *ret, fm_error *err)
+{
+    const unsigned char *bytes = NULL;
+    fm_status status = fm_pickle_read(pickle, width, &bytes, err);
+    if (status == FM_OK) {
+        *ret = 0;
+        for (size_t i = 0; i < width; i++) {
+            *ret |= (uint64_t)bytes[i] << (8 * i);
+        }
+    }
+    return status;
 }
 
 /* ---- Failing ---- */
