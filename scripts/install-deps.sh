@@ -13,7 +13,7 @@ group_packages() {
     check) echo "check libsubunit-dev libopenblas-dev curl python3" ;;
     gate) echo "clang-19 clang-tidy-19 clang-format-19 llvm-19 libclang-rt-19-dev libomp-19-dev cppcheck valgrind libc6-dev-arm64-cross" ;;
     bench) echo "wrk python3-torch libopenblas0-openmp python3-fastapi python3-uvicorn python3-numpy $(node_packages)" ;;
-    models) echo "python3-torch python3-numpy python3-scipy python3-matplotlib libopenblas0-pthread" ;;
+    models) echo "python3-torch python3-numpy python3-scipy python3-matplotlib libopenblas0-pthread $(node_packages)" ;;
     *)
         echo "install-deps: unknown group '$1' (known: run check gate bench models)" >&2
         return 2

@@ -11,11 +11,15 @@ import sys
 
 import torch
 
+import digits_quality
 import quality
+from digits_classifier import accuracy, classifier
 from make_all import SCRIPTS
 from model_directory import MODELS, read_model, read_safetensors
 
-MAX_BYTES = 1_500_000
+MAX_BYTES = 1_500_000  # of an MLP
+MAX_IMAGE_BYTES = 8_000_000
+MIN_RECOGNISED = 0.93  # of 200 digits: a model's README says at least 0.95 of 1,000
 MAX_RATIO = 2.0  # of a model's distance to the distance of data to data
 TOLERANCE = 0.02  # relative, of the distance that the README states: other CPUs round differently
 KEYS = {"schema", "description", "license", "network", "weights", "flow", "conditioning", "output",
@@ -73,10 +77,25 @@ def check_quality(name, folder, fields, network):
     return now, ratio
 
 
+def check_digits(name, folder, fields, network):
+    """Reading the model has checked its tensors; most of the digits are recognised as what was asked."""
+    path = folder / fields["weights"]["file"]
+    assert path.stat().st_size < MAX_IMAGE_BYTES, f"{path.name} has {path.stat().st_size} bytes"
+    assert all(tensor.isfinite().all() for tensor in network.state_dict().values()), "not finite"
+    label, defaults = torch.arange(200) % 10, fields["defaults"]
+    x = digits_quality.draw_with_torch(folder, label, defaults["solver"], defaults["guidance"]["scale"])
+    share = accuracy(classifier(), x, label)
+    assert share >= MIN_RECOGNISED, f"{share:.1%} of the digits are recognised"
+    print(f"{name}: {share:.1%} of {len(x)} digits recognised", flush=True)
+
+
 def check(name):
     folder = MODELS / name
     fields, network = read_model(folder)
     check_config(fields)
+    if fields["output"]["kind"] == "image":
+        check_digits(name, folder, fields, network)
+        return
     if fields["network"]["architecture"] == "mlp":
         check_mlp(folder, fields)
     now, ratio = check_quality(name, folder, fields, network)

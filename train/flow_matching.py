@@ -15,6 +15,7 @@ flow whose law at every t is the law of x_t, so integrating it from noise gives 
 """
 
 import copy
+import math
 import time
 
 import torch
@@ -79,42 +80,96 @@ def flow_matching_loss(network, x0, x1, label=None):
     return (network(x_t, t, label) - (x1 - x0)).square().mean()
 
 
+def one_cycle(optimiser, learning_rate, steps):
+    """Up to the learning rate in the first 2 % of the steps, then down to zero along a cosine."""
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps,
+                                               pct_start=0.02)
+
+
+def hold_then_decay(optimiser, learning_rate, steps, warm_up=100, decay=0.3):
+    """Up in `warm_up` steps, level, then down to zero along a cosine in the last `decay` of the steps.
+
+    A checkpoint of the level part can go on to any number of steps.
+    """
+    def factor(step):
+        remaining = min(1, (steps - step) / (decay * steps))
+        return min(1, (step + 1) / warm_up) * (1 - math.cos(math.pi * remaining)) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+
+class Run:
+    """What a training run changes as it goes: all that a checkpoint must hold to go on bit by bit."""
+
+    def __init__(self, network, learning_rate, steps, schedule, checkpoint):
+        self.network, self.checkpoint = network, checkpoint
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(network.parameters(), learning_rate)
+        self.schedule = schedule(self.optimiser, learning_rate, steps)
+        self.losses, self.seconds, self.started = [], 0.0, time.process_time()
+        if checkpoint and checkpoint.exists():
+            self.restore(torch.load(checkpoint))
+
+    def elapsed(self):
+        """Seconds of processor time, those before the checkpoint included."""
+        return self.seconds + time.process_time() - self.started
+
+    def save(self):
+        parts = {name: getattr(self, name).state_dict()
+                 for name in ("network", "average", "optimiser", "schedule")}
+        unfinished = self.checkpoint.with_suffix(".new")
+        torch.save({**parts, "losses": self.losses, "seconds": self.elapsed(),
+                    "random": torch.get_rng_state()}, unfinished)
+        unfinished.replace(self.checkpoint)
+
+    def restore(self, saved):
+        for name in ("network", "average", "optimiser", "schedule"):
+            getattr(self, name).load_state_dict(saved[name])
+        self.losses, self.seconds = saved["losses"], saved["seconds"]
+        torch.set_rng_state(saved["random"])
+
+    def step(self, loss, clip, ema_decay):
+        """One step of the weights down the loss, and of the average towards the weights."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+        self.optimiser.step()
+        self.schedule.step()
+        step = len(self.losses)
+        decay = min(ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, weight in zip(self.average.parameters(), self.network.parameters()):
+                mean.lerp_(weight, 1 - decay)
+        self.losses.append(loss.item())
+
+
 def train(network, data, *, steps, batch, coupling=independent, null_label=None,
-          label_dropout=0.15, learning_rate=1e-3, ema_decay=0.999):
+          label_dropout=0.15, learning_rate=1e-3, ema_decay=0.999, schedule=one_cycle, clip=None,
+          checkpoint=None, report=1000):
     """Trains the network in place; returns (the averaged network, facts about the run).
 
     data(n) returns (x1 [n, dimension], labels [n] or None). With a null_label, that share of labels
     is replaced by it, so one network learns the flow of each class and of all of them, as guidance
     needs. Sample with the exponential moving average of the weights: it removes the noise
-    of the last steps.
+    of the last steps. clip bounds the norm of the gradient. With a checkpoint (a path), the run is
+    saved there every 100 steps, and goes on from there if the file exists.
     """
-    start = time.process_time()
-    average = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.Adam(network.parameters(), learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=steps, pct_start=0.02)
-    losses = []
-    for step in range(steps):
+    run = Run(network, learning_rate, steps, schedule, checkpoint)
+    while (step := len(run.losses)) < steps:
         x1, label = data(batch)
         x0, x1 = coupling(torch.randn_like(x1), x1)
         if null_label is not None:
             label = torch.where(torch.rand(batch) < label_dropout, null_label, label)
-        loss = flow_matching_loss(network, x0, x1, label)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        decay = min(ema_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, weight in zip(average.parameters(), network.parameters()):
-                mean.lerp_(weight, 1 - decay)
-        losses.append(loss.item())
-        if (step + 1) % 1000 == 0:
-            print(f"step {step + 1:6d}  loss {sum(losses[-1000:]) / 1000:.4f}", flush=True)
-    tail = losses[-1000:]
+        run.step(flow_matching_loss(network, x0, x1, label), clip, ema_decay)
+        if (step + 1) % report == 0:
+            print(f"step {step + 1:6d}  loss {sum(run.losses[-report:]) / report:.4f}", flush=True)
+        if checkpoint and (step + 1) % 100 == 0:
+            run.save()
+    tail = run.losses[-1000:]
     facts = {"steps": steps, "batch": batch, "coupling": coupling.__name__.replace("_", " "),
-             "loss": sum(tail) / len(tail), "seconds": time.process_time() - start}
-    return average, facts
+             "loss": sum(tail) / len(tail), "seconds": run.elapsed()}
+    return run.average, facts
 
 
 # k_i = v(x + h a_i k_(i-1), t + h c_i); x moves by h sum(b_i k_i). len(b) evaluations a step.

@@ -9,8 +9,12 @@ import numpy
 import torch
 
 from flow_matching import VelocityMLP
+from sit import SiT
+from unet import UNet
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
+# Architectures whose constructors take what `network` says.
+IMAGE_NETWORKS = {"torchcfm.unet": UNet, "sit": SiT}
 DTYPES = {"F32": numpy.dtype("<f4"), "F64": numpy.dtype("<f8")}
 
 
@@ -50,8 +54,8 @@ def read_safetensors(path):
     return tensors
 
 
-def config(description, network, shape, solver, labels=None):
-    """What config.json says, for a flow from N(0, I) along the CondOT path."""
+def config(description, network, shape, solver, labels=None, output=None, scale=1.0):
+    """What config.json says, for a flow from N(0, I) along the CondOT path; points by default."""
     fields = {
         "schema": "velocityd.model/1",
         "description": description,
@@ -65,10 +69,10 @@ def config(description, network, shape, solver, labels=None):
             "prediction": "velocity",
             "time": {"direction": "noise_to_data", "scale": 1.0},
         },
-        "output": {"kind": "points"},
-        "defaults": {"solver": solver, "guidance": {"scale": 1.0}},
+        "output": output or {"kind": "points"},
+        "defaults": {"solver": solver, "guidance": {"scale": scale}},
     }
-    if network["architecture"] == "mlp":
+    if network["architecture"] != "gaussian_mixture":
         fields["weights"] = {"file": "model.safetensors"}
     if labels:
         fields["conditioning"] = {
@@ -91,16 +95,24 @@ def write_model(folder, fields, network=None):
         write_safetensors(folder / "model.safetensors", network.state_dict())
 
 
-def read_model(folder):
-    """(what config.json says, the network): the weights' own shapes say how wide and deep it is."""
-    folder = Path(folder)
-    fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if fields["network"]["architecture"] == "gaussian_mixture":
-        return fields, GaussianMixture(fields["network"])
-    tensors = read_safetensors(folder / fields["weights"]["file"])
+def velocity_mlp(fields, tensors):
+    """The weights' own shapes say how wide and deep it is."""
     weights = [tensor for tensor in tensors.values() if tensor.dim() == 2]
     labels = fields.get("conditioning", {}).get("labels", {"count": 0})["count"]
-    network = VelocityMLP(len(weights[-1]), len(weights[0]), len(weights) - 1, labels)
+    return VelocityMLP(len(weights[-1]), len(weights[0]), len(weights) - 1, labels)
+
+
+def read_model(folder):
+    """(what config.json says, the network)."""
+    folder = Path(folder)
+    fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    arguments = dict(fields["network"])
+    architecture = arguments.pop("architecture")
+    if architecture == "gaussian_mixture":
+        return fields, GaussianMixture(arguments)
+    tensors = read_safetensors(folder / fields["weights"]["file"])
+    network = (IMAGE_NETWORKS[architecture](**arguments) if architecture in IMAGE_NETWORKS
+               else velocity_mlp(fields, tensors))
     network.load_state_dict(tensors)
     return fields, network.requires_grad_(False)
 

