@@ -93,8 +93,9 @@ static void team_open(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQU
     }
 }
 
-static void team_close(fm_worker *self) FM_REQUIRES(&self->engine->mutex)
+static void team_close(fm_engine *engine, fm_worker *self) FM_REQUIRES(&engine->mutex)
 {
+    (void)engine; /* whose lock is held */
     if (self->team_model != NULL) {
         fm_call_team_close(&self->team);
         self->team_model = NULL;
@@ -309,7 +310,7 @@ void *fm_worker_run(void *context)
         evaluate(&call, worker->index);
         count_model(&call);
         fm_mutex_lock(&engine->mutex);
-        team_close(worker);
+        team_close(engine, worker);
         fm_job *ended = give_back(engine, &call);
         if (ended != NULL) {
             wake_another(engine); /* not to wait until the answers below are encoded */

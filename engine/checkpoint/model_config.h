@@ -97,7 +97,7 @@ typedef struct fm_model_config {
     fm_sit_config sit;
     char *weights_file, *weights_prefix; /* "model.safetensors", "" by default */
     fm_compute compute;
-    char *weights_entry;                 /* dotted path inside a PyTorch file, or NULL: find it */
+    char *weights_entry; /* dotted path inside a PyTorch file, or NULL: find it */
     size_t rank, shape[FM_MAX_RANK], dimension;
     double source_std;
     fm_path path;

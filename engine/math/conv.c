@@ -118,8 +118,8 @@ const char *fm_conv_route_name(fm_conv_route route)
 size_t fm_conv_packed_bytes(const fm_conv *conv)
 {
     size_t each = conv->packed16 != NULL ? sizeof *conv->packed16 : sizeof *conv->packed;
-    size_t weights = conv->product != NULL ? fm_product_packed_bytes(conv->product)
-                                           : conv->packed_count * each;
+    size_t weights =
+        conv->product != NULL ? fm_product_packed_bytes(conv->product) : conv->packed_count * each;
     return weights + 2 * conv->columns * sizeof(float);
 }
 

@@ -18,12 +18,12 @@ struct fm_conv {
     bool has_gate;
     const fm_kernels *kernels;
     const fm_kernels16 *kernels16; /* bfloat16; else NULL */
-    float *bias;         /* [columns] */
-    float *zeros;        /* [columns], Winograd: the bias of its products */
-    float *packed;       /* direct, Winograd; else NULL */
-    uint16_t *packed16;  /* bfloat16; else NULL */
-    size_t packed_count; /* floats */
-    fm_product *product; /* provider; else NULL */
+    float *bias;                   /* [columns] */
+    float *zeros;                  /* [columns], Winograd: the bias of its products */
+    float *packed;                 /* direct, Winograd; else NULL */
+    uint16_t *packed16;            /* bfloat16; else NULL */
+    size_t packed_count;           /* floats */
+    fm_product *product;           /* provider; else NULL */
 };
 
 /* As fm_conv_new() with kernels of the caller's choice. */

@@ -52,8 +52,8 @@ INLINE __m512bh splat_pair(const uint16_t *from)
 }
 
 /* As window_run(), pair by pair. */
-INLINE void pairs_run(const fm_convolve16 *job, const fm_pixel *pixel, size_t first, float *products,
-                      size_t pixels, size_t width)
+INLINE void pairs_run(const fm_convolve16 *job, const fm_pixel *pixel, size_t first,
+                      float *products, size_t pixels, size_t width)
 {
     __m512 sum[TILE_ROWS][2];
     __m512bh column[2];

@@ -96,20 +96,22 @@ static void eval_alone(bits_check *check)
         eval(check, 1);
         if (point == 0) {
             double affordable = CHECK_SECONDS / (fm_clock_seconds() - start + 1e-9);
-            check->n_points = affordable >= (double)N_POINTS      ? N_POINTS
+            check->n_points = affordable >= (double)N_POINTS       ? N_POINTS
                               : affordable <= (double)LEAST_POINTS ? LEAST_POINTS
                                                                    : (size_t)affordable;
         }
     }
     size_t most = check->network->info.max_rows;
-    check->most_rows = check->n_points < N_POINTS && check->n_points < most ? check->n_points : most;
+    check->most_rows =
+        check->n_points < N_POINTS && check->n_points < most ? check->n_points : most;
 }
 
 static bool tile_agrees(bits_check *check, size_t tile, size_t n_rows)
 {
     memset(check->out, 0, n_rows * check->out_columns * sizeof *check->out);
     for (size_t i = 0; i < n_rows; i++) {
-        check->rows[i] = row_of(check, point_at(check->n_points, tile, i), check->out + i * check->out_columns);
+        check->rows[i] =
+            row_of(check, point_at(check->n_points, tile, i), check->out + i * check->out_columns);
     }
     eval(check, n_rows);
     for (size_t i = 0; i < n_rows; i++) {

@@ -85,8 +85,8 @@ START_TEST(bfloat16_is_within_two_hundredths_or_refused_by_name)
         double largest = network_case_reference_error(&it, cases[_i].folder, &mean);
         printf("%s in bfloat16: error %.2e of 2e-2, largest %.2e\n", cases[_i].folder, mean,
                largest);
-        ck_assert_msg(mean <= 2e-2 && largest <= 1e-1, "%s: error %g, largest %g",
-                      cases[_i].folder, mean, largest);
+        ck_assert_msg(mean <= 2e-2 && largest <= 1e-1, "%s: error %g, largest %g", cases[_i].folder,
+                      mean, largest);
         bool independent = false;
         ck_assert_int_eq(fm_network_check_bits(it.network, 0, &independent, NULL), FM_OK);
         ck_assert(independent);

@@ -1,6 +1,5 @@
 /* engine/batch/team: workers that share a call hand out every piece once, and no bit tells who ran it. */
 #include "engine/batch/team.h"
-
 #include "engine/memory.h"
 #include "engine/model.h"
 #include "tests/unit/suites.h"

@@ -230,8 +230,8 @@ START_TEST(a_default_in_base64_is_used_replaced_and_freed)
     ck_assert(fmp_request_check_defaults(&model, &limits, &problem));
     for (size_t i = 0; i < 3; i++) {
         fmp_request request;
-        ck_assert(fmp_request_parse_sample(bodies[i], strlen(bodies[i]), &model, &limits, FMP_ENCODING_JSON, 1,
-                                           &request, &problem));
+        ck_assert(fmp_request_parse_sample(bodies[i], strlen(bodies[i]), &model, &limits,
+                                           FMP_ENCODING_JSON, 1, &request, &problem));
         ck_assert_uint_eq(request.spec.solver.n_grid, n_grid[i]);
         fmp_request_done(&request);
     }
