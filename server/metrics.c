@@ -92,14 +92,15 @@ static void write_histogram(const writer *out, const char *labels, const fmd_his
                       histogram->count);
 }
 
-#define LABELS_MAX 192 /* a route's pattern and a model's name */
+#define MODEL_LABEL_MAX (FMD_MODEL_NAME_MAX + sizeof "model=\"\"")
+#define LABELS_MAX      (MODEL_LABEL_MAX + 96) /* and a route's pattern */
 
 /* `model="…"`, or nothing for the requests of none; without braces. */
-static const char *model_label(const writer *out, size_t model, char ret[LABELS_MAX])
+static const char *model_label(const writer *out, size_t model, char ret[MODEL_LABEL_MAX])
 {
     ret[0] = '\0';
     if (model < out->from->models->count) {
-        snprintf(ret, LABELS_MAX, "model=\"%s\"", out->from->models->described[model]->name);
+        snprintf(ret, MODEL_LABEL_MAX, "model=\"%s\"", out->from->models->described[model]->name);
     }
     return ret;
 }
@@ -107,7 +108,7 @@ static const char *model_label(const writer *out, size_t model, char ret[LABELS_
 /* The same behind `route="…"`. */
 static const char *route_labels(const writer *out, size_t model, size_t route, char ret[LABELS_MAX])
 {
-    char label[LABELS_MAX];
+    char label[MODEL_LABEL_MAX];
     model_label(out, model, label);
     snprintf(ret, LABELS_MAX, "route=\"%s\"%s%s", fmd_route_name((fmd_route)route),
              label[0] == '\0' ? "" : ",", label);
@@ -151,7 +152,7 @@ static void write_duration(const writer *out)
 
 static void write_job_queue(const writer *out)
 {
-    char label[LABELS_MAX];
+    char label[MODEL_LABEL_MAX];
     for (size_t i = 0; i < out->from->models->count; i++) {
         write_histogram(out, model_label(out, i, label), &out->from->metrics->models[i].queue);
     }
@@ -159,7 +160,7 @@ static void write_job_queue(const writer *out)
 
 static void write_job_run(const writer *out)
 {
-    char label[LABELS_MAX];
+    char label[MODEL_LABEL_MAX];
     for (size_t i = 0; i < out->from->models->count; i++) {
         write_histogram(out, model_label(out, i, label), &out->from->metrics->models[i].run);
     }
@@ -169,7 +170,7 @@ static void write_jobs(const writer *out)
 {
     static const char *const names[FMD_OUTCOME_COUNT] = {"completed", "cancelled", "expired",
                                                          "refused", "failed"};
-    char label[LABELS_MAX];
+    char label[MODEL_LABEL_MAX];
     for (size_t model = 0; model < out->from->models->count; model++) {
         for (size_t i = 0; i < FMD_OUTCOME_COUNT; i++) {
             fmp_buffer_format(out->buffer, "%s{%s,outcome=\"%s\"} %" PRIu64 "\n", out->name,
@@ -181,7 +182,7 @@ static void write_jobs(const writer *out)
 
 static void write_of_model(const writer *out, size_t model, uint64_t value)
 {
-    char label[LABELS_MAX];
+    char label[MODEL_LABEL_MAX];
     fmp_buffer_format(out->buffer, "%s{%s} %" PRIu64 "\n", out->name,
                       model_label(out, model, label), value);
 }
@@ -195,7 +196,7 @@ static void write_queue_requests(const writer *out)
 
 static void write_queue_seconds(const writer *out)
 {
-    char label[LABELS_MAX];
+    char label[MODEL_LABEL_MAX];
     for (size_t i = 0; i < out->from->models->count; i++) {
         fmp_buffer_format(out->buffer, "%s{%s} %.17g\n", out->name, model_label(out, i, label),
                           out->from->usage[i].seconds);
