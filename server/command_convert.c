@@ -26,7 +26,7 @@ static int print_help(void)
     return FMD_EXIT_OK;
 }
 
-/* Returns false where an option is wrong; getopt has said so. */
+/* Returns false where an option is wrong, and says so. */
 static bool read_options(int argc, char **argv, fm_convert_options *ret, bool *ret_help)
 {
     static const struct option rows[] = {{"entry", required_argument, NULL, 'e'},
@@ -35,8 +35,9 @@ static bool read_options(int argc, char **argv, fm_convert_options *ret, bool *r
                                          {"help", no_argument, NULL, 'h'},
                                          {0}};
     optind = 1;
-    for (int row = getopt_long(argc, argv, "", rows, NULL); row != -1;
-         row = getopt_long(argc, argv, "", rows, NULL)) {
+    opterr = 0; /* the complaint is ours, like every other */
+    for (int row = getopt_long(argc, argv, ":h", rows, NULL); row != -1;
+         row = getopt_long(argc, argv, ":h", rows, NULL)) {
         switch (row) {
         case 'e':
             ret->entry = optarg;
@@ -51,6 +52,8 @@ static bool read_options(int argc, char **argv, fm_convert_options *ret, bool *r
             *ret_help = true;
             break;
         default:
+            (void)fmd_complain(FMD_EXIT_USAGE, "%s: %s; see velocityd convert --help",
+                               argv[optind - 1], row == ':' ? "needs a value" : "no such flag");
             return false;
         }
     }

@@ -114,10 +114,11 @@ def test_help_is_asked_for_by_one_letter_too():
         ended = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=PATIENCE, check=False)
         return ended.returncode, ended.stdout, ended.stderr
 
-    for words in [], ["serve"], ["sample"], ["inspect"], ["check-config"], ["probe"], ["serve", "--log-level", "info"]:
+    for words in [], ["serve"], ["sample"], ["inspect"], ["check-config"], ["probe"], ["convert"], \
+            ["serve", "--log-level", "info"]:
         long, short = says(*words, "--help"), says(*words, "-h")
         assert short == long and short[0] == 0 and short[1] and not short[2], (words, short)
-    for command in "serve", "sample", "check-config":
+    for command in "serve", "sample", "check-config", "convert":
         code, _, stated = says(command, "-x")
         assert code == 2 and "-x: " in stated, stated
 

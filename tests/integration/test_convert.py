@@ -116,7 +116,7 @@ def test_convert_writes_whole_folders_only_and_says_why_not():
             ([folder, place / "new", "--entry", "net_model"], 2, "are for a bare checkpoint"),
             ([TWIN, place / "none" / "new", "--entry", "ema_model"], 1, "cannot make the folder"),
             ([TWIN], 2, "usage: velocityd convert IN OUT"),
-            ([TWIN, place / "new", "--entri", "x"], 2, "unrecognized option"),
+            ([TWIN, place / "new", "--entri", "x"], 2, "no such flag"),
         ]:
             ended = run("convert", *words, code=code)
             assert says in ended.stderr, (words, ended.stderr)
