@@ -1,35 +1,14 @@
-/* The two walks, and what each kind of op asks of the checkpoint and of the plan. */
+/* The two walks: values that are counted, tensors that are asked for, and the network at the end. */
 #include "engine/network/builder.h"
 
-#include "engine/checkpoint/tensor_floats.h"
 #include "engine/memory.h"
+#include "engine/network/builder_private.h"
 
 #include <assert.h>
 #include <stdio.h>
 
-#define GROUPS            ((size_t)32)
-#define GROUP_EPSILON     1e-5
-#define LAYER_EPSILON     1e-6
-#define MAX_PERIOD        10000.0
 #define TENSOR_NAME_BYTES ((size_t)128)
 #define MAX_REFUSED       ((size_t)4096) /* tensors; a configuration could ask for many more */
-
-/* What a dry walk knows of a value. */
-typedef struct live_value {
-    size_t size_bytes;
-    size_t last_user; /* by the number of the value that it makes */
-} live_value;
-
-struct fm_builder {
-    fm_weights *weights;
-    fm_plan *plan; /* NULL: the walk is dry */
-    fm_status status;
-    fm_error *err;
-    size_t n_refused; /* tensors */
-    size_t parameter_count;
-    live_value *values; /* [n_values] of a dry walk */
-    size_t n_values, values_capacity;
-};
 
 /* Whether a walk has nothing more to do. A dry one goes on after refused tensors. */
 static bool is_over(const fm_builder *builder)
@@ -70,23 +49,21 @@ static bool grow(fm_builder *builder)
     return true;
 }
 
-/* By the op whose value is made next. */
-static void use(fm_builder *builder, fm_plan_value value)
+void fm_builder_use(fm_builder *builder, fm_plan_value value)
 {
     if (builder->plan == NULL && !is_over(builder)) {
         builder->values[value].last_user = builder->n_values;
     }
 }
 
-static void use_optional(fm_builder *builder, const fm_built *built)
+void fm_builder_use_optional(fm_builder *builder, const fm_built *built)
 {
     if (built != NULL) {
-        use(builder, built->value);
+        fm_builder_use(builder, built->value);
     }
 }
 
-/* A new value; its number is the plan's to give where there is one. */
-static fm_built make(fm_builder *builder, fm_plan_shape shape)
+fm_built fm_builder_make(fm_builder *builder, fm_plan_shape shape)
 {
     fm_built made = {.shape = shape};
     if (builder->plan != NULL || is_over(builder) || !grow(builder)) {
@@ -100,11 +77,6 @@ static fm_built make(fm_builder *builder, fm_plan_shape shape)
     made.value = builder->n_values++;
     builder->values[made.value] = (live_value){.size_bytes = size_bytes, .last_user = made.value};
     return made;
-}
-
-static fm_plan_shape vector_of(size_t channels)
-{
-    return (fm_plan_shape){.height = 1, .width = 1, .channels = channels};
 }
 
 /* The most bytes that are alive at once in one row. */
@@ -159,22 +131,16 @@ static const fm_tensor *take_part(fm_builder *builder, const char *stem, const c
     return take(builder, name, rank, shape);
 }
 
-/* A layer's two tensors. */
-typedef struct layer_floats {
-    fm_tensor_floats weight, bias;
-} layer_floats;
-
-static void layer_floats_done(layer_floats *layer)
+void fm_layer_floats_done(fm_layer_floats *layer)
 {
     fm_tensor_floats_done(&layer->bias);
     fm_tensor_floats_done(&layer->weight);
 }
 
-/* Asks for both; only where a plan is built their numbers are made ready, and true says so. */
-static bool take_layer(fm_builder *builder, const char *stem, const char *part, size_t rank,
-                       const size_t *shape, layer_floats *ret)
+bool fm_builder_take_layer(fm_builder *builder, const char *stem, const char *part, size_t rank,
+                           const size_t *shape, fm_layer_floats *ret)
 {
-    *ret = (layer_floats){0};
+    *ret = (fm_layer_floats){0};
     if (is_over(builder)) {
         return false;
     }
@@ -188,14 +154,13 @@ static bool take_layer(fm_builder *builder, const char *stem, const char *part, 
         builder->status = fm_tensor_floats_init(bias, &ret->bias, builder->err);
     }
     if (builder->status != FM_OK) {
-        layer_floats_done(ret);
+        fm_layer_floats_done(ret);
     }
     return builder->status == FM_OK;
 }
 
-/* The same for a tensor that stands alone. */
-static bool take_alone(fm_builder *builder, const char *name, size_t rank, const size_t *shape,
-                       fm_tensor_floats *ret)
+bool fm_builder_take_alone(fm_builder *builder, const char *name, size_t rank, const size_t *shape,
+                           fm_tensor_floats *ret)
 {
     *ret = (fm_tensor_floats){0};
     if (is_over(builder)) {
@@ -209,246 +174,9 @@ static bool take_alone(fm_builder *builder, const char *name, size_t rank, const
     return builder->status == FM_OK;
 }
 
-/* Whether ops without tensors are to be added to the plan. */
-static bool plans(const fm_builder *builder)
+bool fm_builder_plans(const fm_builder *builder)
 {
     return builder->plan != NULL && builder->status == FM_OK;
-}
-
-/* ---- what enters and leaves ---- */
-
-fm_built fm_builder_image(fm_builder *builder, const fm_plan_image_spec *spec)
-{
-    fm_built made =
-        make(builder, (fm_plan_shape){.height = spec->height,
-                                      .width = spec->width,
-                                      .channels = spec->channels * (1 + 2 * spec->n_frequencies)});
-    if (plans(builder)) {
-        builder->status = fm_plan_image(builder->plan, spec, &made.value, builder->err);
-    }
-    return made;
-}
-
-fm_built fm_builder_patches(fm_builder *builder, const fm_plan_patches_spec *spec)
-{
-    fm_plan_shape shape = {.height = spec->height / spec->patch,
-                           .width = spec->width / spec->patch,
-                           .channels = spec->channels * spec->patch * spec->patch};
-    fm_built made = make(builder, shape);
-    if (plans(builder)) {
-        builder->status = fm_plan_patches(builder->plan, spec, &made.value, builder->err);
-    }
-    return made;
-}
-
-fm_built fm_builder_time(fm_builder *builder, size_t size)
-{
-    fm_built made = make(builder, vector_of(size));
-    if (plans(builder)) {
-        builder->status = fm_plan_time(builder->plan, size, MAX_PERIOD, &made.value, builder->err);
-    }
-    return made;
-}
-
-fm_built fm_builder_label(fm_builder *builder, const char *name, size_t count, size_t size)
-{
-    fm_built made = make(builder, vector_of(size));
-    fm_tensor_floats table;
-    if (take_alone(builder, name, 2, (size_t[]){count, size}, &table)) {
-        builder->status =
-            fm_plan_label(builder->plan, table.values, count, size, &made.value, builder->err);
-        fm_tensor_floats_done(&table);
-    }
-    return made;
-}
-
-void fm_builder_image_output(fm_builder *builder, fm_built in, size_t channels)
-{
-    use(builder, in.value);
-    if (plans(builder)) {
-        builder->status = fm_plan_image_output(builder->plan, in.value, channels, builder->err);
-    }
-}
-
-void fm_builder_patches_output(fm_builder *builder, fm_built in,
-                               const fm_plan_patches_output_spec *spec)
-{
-    use(builder, in.value);
-    if (plans(builder)) {
-        builder->status = fm_plan_patches_output(builder->plan, in.value, spec, builder->err);
-    }
-}
-
-/* ---- layers with tensors ---- */
-
-/* The rank of the weight, and its shape. */
-static size_t weight_shape(const fm_builder_conv_spec *spec, size_t inputs, size_t kernel,
-                           size_t ret[4])
-{
-    bool is_patch = spec->weight == FM_BUILDER_PATCH;
-    ret[0] = spec->outputs;
-    ret[1] = is_patch ? inputs / (spec->patch * spec->patch) : inputs;
-    ret[2] = is_patch ? spec->patch : kernel;
-    ret[3] = ret[2];
-    switch (spec->weight) {
-    case FM_BUILDER_LINEAR:
-        return 2;
-    case FM_BUILDER_CONV1D:
-        return 3;
-    case FM_BUILDER_CONV2D:
-    case FM_BUILDER_PATCH:
-        break;
-    }
-    return 4;
-}
-
-static const fm_plan_value *value_of(const fm_built *built)
-{
-    return built == NULL ? NULL : &built->value;
-}
-
-/* The op of a spec without its tensors. */
-static fm_plan_conv_spec conv_of(const fm_builder_conv_spec *spec)
-{
-    return (fm_plan_conv_spec){.outputs = spec->kept == 0 ? spec->outputs : spec->kept,
-                               .kernel = spec->kernel == 0 ? 1 : spec->kernel,
-                               .stride = spec->stride == 0 ? 1 : spec->stride,
-                               .activation = spec->activation,
-                               .row_bias = value_of(spec->row_bias),
-                               .gate = value_of(spec->gate),
-                               .gate_column = spec->gate_column,
-                               .residual = value_of(spec->residual)};
-}
-
-fm_built fm_builder_conv(fm_builder *builder, fm_built in, const char *stem, const char *part,
-                         const fm_builder_conv_spec *spec)
-{
-    fm_plan_conv_spec conv = conv_of(spec);
-    use(builder, in.value);
-    use_optional(builder, spec->row_bias);
-    use_optional(builder, spec->gate);
-    use_optional(builder, spec->residual);
-    fm_built made = make(builder, (fm_plan_shape){.height = (in.shape.height - 1) / conv.stride + 1,
-                                                  .width = (in.shape.width - 1) / conv.stride + 1,
-                                                  .channels = conv.outputs});
-    size_t shape[4];
-    size_t rank = weight_shape(spec, in.shape.channels, conv.kernel, shape);
-    layer_floats layer;
-    if (take_layer(builder, stem, part, rank, shape, &layer)) {
-        conv.weight = layer.weight.values;
-        conv.bias = layer.bias.values;
-        builder->status = fm_plan_conv(builder->plan, in.value, &conv, &made.value, builder->err);
-        layer_floats_done(&layer);
-    }
-    return made;
-}
-
-fm_built fm_builder_group_norm(fm_builder *builder, fm_built in, const char *stem, const char *part,
-                               const fm_plan_modulation *modulation, fm_activation activation)
-{
-    use(builder, in.value);
-    if (modulation != NULL) {
-        use(builder, modulation->value);
-    }
-    fm_built made = make(builder, in.shape);
-    layer_floats layer;
-    if (take_layer(builder, stem, part, 1, &in.shape.channels, &layer)) {
-        fm_plan_group_norm_spec norm = {.groups = GROUPS,
-                                        .epsilon = GROUP_EPSILON,
-                                        .weight = layer.weight.values,
-                                        .bias = layer.bias.values,
-                                        .modulation = modulation,
-                                        .activation = activation};
-        builder->status =
-            fm_plan_group_norm(builder->plan, in.value, &norm, &made.value, builder->err);
-        layer_floats_done(&layer);
-    }
-    return made;
-}
-
-fm_built fm_builder_positions(fm_builder *builder, fm_built in, const char *name)
-{
-    use(builder, in.value);
-    fm_built made = make(builder, in.shape);
-    size_t shape[] = {1, in.shape.height * in.shape.width, in.shape.channels};
-    fm_tensor_floats table;
-    if (take_alone(builder, name, 3, shape, &table)) {
-        builder->status =
-            fm_plan_positions(builder->plan, in.value, table.values, &made.value, builder->err);
-        fm_tensor_floats_done(&table);
-    }
-    return made;
-}
-
-/* ---- layers without ---- */
-
-fm_built fm_builder_layer_norm(fm_builder *builder, fm_built in,
-                               const fm_plan_modulation *modulation)
-{
-    use(builder, in.value);
-    if (modulation != NULL) {
-        use(builder, modulation->value);
-    }
-    fm_built made = make(builder, in.shape);
-    if (plans(builder)) {
-        fm_plan_layer_norm_spec norm = {.epsilon = LAYER_EPSILON, .modulation = modulation};
-        builder->status =
-            fm_plan_layer_norm(builder->plan, in.value, &norm, &made.value, builder->err);
-    }
-    return made;
-}
-
-fm_built fm_builder_attention(fm_builder *builder, fm_built in, const fm_plan_attention_spec *spec)
-{
-    assert(in.shape.channels == 3 * spec->heads * spec->head_channels);
-    use(builder, in.value);
-    fm_built made = make(builder, (fm_plan_shape){.height = in.shape.height,
-                                                  .width = in.shape.width,
-                                                  .channels = in.shape.channels / 3});
-    if (plans(builder)) {
-        builder->status =
-            fm_plan_attention(builder->plan, in.value, spec, &made.value, builder->err);
-    }
-    return made;
-}
-
-fm_built fm_builder_concat(fm_builder *builder, fm_built a, fm_built b)
-{
-    assert(a.shape.height == b.shape.height && a.shape.width == b.shape.width);
-    use(builder, a.value);
-    use(builder, b.value);
-    fm_built made = make(builder, (fm_plan_shape){.height = a.shape.height,
-                                                  .width = a.shape.width,
-                                                  .channels = a.shape.channels + b.shape.channels});
-    if (plans(builder)) {
-        builder->status =
-            fm_plan_concat(builder->plan, a.value, b.value, &made.value, builder->err);
-    }
-    return made;
-}
-
-fm_built fm_builder_upsample(fm_builder *builder, fm_built in)
-{
-    use(builder, in.value);
-    fm_built made = make(builder, (fm_plan_shape){.height = in.shape.height * 2,
-                                                  .width = in.shape.width * 2,
-                                                  .channels = in.shape.channels});
-    if (plans(builder)) {
-        builder->status = fm_plan_upsample(builder->plan, in.value, &made.value, builder->err);
-    }
-    return made;
-}
-
-fm_built fm_builder_pool(fm_builder *builder, fm_built in)
-{
-    use(builder, in.value);
-    fm_built made = make(builder, (fm_plan_shape){.height = in.shape.height / 2,
-                                                  .width = in.shape.width / 2,
-                                                  .channels = in.shape.channels});
-    if (plans(builder)) {
-        builder->status = fm_plan_pool(builder->plan, in.value, &made.value, builder->err);
-    }
-    return made;
 }
 
 /* ---- the two walks ---- */
