@@ -86,6 +86,8 @@ typedef struct fm_model_info {
     size_t memory_bytes;       /* packed weights and the plan's arenas, all workers */
     size_t tile_rows;          /* rows a full network call holds */
     double evaluation_seconds; /* one row of a full tile on one worker, measured at load */
+    double call_seconds;       /* a call of one row on one worker, measured at load */
+    bool divisible;            /* workers without rows of their own help with a call */
     bool bits_promised; /* the start-up check found every row's bits independent of its tile */
     const char *defaults_json; /* config.json's "defaults" as JSON text; "{}" when absent */
 } fm_model_info;
@@ -297,5 +299,17 @@ double fm_job_expected_evaluations(const fm_job_spec *spec);
 /* Network rows that one velocity of every row takes together: two of a row that is guided away from the
  * null class, one of any other. */
 size_t fm_job_network_rows(const fm_job_spec *spec);
+
+/* What a job costs on an otherwise idle engine, by what was measured when its model was loaded. */
+typedef struct fm_job_estimate {
+    double evaluations;  /* of all rows; a guess as fm_job_expected_evaluations() is */
+    double work_seconds; /* network time over all workers: what it takes from others */
+    double
+        seconds; /* until its end: more than the work where few rows cannot fill the workers, for the
+                          * evaluations of a trajectory follow each other */
+} fm_job_estimate;
+
+/* workers: >= 1. */
+fm_job_estimate fm_job_estimate_of(const fm_job_spec *spec, size_t workers);
 
 #endif

@@ -112,6 +112,7 @@ static void fill_info(fm_model *model)
     info->parameter_count = network->parameter_count;
     info->memory_bytes = network->weight_bytes + model->scratch.size_bytes;
     info->tile_rows = model->tile_rows;
+    info->divisible = network->divisible;
 }
 
 static fm_status open_stages(fm_model *model, const fm_model_options *options, fm_error *err)

@@ -37,7 +37,8 @@ static inline void *fm_model_scratch(const fm_model *model, size_t worker)
     return model->scratch.base + worker * model->scratch_stride;
 }
 
-/* Chooses tile_rows by timing (bit-neutral, so it may be timed) and measures a row's seconds.
+/* Chooses tile_rows by timing (bit-neutral, so it may be timed) and measures the seconds of a row and a
+ * call.
  * Errors: FM_ENOMEM. */
 FM_MUST_USE fm_status fm_model_measure(fm_model *model, fm_error *err);
 

@@ -11,6 +11,7 @@
 
 /* What a call costs beside the network: picking, giving back, a contended lock. */
 #define CALL_SECONDS      3e-6
+#define LONE_CALL_SECONDS 4e-7 /* the same for a worker that meets no other */
 #define FIRST_TILE        8
 #define LEAST_TILE        2 /* a guided pair, where the capacity allows */
 #define MAX_SIZES         16
@@ -43,21 +44,22 @@ static double time_call(fm_measurement *bench, size_t n_rows)
 }
 
 /* Where the sizes begin: at one row for a network whose smallest tile would take long. */
-static size_t first_tile(fm_measurement *bench, size_t capacity)
+static size_t first_tile(double one_seconds, size_t capacity)
 {
     size_t size = capacity < FIRST_TILE ? capacity : FIRST_TILE;
-    return time_call(bench, 1) * (double)size > LONG_CALL_SECONDS ? 1 : size;
+    return one_seconds * (double)size > LONG_CALL_SECONDS ? 1 : size;
 }
 
 /* Tries the doubled sizes up to the capacity; returns the tile chosen. */
-static size_t choose_tile(fm_measurement *bench, size_t capacity, double *ret_row_seconds)
+static size_t choose_tile(fm_measurement *bench, size_t capacity, fm_model_info *ret)
 {
+    double one_seconds = time_call(bench, 1);
     size_t sizes[MAX_SIZES] = {0};
     double row_seconds[MAX_SIZES] = {0};
     double best = HUGE_VAL;
     size_t count = 0, chosen = 0;
     bool short_call = true;
-    size_t size = first_tile(bench, capacity);
+    size_t size = first_tile(one_seconds, capacity);
     for (; size <= capacity && count < MAX_SIZES && short_call; size *= 2) {
         double seconds = time_call(bench, size);
         sizes[count] = size;
@@ -69,7 +71,8 @@ static size_t choose_tile(fm_measurement *bench, size_t capacity, double *ret_ro
     while (chosen + 1 < count && row_seconds[chosen] > best * TOLERANCE) {
         chosen++;
     }
-    *ret_row_seconds = row_seconds[chosen];
+    ret->call_seconds = one_seconds + LONE_CALL_SECONDS;
+    ret->evaluation_seconds = row_seconds[chosen];
     size_t least = capacity < LEAST_TILE ? capacity : LEAST_TILE;
     return sizes[chosen] > least ? sizes[chosen] : least;
 }
@@ -100,7 +103,7 @@ fm_status fm_model_measure(fm_model *model, fm_error *err)
     } else {
         fill(&bench, info->max_rows);
         size_t capacity = info->max_rows < FM_MAX_TILE_ROWS ? info->max_rows : FM_MAX_TILE_ROWS;
-        model->tile_rows = choose_tile(&bench, capacity, &model->info.evaluation_seconds);
+        model->tile_rows = choose_tile(&bench, capacity, &model->info);
     }
     if (bench.failed) {
         status = fm_fail(err, FM_ENOMEM, "no memory to evaluate model %s", model->config.name);

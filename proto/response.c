@@ -5,7 +5,6 @@
 #include "proto/response_rows.h"
 #include "proto/tensor.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -53,15 +52,11 @@ void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
 void fmp_response_write_dry_run(fmp_buffer *buffer, const fmp_request *request,
                                 const fm_model_info *model, size_t workers)
 {
-    assert(workers >= 1);
-    double expected = fm_job_expected_evaluations(&request->spec);
-    double evaluations = ceil((double)request->spec.n_rows * expected);
-    double seconds = expected * (double)fm_job_network_rows(&request->spec) *
-                     model->evaluation_seconds / (double)workers;
+    fm_job_estimate estimate = fm_job_estimate_of(&request->spec, workers);
     fmp_json json = {.buffer = buffer};
     fmp_json_open(&json, '{');
-    fmp_json_pair_number(&json, "evaluations", evaluations);
-    fmp_json_pair_number(&json, "estimated_ms", round(seconds * 1e6) / 1e3);
+    fmp_json_pair_number(&json, "evaluations", ceil(estimate.evaluations));
+    fmp_json_pair_number(&json, "estimated_ms", round(estimate.seconds * 1e6) / 1e3);
     fmp_json_pair_unsigned(&json, "answer_bytes", fmp_request_answer_bytes(request, model));
     fmp_json_close(&json, '}');
 }

@@ -103,6 +103,7 @@ static void write_model(fmp_json *json, const fm_model_info *model)
     fmp_json_pair_text(json, "compute", model->compute);
     fmp_json_pair_unsigned(json, "tile_rows", model->tile_rows);
     fmp_json_pair_number(json, "evaluation_us", model->evaluation_seconds * 1e6);
+    fmp_json_pair_number(json, "call_us", model->call_seconds * 1e6);
     fmp_json_pair_bool(json, "same_bytes", model->bits_promised);
     fmp_json_close(json, '}');
 }

@@ -17,23 +17,26 @@ typedef struct fmd_admission {
     double max_seconds; /* until a request's predicted end */
     uint64_t max_bytes;
     uint64_t requests; /* admitted, not yet released */
-    double seconds;    /* predicted for them, all workers together */
+    double seconds;    /* of work, predicted for them, all workers together */
     uint64_t bytes;    /* of their jobs and answers, and of bodies being read */
 } fmd_admission;
 
-/* What a request is predicted to take. */
+/* What a request is predicted to take on an otherwise idle daemon. */
 typedef struct fmd_cost {
-    double seconds;
+    double seconds;      /* until its end */
+    double work_seconds; /* of all workers: less, where it cannot fill them */
     uint64_t bytes;
 } fmd_cost;
 
 /* What is in a newcomer's way. Progress and deadlines are known to the caller only; work that a deadline
  * will cut off does not count. */
 typedef struct fmd_load {
-    /* What it waits for while the engine shares evenly: of every admitted request what remains, but at
-     * most as much as its own. A short request does not wait for the end of a long one. */
+    /* What it waits for while the engine shares evenly: of every admitted request the work that remains, but
+     * at most as much as its own. A short request does not wait for the end of a long one. */
     double ahead_seconds;
-    double gone_seconds; /* until everything admitted is done, or past its deadline */
+    double work_seconds;  /* all that remains */
+    double place_seconds; /* until the first of them ends, as far as they have shown */
+    double gone_seconds;  /* until all have ended, idem */
 } fmd_load;
 
 typedef enum fmd_verdict {
@@ -46,7 +49,8 @@ typedef enum fmd_verdict {
 /* Takes the cost on, or says why not. A request is expected to end after load->ahead_seconds and its own
  * seconds; beyond max_seconds it is refused.
  *   ret_retry_after_ms  when refused: an estimate of when the same request would be admitted, >= 1 and
- *                       never after load->gone_seconds */
+ *                       never after load->gone_seconds. What work of so many predicted seconds really
+ *                       takes is seen from what the admitted requests show. */
 FM_MUST_USE fmd_verdict fmd_admission_take(fmd_admission *admission, const fmd_cost *cost,
                                            const fmd_load *load, uint64_t *ret_retry_after_ms);
 void fmd_admission_release(fmd_admission *admission, const fmd_cost *cost);

@@ -32,6 +32,7 @@ struct fmd_ticket {
     size_t answer_bytes; /* estimated when it was admitted */
     fmd_cost cost;
     double expected_evaluations; /* of all rows */
+    uint64_t admitted_ns;        /* uv_hrtime() */
     uv_timer_t deadline;
     uint64_t timeout_ms; /* the request's, or the largest there is until that is known */
     unsigned holds;      /* the job and the open timer; freed at 0 */

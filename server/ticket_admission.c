@@ -4,31 +4,64 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What is left of an admitted ticket: its work, but never more than its deadline leaves it. */
-static double remaining_seconds(const fmd_ticket *ticket, double left_seconds)
+/* What is left of an admitted ticket, never more than its deadline leaves it. */
+typedef struct ticket_rest {
+    double work_seconds; /* as predicted */
+    double
+        seconds; /* until its end: by its own pace so far, else as predicted, when nothing is ahead */
+    bool is_started;
+} ticket_rest;
+
+/* As much of a job counts as not done whatever was predicted: of adaptive methods it was a guess, and a
+ * client that asks again and again until the very end is no help. */
+#define LEAST_LEFT 0.05
+
+/* Otherwise not submitted yet, computed already, or cancelled: nothing that the engine would do. */
+static bool is_in_engine(const fmd_ticket *ticket)
 {
+    return ticket->job != NULL && !ticket->collected && ticket->exchange != NULL;
+}
+
+static ticket_rest rest_of(const fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    double deadline = (double)uv_timer_get_due_in(&ticket->deadline) / 1000;
+    double elapsed = (double)(uv_hrtime() - ticket->admitted_ns) / 1e9;
     double done = (double)fm_job_evaluations_done(ticket->job);
     double share = ticket->expected_evaluations > 0 ? done / ticket->expected_evaluations : 0;
-    return share < 1 ? fmin(ticket->cost.seconds * (1 - share), left_seconds) : 0;
+    double left = fmax(1 - share, LEAST_LEFT);
+    double seconds = done > 0 ? elapsed * left / (1 - left) : ticket->cost.seconds;
+    return (ticket_rest){.work_seconds = fmin(ticket->cost.work_seconds * left, deadline),
+                         .seconds = fmin(seconds, deadline),
+                         .is_started = done > 0};
 }
 
 static fmd_load load_for(const fmd_ticket *newcomer) FM_REQUIRES(fmd_on_loop)
 {
     fmd_load load = {.ahead_seconds = 0};
-    double sum = 0, last = 0;
+    double n = 0, longest_deadline = 0;
     const fmd_ticket *ticket = newcomer->server->tickets;
     for (; ticket != NULL; ticket = ticket->next) {
-        /* Not admitted yet, computed already, or cancelled: nothing that the engine would do. */
-        if (ticket->job == NULL || ticket->collected || ticket->exchange == NULL) {
-            continue;
+        if (is_in_engine(ticket)) {
+            ticket_rest rest = rest_of(ticket);
+            load.ahead_seconds += fmin(rest.work_seconds, newcomer->cost.work_seconds);
+            load.work_seconds += rest.work_seconds;
+            load.gone_seconds = fmax(load.gone_seconds, rest.seconds);
+            double deadline = (double)uv_timer_get_due_in(&ticket->deadline) / 1000;
+            longest_deadline = fmax(longest_deadline, deadline);
+            n++;
         }
-        double left = (double)uv_timer_get_due_in(&ticket->deadline) / 1000;
-        double remaining = remaining_seconds(ticket, left);
-        load.ahead_seconds += fmin(remaining, newcomer->cost.seconds);
-        sum += remaining;
-        last = fmax(last, left);
     }
-    load.gone_seconds = fmin(sum, last);
+    load.gone_seconds = fmin(fmax(load.gone_seconds, load.work_seconds), longest_deadline);
+    load.place_seconds = load.gone_seconds;
+    for (ticket = newcomer->server->tickets; ticket != NULL; ticket = ticket->next) {
+        if (is_in_engine(ticket)) {
+            ticket_rest rest = rest_of(ticket);
+            /* Those that have not begun take turns with the others, none of which gets more than they do. */
+            double ahead =
+                rest.is_started ? 0 : fmin(load.work_seconds, (n - 1) * rest.work_seconds);
+            load.place_seconds = fmin(load.place_seconds, rest.seconds + ahead);
+        }
+    }
     return load;
 }
 
@@ -41,10 +74,10 @@ static size_t add(size_t a, size_t b)
 static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
     fm_job_spec *spec = &ticket->request.spec;
-    double expected = fm_job_expected_evaluations(spec);
-    ticket->expected_evaluations = (double)spec->n_rows * expected;
-    ticket->cost.seconds = expected * (double)fm_job_network_rows(spec) *
-                           ticket->model->evaluation_seconds / (double)ticket->server->workers;
+    fm_job_estimate estimate = fm_job_estimate_of(spec, ticket->server->workers);
+    ticket->expected_evaluations = estimate.evaluations;
+    ticket->cost.seconds = estimate.seconds;
+    ticket->cost.work_seconds = estimate.work_seconds;
     size_t recording = fmp_request_recording_bytes(&ticket->request, ticket->model);
     size_t most = ticket->server->limits.max_answer_bytes;
     spec->max_recording_bytes = recording < most ? recording : most;
@@ -103,15 +136,15 @@ bool fmd_ticket_admit(fmd_ticket *ticket)
     uint64_t retry_after_ms = 0;
     predict(ticket);
     /* At first without a look at every ticket: no one is ahead by more than all of its work, or ours. */
-    double ours = ticket->cost.seconds * (double)admission->requests;
-    fmd_load most = {.ahead_seconds = fmin(admission->seconds, ours),
-                     .gone_seconds = admission->seconds};
+    double ours = ticket->cost.work_seconds * (double)admission->requests;
+    fmd_load most = {.ahead_seconds = fmin(admission->seconds, ours)};
     fmd_verdict verdict = fmd_admission_take(admission, &ticket->cost, &most, &retry_after_ms);
     if (verdict == FMD_QUEUE_FULL || verdict == FMD_MEMORY_FULL) {
         fmd_load load = load_for(ticket);
         verdict = fmd_admission_take(admission, &ticket->cost, &load, &retry_after_ms);
     }
     if (verdict == FMD_ADMITTED) {
+        ticket->admitted_ns = uv_hrtime();
         return true;
     }
     refuse(ticket, verdict);

@@ -24,6 +24,9 @@
 
 #define FM_LANE_CLASSES 16
 
+#define FM_TILE_PARTS                                                                              \
+    16 /* the smallest part of a tile worth giving to an idle worker is one of so many */
+
 typedef struct fm_row fm_row;
 typedef struct fm_lane fm_lane;
 
@@ -47,6 +50,15 @@ typedef struct fm_lane_list {
     fm_lane *first;
     size_t n_offered; /* rows on offer in all lanes */
 } fm_lane_list;
+
+/* How many of the rows on offer one of `takers` workers takes: an even part, but no tiny piece of a tile. */
+static inline size_t fm_lane_part(size_t tile_rows, size_t n_offered, size_t takers)
+{
+    size_t part = (n_offered + takers - 1) / takers;
+    size_t least = tile_rows < FM_TILE_PARTS ? 1 : tile_rows / FM_TILE_PARTS;
+    part = part < least ? least : part;
+    return part < tile_rows ? part : tile_rows;
+}
 
 /* The class of a job of so many row evaluations. */
 unsigned fm_lane_class_of(double row_evaluations);

@@ -9,9 +9,6 @@
 
 #include <assert.h>
 
-/* The smallest part of a tile worth giving to an idle worker. */
-#define SPLIT_PART 16
-
 /* One network call and the rows that share it. */
 typedef struct fm_call {
     fm_lane *lane;
@@ -25,17 +22,6 @@ typedef struct fm_call {
     fm_status status;      /* of the network; when it failed no row moved */
     fm_team *team;         /* idle workers who may help, or NULL */
 } fm_call;
-
-/* How many rows to take when others are idle: few enough to leave them some. */
-static size_t fair_part(const fm_engine *engine, const fm_lane *lane) FM_REQUIRES(&engine->mutex)
-{
-    size_t tile = lane->model->tile_rows;
-    size_t takers = engine->n_idle + 1;
-    size_t part = (lane->n_offered + takers - 1) / takers;
-    size_t least = tile < SPLIT_PART ? 1 : tile / SPLIT_PART;
-    part = part < least ? least : part;
-    return part < tile ? part : tile;
-}
 
 static void wake_another(fm_engine *engine) FM_REQUIRES(&engine->mutex)
 {
@@ -112,7 +98,9 @@ static bool pick(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQUIRES(
         stand_by(engine, self);
     }
     call->lane = fm_lane_next(&engine->lanes);
-    size_t part = fair_part(engine, call->lane);
+    /* When others are idle, few enough to leave them some. */
+    size_t part =
+        fm_lane_part(call->lane->model->tile_rows, call->lane->n_offered, engine->n_idle + 1);
     call->n_rows = fm_lane_pick(&engine->lanes, call->lane, part, call->rows);
     call->picked_seconds = fm_clock_seconds();
     fm_engine_show_offer(engine);

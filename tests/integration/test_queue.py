@@ -1,6 +1,9 @@
 """What the daemon takes on is bounded: a full queue is 429, a full memory 503, what never fits 413, and a
 deadline 504, each with what a client needs to go on."""
 
+import os
+import pathlib
+import threading
 import time
 
 from daemon import ENDLESS, SAMPLE, Daemon, eventually, main, post, read_answer
@@ -28,7 +31,7 @@ def test_the_queue_is_bounded_in_predicted_seconds():
         assert predicted > 1, "alone, a request of any length is admitted"
         answer = daemon.sample(ENDLESS)
         assert answer.status == 429, answer.body
-        assert 1 <= answer.json()["retry_after_ms"] <= min(predicted, 30) * 1000
+        assert 1 <= answer.json()["retry_after_ms"] <= 30 * 1000  # by its deadline the work is gone
         client.close()
         eventually(lambda: daemon.metric("velocityd_queue_seconds") == 0, "the work is gone")
         daemon.start_endless().close()
@@ -61,6 +64,42 @@ def test_work_beyond_its_deadline_does_not_count():
         answer = daemon.sample(long)
         assert answer.status == 429, answer.body
         assert 1 <= answer.json()["retry_after_ms"] <= 1500
+
+
+# Few trajectories of very many steps, whose evaluations follow each other: they fill no tile and no second worker.
+LIMITS = ["--limits-steps", "1000000", "--limits-evaluations", "4000000", "--workers", "8"]
+
+
+def test_whoever_obeys_retry_after_is_admitted_within_a_few_tries():
+    for rows, steps in ((1, 400000), (8, 40000)):
+        long = {"num_samples": rows, "seed": 1, "solver": {"method": "rk4", "steps": steps, "max_evaluations": 4 * steps}}
+        with Daemon("--limits-queue-requests", "1", *LIMITS) as daemon:
+            runs = threading.Thread(target=daemon.sample, args=(long,))
+            runs.start()
+            eventually(lambda: daemon.metric("velocityd_queue_requests") == 1, "admitted")
+            tries = 0
+            while (answer := daemon.sample({})).status == 429:
+                tries += 1
+                assert tries <= 12, f"refused again and again, now for {answer.json()['retry_after_ms']} ms"
+                time.sleep(answer.json()["retry_after_ms"] / 1000)
+            assert answer.status == 200, answer.body
+            runs.join()
+
+
+def cpu_seconds(daemon):
+    """What the daemon has computed so far, whatever else the machine does."""
+    fields = pathlib.Path(f"/proc/{daemon.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_the_estimate_of_a_single_trajectory_is_of_the_size_of_its_computing_time():
+    body = {"seed": 1, "solver": {"method": "rk4", "steps": 400000, "max_evaluations": 1600000}}
+    with Daemon(*LIMITS) as daemon:
+        estimated = daemon.request("POST", SAMPLE + "?dry_run=1", body).json()["estimated_ms"] / 1000
+        before = cpu_seconds(daemon)
+        assert daemon.sample(body).status == 200
+        needed = cpu_seconds(daemon) - before
+        assert needed / 5 < estimated < needed * 5, (estimated, needed)
 
 
 def test_the_estimate_shrinks_as_work_is_done():

@@ -26,6 +26,7 @@ fm_model_info proto_case_plain(void)
                            .memory_bytes = 65536,
                            .tile_rows = 64,
                            .evaluation_seconds = 1e-6,
+                           .call_seconds = 8e-6,
                            .bits_promised = true,
                            .defaults_json =
                                "{\"solver\": {\"method\": \"midpoint\", \"steps\": 20}}"};
