@@ -12,34 +12,61 @@ import daemon
 
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 N_REQUESTS = 200
-CONNECTIONS = 50
-SAMPLES = re.compile(rb'"samples":\s*(\[.*?\]\]|\{.*?\})\s*,', re.S)
+SAMPLES = re.compile(rb'"samples":(.*?),"(?:trajectory|solver)":', re.S)
+
+
+def random_times(generator, span, count):
+    """Ascending times over the span, both ends among them."""
+    inner = sorted({generator.uniform(*span) for _ in range(count - 2)})
+    return [span[0], *(time for time in inner if span[0] < time < span[1]), span[1]]
+
+
+def random_solver(generator, method, is_adaptive, span):
+    """One way out of all to say how a method steps; sometimes it ends before its time."""
+    solver = {"method": method}
+    if generator.random() < 0.2:
+        solver["max_evaluations"] = generator.randint(1, 40)
+    if is_adaptive:
+        given = generator.choice([[], ["rtol"], ["atol"], ["rtol", "atol"]])  # else as by default
+        solver.update((name, generator.choice([1e-3, 1e-4])) for name in given)
+        if generator.random() < 0.3:
+            solver["first_step"] = generator.choice([0.01, 0.2])
+        if generator.random() < 0.3:
+            solver["time_grid"] = random_times(generator, span, 2)
+        return solver
+    kind = generator.choice(["steps", "step_size", "time_grid"])
+    solver[kind] = {"steps": generator.randint(1, 20), "step_size": generator.uniform(0.04, 0.7),
+                    "time_grid": random_times(generator, span, generator.randint(2, 15))}[kind]
+    return solver
+
+
+def random_condition(generator, labels, n_samples):
+    """Labels for all samples or for each, and guidance."""
+    one = lambda: generator.choice([None, generator.randrange(labels["count"])])
+    return {"labels": one() if generator.random() < 0.5 else [one() for _ in range(n_samples)],
+            "guidance": {"scale": generator.choice([0, 1, 2.5])}}
 
 
 def random_requests(generator, described):
-    """(path, body) of requests of every method, size, tolerance, label and scale."""
+    """(path, body) of requests of every method, grid, size, tolerance, label and scale."""
     methods = [row["id"] for row in described["solvers"]]
     adaptive = {row["id"] for row in described["solvers"] if row["adaptive"]}
     for _ in range(N_REQUESTS):
         model = generator.choice(described["models"])
         method = generator.choice(methods)
-        solver = {"method": method}
-        if method in adaptive:
-            solver["rtol"] = solver["atol"] = generator.choice([1e-3, 1e-4])
-        else:
-            solver["steps"] = generator.randint(1, 20)
-        body = {"num_samples": generator.choice([1, 1, 2, 5, 17, 64]), "seed": generator.randrange(2**53),
-                "solver": solver, "encoding": generator.choice(["json", "base64"])}
+        span = model["time"]["sample_range"]
+        n_samples = generator.choice([1, 1, 2, 5, 17, 64])
+        body = {"num_samples": n_samples, "seed": generator.randrange(2**53), "encoding": generator.choice(["json", "base64"]),
+                "solver": random_solver(generator, method, method in adaptive, span)}
         if model.get("labels"):
-            body["labels"] = generator.choice([None, generator.randrange(model["labels"]["count"])])
-            body["guidance"] = {"scale": generator.choice([0, 1, 2.5])}
+            body.update(random_condition(generator, model["labels"], n_samples))
         if generator.random() < 0.3:
-            body["trajectory"] = {"points": 3}
+            body["trajectory"] = generator.choice([{"points": 3}, {"times": random_times(generator, span, 4)}])
         yield f"/v1/models/{model['id']}/sample", json.dumps(body)
 
 
 def samples_of(answer, body):
-    """The bytes of the `samples` value; a label that the model refuses is refused again."""
+    """The bytes of the `samples` value."""
     assert answer.status == 200, (answer.status, answer.body, body)
     return SAMPLES.search(answer.body).group(1)
 
@@ -77,11 +104,14 @@ def run_together(server, requests, generator):
     vandal.start()
     headers = {"Content-Type": "application/json"}
 
+    everybody = threading.Barrier(len(requests))
+
     def one(index):
         path, body = requests[index]
+        everybody.wait(daemon.PATIENCE)
         return index, samples_of(server.request("POST", path, body, headers), body)
 
-    with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
         results = dict(pool.map(one, order))
     stop.set()
     vandal.join()
@@ -94,6 +124,9 @@ def test_same_bytes_alone_and_in_any_mix_on_one_worker_and_two():
         requests = list(random_requests(generator, describe(server)))
         alone = run_alone(server, requests)
     assert len(set(alone)) > N_REQUESTS * 0.9  # they are different requests
+    drawn = "".join(body for _, body in requests)
+    for word in ("step_size", "time_grid", "max_evaluations", "first_step", "rtol", "[null", '"times"', "base64"):
+        assert word in drawn, word
     for workers in ("1", "2"):
         with daemon.Daemon("--models", str(MODELS), "--workers", workers) as server:
             together = run_together(server, requests, generator)
