@@ -1,6 +1,6 @@
 """The documentation holds: its commands run, answers have the keys that it shows, its links lead somewhere.
 
-Every ```sh block of README.md and docs/*.md is run by bash, against a daemon with the shipped models. A ```json
+Every ```sh block of README.md, CONTRIBUTING.md and docs/*.md is run by bash, against a daemon with the shipped models. A ```json
 block right behind it shows what it prints; where that is a problem document, the error is the point.
 """
 
@@ -14,7 +14,7 @@ import tempfile
 from daemon import BINARY, PATIENCE, Daemon, main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ADDRESS = "127.0.0.1:8080"  # the daemon's, in the documentation
 PROBLEM = "urn:velocityd:problem:"
 
@@ -129,6 +129,13 @@ def test_every_route_has_a_command():
         for path in daemon.request("GET", "/openapi.json").json()["paths"]:
             pattern = re.escape(path).replace(r"\{model\}", r"[a-z0-9-]+")
             assert re.search(rf"{ADDRESS}{pattern}(?=[\s'?])", text), f"docs/api.md shows no request of {path}"
+
+
+def test_suites_that_are_named_exist():
+    sources = "".join(path.read_text() for path in (ROOT / "tests" / "unit").glob("*.c"))
+    suites = set(re.findall(r'suite_create\("([^"]+)"\)', sources))
+    named = {name for page in PAGES for name in re.findall(r"SUITE=([^\s`]+)", page.read_text())}
+    assert named and named <= suites, named - suites
 
 
 def anchors(page):
