@@ -306,7 +306,8 @@ static double adaptive_expected(const fm_solve_plan *plan)
     const fm_solver *solver = &plan->solver;
     const fm_tableau *tableau = solver->method->tableau;
     double tolerance = fmin(1, fmax(solver->rtol + solver->atol, DBL_EPSILON));
-    double steps = 1 + pow(tolerance, -1.0 / (double)solver->method->info.order);
+    double scale = tableau->steps_scale > 0 ? tableau->steps_scale : 1;
+    double steps = 1 + scale * pow(tolerance, -1.0 / (double)solver->method->info.order);
     double with_outputs = fmin(steps, (double)plan->n_output_times);
     return 2 + steps * (double)(tableau->stages - 1) + with_outputs * (double)tableau->extra;
 }

@@ -66,6 +66,32 @@ const fm_tableau fm_tableau_adaptive_heun = {.stages = 2,
                                              .error = adaptive_heun_error,
                                              .dense = adaptive_heun_dense};
 
+/* Fehlberg, "Low-order classical Runge-Kutta formulas with stepsize control", NASA TR R-315, 1969. Its last
+ * slope, at the state of the row before, also begins the next step, as in torchdiffeq; see
+ * adaptive_heun. The pair's results differ by 1/512 of two slopes alone. Dense output: the parabola
+ * through both states and the first slope. */
+static const double fehlberg2_c[] = {0, 0.5, 1};
+static const double fehlberg2_a[] = {
+    0.5,
+    1.0 / 256, 255.0 / 256,
+};
+static const double fehlberg2_b[] = {1.0 / 512, 255.0 / 256, 1.0 / 512};
+static const double fehlberg2_error[] = {-1.0 / 512, 0, 1.0 / 512};
+static const double fehlberg2_dense[] = {
+    1, -511.0 / 512,
+    0, 255.0 / 256,
+    0, 1.0 / 512,
+};
+const fm_tableau fm_tableau_fehlberg2 = {.stages = 3,
+                                         .degree = 2,
+                                         .dense_order = 2,
+                                         .steps_scale = 0.044, /* 512^(-1/2) */
+                                         .c = fehlberg2_c,
+                                         .a = fehlberg2_a,
+                                         .b = fehlberg2_b,
+                                         .error = fehlberg2_error,
+                                         .dense = fehlberg2_dense};
+
 /* Bogacki and Shampine, "A 3(2) pair of Runge-Kutta formulas", 1989. Dense output: cubic Hermite. */
 static const double bosh3_c[] = {0, 0.5, 0.75, 1};
 static const double bosh3_a[] = {

@@ -16,7 +16,10 @@ typedef struct fm_tableau {
         stages; /* rows of a step; the last is the first of the next step where there is an error */
     size_t extra;  /* further rows, evaluated only in accepted steps that hold an output time */
     size_t degree; /* of the dense output; 0: the method has none of its own */
-    size_t dense_order;  /* its order of accuracy; its error in one step is of order + 1 */
+    size_t dense_order; /* its order of accuracy; its error in one step is of order + 1 */
+    double
+        steps_scale; /* of the usual number of steps for a tolerance, where the pair's results differ by
+                          * far less than other pairs' of the order; 0: 1 */
     const double *c;     /* [stages + extra] */
     const double *a;     /* rows 1 … stages + extra - 1, row i has i entries, one after the other */
     const double *b;     /* [stages], or NULL: the last row's state is the new state */
@@ -25,8 +28,8 @@ typedef struct fm_tableau {
 } fm_tableau;
 
 extern const fm_tableau fm_tableau_euler, fm_tableau_midpoint, fm_tableau_heun2, fm_tableau_heun3,
-    fm_tableau_rk4, fm_tableau_rk4_38, fm_tableau_adaptive_heun, fm_tableau_bosh3,
-    fm_tableau_dopri5, fm_tableau_tsit5, fm_tableau_dopri8;
+    fm_tableau_rk4, fm_tableau_rk4_38, fm_tableau_adaptive_heun, fm_tableau_fehlberg2,
+    fm_tableau_bosh3, fm_tableau_dopri5, fm_tableau_tsit5, fm_tableau_dopri8;
 
 /* Row i of a, [i]; i >= 1. */
 static inline const double *fm_tableau_row(const fm_tableau *tableau, size_t i)
