@@ -1,4 +1,4 @@
-/* Names, texts and HTTP statuses of status.def, and the two ways to set an error. */
+/* Names and texts of status.def, and the two ways to set an error. */
 #include "engine/status.h"
 
 #include <stdarg.h>
@@ -42,7 +42,7 @@ fm_status fm_fail_prefix(fm_error *err, fm_status status, const char *format, ..
 const char *fm_status_name(fm_status status)
 {
     switch (status) {
-#define FM_STATUS(name, code, http, text)                                                          \
+#define FM_STATUS(name, code, text)                                                                \
     case FM_##name:                                                                                \
         return #name;
 #include "engine/status.def"
@@ -54,23 +54,11 @@ const char *fm_status_name(fm_status status)
 const char *fm_status_text(fm_status status)
 {
     switch (status) {
-#define FM_STATUS(name, code, http, text)                                                          \
+#define FM_STATUS(name, code, text)                                                                \
     case FM_##name:                                                                                \
         return text;
 #include "engine/status.def"
 #undef FM_STATUS
     }
     return "unknown status";
-}
-
-int fm_status_http(fm_status status)
-{
-    switch (status) {
-#define FM_STATUS(name, code, http, text)                                                          \
-    case FM_##name:                                                                                \
-        return http;
-#include "engine/status.def"
-#undef FM_STATUS
-    }
-    return 500;
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 typedef enum fm_status {
-#define FM_STATUS(name, code, http, text) FM_##name = (code),
+#define FM_STATUS(name, code, text) FM_##name = (code),
 #include "engine/status.def"
 #undef FM_STATUS
 } fm_status;
@@ -33,6 +33,5 @@ fm_status fm_fail_prefix(fm_error *err, fm_status status, const char *format, ..
 
 const char *fm_status_name(fm_status status); /* "EINVAL" */
 const char *fm_status_text(fm_status status); /* "a rule is broken" */
-int fm_status_http(fm_status status);         /* 422 */
 
 #endif

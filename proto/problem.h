@@ -37,7 +37,7 @@ void fmp_problem_set(fmp_problem *problem, fmp_problem_kind kind, const char *fo
  * "solver.steps must be an integer from 1 to 10000". */
 void fmp_problem_add(fmp_problem *problem, const char *pointer, const char *format, ...)
     FM_PRINTF(3, 4);
-/* From an engine failure, by the status table. */
+/* From an engine failure: the kind, and with it the HTTP status, that belongs to its status. */
 void fmp_problem_from_error(fmp_problem *problem, const fm_error *error);
 int fmp_problem_status(const fmp_problem *problem); /* HTTP */
 void fmp_problem_write(fmp_buffer *buffer, const fmp_problem *problem, const char *request_id);

@@ -2,25 +2,22 @@
 #include "engine/flow/field.h"
 #include "engine/memory.h"
 #include "tests/support/network_case.h"
+#include "tests/support/temp_folder.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static char folder[64];
+static temp_folder folder;
 static char points_file[] = "points.csv";
 
 /* A folder with points.csv; N points in as many dimensions, given or made up. */
 static void write_points(size_t n, size_t dimension, double *ret_points)
 {
-    (void)snprintf(folder, sizeof folder, "/tmp/dataset-test-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, points_file);
-    FILE *file = fopen(path, "w");
+    temp_folder_make(&folder);
+    FILE *file = fopen(temp_folder_file(&folder, points_file), "w");
     ck_assert_ptr_nonnull(file);
     for (size_t i = 0; i < n * dimension; i++) {
         ret_points[i] = 2.0 * sin(1.0 + 2.3 * (double)i) + cos(0.7 * (double)(i * i % 97));
@@ -31,16 +28,13 @@ static void write_points(size_t n, size_t dimension, double *ret_points)
 
 static void remove_points(void)
 {
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, points_file);
-    (void)unlink(path);
-    (void)rmdir(folder);
+    temp_folder_remove(&folder);
 }
 
 static fm_model_config config_of(const char *scheduler, size_t dimension)
 {
     fm_model_config config = {.architecture = FM_ARCHITECTURE_DATASET,
-                              .folder = folder,
+                              .folder = folder.path,
                               .dimension = dimension,
                               .source_std = 1,
                               .time_scale = 1,

@@ -1,5 +1,6 @@
 /* CPUs that may be used: affinity and cgroup quotas. */
 #include "engine/machine.h"
+#include "tests/support/temp_folder.h"
 #include "tests/unit/suites.h"
 
 #include <pthread.h>
@@ -10,31 +11,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char root[] = "/tmp/velocityd-cgroup-XXXXXX";
-static char membership[64];
+static temp_folder root;
+static char membership[300];
 
 static void write_file(const char *name, const char *text)
 {
-    char path[256];
-    (void)snprintf(path, sizeof path, "%s/%s", root, name);
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    fputs(text, file);
-    ck_assert_int_eq(fclose(file), 0);
+    temp_folder_write_text(&root, name, text);
 }
 
 static void make_folder(const char *name)
 {
-    char path[256];
-    (void)snprintf(path, sizeof path, "%s/%s", root, name);
-    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(mkdir(temp_folder_file(&root, name), 0700), 0);
 }
 
 static void set_up(void)
 {
-    memcpy(root + sizeof root - 7, "XXXXXX", 6);
-    ck_assert_ptr_nonnull(mkdtemp(root));
-    (void)snprintf(membership, sizeof membership, "%s/membership", root);
+    temp_folder_make(&root);
+    (void)snprintf(membership, sizeof membership, "%s", temp_folder_file(&root, "membership"));
     make_folder("pod");
     make_folder("pod/container");
     make_folder("cpu");
@@ -51,18 +44,16 @@ static void tear_down(void)
                                         "membership",
                                         "pod/container",
                                         "pod",
-                                        "cpu",
-                                        ""};
+                                        "cpu"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[256];
-        (void)snprintf(path, sizeof path, "%s/%s", root, names[i]);
-        (void)remove(path);
+        (void)remove(temp_folder_file(&root, names[i]));
     }
+    temp_folder_remove(&root);
 }
 
 START_TEST(no_quota_file_means_no_quota)
 {
-    ck_assert_double_eq(fm_cpu_quota(membership, root), 0);
+    ck_assert_double_eq(fm_cpu_quota(membership, root.path), 0);
     ck_assert_double_eq(fm_cpu_quota("/nowhere", "/nowhere"), 0);
 }
 END_TEST
@@ -70,18 +61,18 @@ END_TEST
 START_TEST(max_means_no_quota)
 {
     write_file("pod/container/cpu.max", "max 100000\n");
-    ck_assert_double_eq(fm_cpu_quota(membership, root), 0);
+    ck_assert_double_eq(fm_cpu_quota(membership, root.path), 0);
 }
 END_TEST
 
 START_TEST(the_tightest_group_on_the_way_up_counts)
 {
     write_file("pod/container/cpu.max", "400000 100000\n");
-    ck_assert_double_eq(fm_cpu_quota(membership, root), 4);
+    ck_assert_double_eq(fm_cpu_quota(membership, root.path), 4);
     write_file("pod/cpu.max", "150000 100000\n");
-    ck_assert_double_eq(fm_cpu_quota(membership, root), 1.5);
+    ck_assert_double_eq(fm_cpu_quota(membership, root.path), 1.5);
     write_file("cpu.max", "50000 100000\n");
-    ck_assert_double_eq(fm_cpu_quota(membership, root), 0.5);
+    ck_assert_double_eq(fm_cpu_quota(membership, root.path), 0.5);
 }
 END_TEST
 
@@ -90,9 +81,9 @@ START_TEST(version_one_is_read_where_version_two_is_not)
     write_file("membership", "3:cpu,cpuacct:/\n");
     write_file("cpu/cpu.cfs_quota_us", "250000\n");
     write_file("cpu/cpu.cfs_period_us", "100000\n");
-    ck_assert_double_eq(fm_cpu_quota(membership, root), 2.5);
+    ck_assert_double_eq(fm_cpu_quota(membership, root.path), 2.5);
     write_file("cpu/cpu.cfs_quota_us", "-1\n");
-    ck_assert_double_eq(fm_cpu_quota(membership, root), 0);
+    ck_assert_double_eq(fm_cpu_quota(membership, root.path), 0);
 }
 END_TEST
 
