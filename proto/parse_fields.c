@@ -244,7 +244,7 @@ static void read_members(field_reader *reader, const char *parent, json_t *objec
     json_t *value = NULL;
     json_object_foreach(object, key, value)
     {
-        char pointer[sizeof reader->parse->problem->errors[0].pointer];
+        char pointer[FMP_POINTER_BYTES];
         (void)snprintf(pointer, sizeof pointer, "%s", parent);
         append_token(pointer, sizeof pointer, key);
         fmp_field_id id = fmp_field_find(reader->parse->route, pointer, strlen(pointer));

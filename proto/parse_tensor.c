@@ -60,7 +60,7 @@ static void read_number(tensor_reader *tensor, json_t *value)
         tensor->values[tensor->n_values++] = number;
         return;
     }
-    char pointer[sizeof tensor->parse->problem->errors[0].pointer];
+    char pointer[FMP_POINTER_BYTES];
     index_pointer(tensor, tensor->rank, pointer, sizeof pointer);
     fmp_parse_fail_at(tensor->parse, pointer, NUMBER_RULE);
     tensor->broken = true;
@@ -74,7 +74,7 @@ static void read_nested(tensor_reader *tensor, size_t depth, json_t *value)
         return;
     }
     if (!json_is_array(value) || json_array_size(value) != tensor->shape[depth]) {
-        char pointer[sizeof tensor->parse->problem->errors[0].pointer];
+        char pointer[FMP_POINTER_BYTES];
         index_pointer(tensor, depth, pointer, sizeof pointer);
         fmp_parse_fail_at(tensor->parse, pointer, "must be a list of %zu %s", tensor->shape[depth],
                           depth + 1 < tensor->rank ? "lists" : "numbers");

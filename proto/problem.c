@@ -29,7 +29,7 @@ static const problem_row *row_of(fmp_problem_kind kind)
 void fmp_problem_set(fmp_problem *problem, fmp_problem_kind kind, const char *format, ...)
 {
     problem->kind = kind;
-    problem->n_errors = 0;
+    problem->n_errors = problem->n_listed = problem->errors_length = 0;
     problem->retry_after_ms = 0;
     va_list arguments;
     va_start(arguments, format);
@@ -67,24 +67,50 @@ static void pointer_to_name(const char *pointer, char *ret, size_t size_bytes)
     }
 }
 
+static bool list_error(fmp_problem *problem, const char *pointer, const char *detail)
+{
+    size_t pointer_length = strnlen(pointer, FMP_POINTER_BYTES - 1);
+    size_t detail_bytes = strlen(detail) + 1;
+    if (pointer_length + 1 + detail_bytes > FMP_ERRORS_BYTES - problem->errors_length) {
+        return false;
+    }
+    char *to = problem->errors + problem->errors_length;
+    memcpy(to, pointer, pointer_length);
+    to[pointer_length] = '\0';
+    memcpy(to + pointer_length + 1, detail, detail_bytes);
+    problem->errors_length += pointer_length + 1 + detail_bytes;
+    return true;
+}
+
 void fmp_problem_add(fmp_problem *problem, const char *pointer, const char *format, ...)
 {
-    char detail[sizeof problem->errors[0].detail];
+    char detail[FMP_DETAIL_BYTES];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(detail, sizeof detail, format, arguments);
     va_end(arguments);
     if (problem->n_errors == 0) {
-        char name[sizeof problem->errors[0].pointer + 8];
+        char name[FMP_POINTER_BYTES + 8];
         pointer_to_name(pointer, name, sizeof name);
         fmp_problem_set(problem, FMP_PROBLEM_INVALID_REQUEST, "%s %s", name, detail);
     }
-    if (problem->n_errors < FMP_PROBLEM_MAX_ERRORS) {
-        fmp_problem_error *error = &problem->errors[problem->n_errors];
-        (void)snprintf(error->pointer, sizeof error->pointer, "%s", pointer);
-        (void)snprintf(error->detail, sizeof error->detail, "%s", detail);
+    /* Behind the first that has no room none is listed, so that those that are come in order. */
+    if (problem->n_errors == problem->n_listed && list_error(problem, pointer, detail)) {
+        problem->n_listed++;
     }
     problem->n_errors++;
+}
+
+bool fmp_problem_next_error(const fmp_problem *problem, size_t *cursor, fmp_problem_error *ret)
+{
+    if (*cursor >= problem->errors_length) {
+        return false;
+    }
+    ret->pointer = problem->errors + *cursor;
+    *cursor += strlen(ret->pointer) + 1;
+    ret->detail = problem->errors + *cursor;
+    *cursor += strlen(ret->detail) + 1;
+    return true;
 }
 
 static fmp_problem_kind kind_of_status(fm_status status)
@@ -135,17 +161,16 @@ int fmp_problem_status(const fmp_problem *problem)
 
 static void write_errors(fmp_json *json, const fmp_problem *problem)
 {
-    size_t listed = problem->n_errors;
-    if (listed > FMP_PROBLEM_MAX_ERRORS) {
-        listed = FMP_PROBLEM_MAX_ERRORS;
-        fmp_json_pair_unsigned(json, "errors_not_listed", problem->n_errors - listed);
+    if (problem->n_errors > problem->n_listed) {
+        fmp_json_pair_unsigned(json, "errors_not_listed", problem->n_errors - problem->n_listed);
     }
     fmp_json_key(json, "errors");
     fmp_json_open(json, '[');
-    for (size_t i = 0; i < listed; i++) {
+    fmp_problem_error error;
+    for (size_t at = 0; fmp_problem_next_error(problem, &at, &error);) {
         fmp_json_open(json, '{');
-        fmp_json_pair_text(json, "pointer", problem->errors[i].pointer);
-        fmp_json_pair_text(json, "detail", problem->errors[i].detail);
+        fmp_json_pair_text(json, "pointer", error.pointer);
+        fmp_json_pair_text(json, "detail", error.detail);
         fmp_json_close(json, '}');
     }
     fmp_json_close(json, ']');

@@ -8,6 +8,7 @@
 #include "engine/status.h"
 #include "proto/buffer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum fmp_problem_kind {
@@ -16,20 +17,29 @@ typedef enum fmp_problem_kind {
 #undef FMP_PROBLEM
 } fmp_problem_kind;
 
-#define FMP_PROBLEM_MAX_ERRORS 32 /* further ones are counted, not listed */
-
-typedef struct fmp_problem_error {
-    char pointer[128]; /* JSON pointer into the request body */
-    char detail[256];
-} fmp_problem_error;
+#define FMP_POINTER_BYTES                                                                          \
+    ((size_t)128) /* of one error's texts, NUL included; longer ones are cut */
+#define FMP_DETAIL_BYTES ((size_t)256)
+#define FMP_ERRORS_BYTES ((size_t)12 * 1024) /* of all; further errors are counted, not listed */
 
 typedef struct fmp_problem {
     fmp_problem_kind kind;
     char detail[512];
-    fmp_problem_error errors[FMP_PROBLEM_MAX_ERRORS];
-    size_t n_errors;
+    size_t n_errors, n_listed;
     uint64_t retry_after_ms; /* 0: none */
+    size_t errors_length;
+    char errors[FMP_ERRORS_BYTES]; /* of each error that is listed: pointer, NUL, detail, NUL */
 } fmp_problem;
+
+typedef struct fmp_problem_error {
+    const char
+        *pointer; /* JSON pointer into the request body; within the problem, as is the detail */
+    const char *detail;
+} fmp_problem_error;
+
+/* The listed errors one after the other; false behind the last.
+ *   cursor  0 before the first call */
+bool fmp_problem_next_error(const fmp_problem *problem, size_t *cursor, fmp_problem_error *ret);
 
 void fmp_problem_set(fmp_problem *problem, fmp_problem_kind kind, const char *format, ...)
     FM_PRINTF(3, 4);

@@ -14,8 +14,8 @@
 
 void fmp_parse_fail_at(fmp_parse *parse, const char *pointer, const char *format, ...)
 {
-    char whole[sizeof parse->problem->errors[0].pointer];
-    char detail[sizeof parse->problem->errors[0].detail];
+    char whole[FMP_POINTER_BYTES];
+    char detail[FMP_DETAIL_BYTES];
     (void)snprintf(whole, sizeof whole, "%s%s", parse->prefix, pointer);
     va_list arguments;
     va_start(arguments, format);
@@ -26,7 +26,7 @@ void fmp_parse_fail_at(fmp_parse *parse, const char *pointer, const char *format
 
 void fmp_parse_fail(fmp_parse *parse, fmp_field_id field, const char *format, ...)
 {
-    char detail[sizeof parse->problem->errors[0].detail];
+    char detail[FMP_DETAIL_BYTES];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(detail, sizeof detail, format, arguments);

@@ -28,8 +28,9 @@ static void print_errors(const fmp_problem *problem)
     if (problem->n_errors == 0) {
         printf("error: %s\n", problem->detail);
     }
-    for (size_t i = 0; i < problem->n_errors && i < FMP_PROBLEM_MAX_ERRORS; i++) {
-        printf("error: %s %s\n", problem->errors[i].pointer, problem->errors[i].detail);
+    fmp_problem_error error;
+    for (size_t at = 0; fmp_problem_next_error(problem, &at, &error);) {
+        printf("error: %s %s\n", error.pointer, error.detail);
     }
 }
 

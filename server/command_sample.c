@@ -54,9 +54,9 @@ static void post(void *semaphore)
 /* where: what comes before each line, for "/path/config.json: "; "" of the request */
 static int complain_about(const fmp_problem *problem, const char *where)
 {
-    for (size_t i = 0; i < problem->n_errors && i < FMP_PROBLEM_MAX_ERRORS; i++) {
-        (void)fmd_complain(FMD_EXIT_USAGE, "%s%s %s", where, problem->errors[i].pointer,
-                           problem->errors[i].detail);
+    fmp_problem_error error;
+    for (size_t at = 0; fmp_problem_next_error(problem, &at, &error);) {
+        (void)fmd_complain(FMD_EXIT_USAGE, "%s%s %s", where, error.pointer, error.detail);
     }
     return problem->n_errors > 0 ? FMD_EXIT_USAGE
                                  : fmd_complain(FMD_EXIT_USAGE, "%s%s", where, problem->detail);

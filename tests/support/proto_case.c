@@ -118,11 +118,11 @@ bool proto_case_has_error(const fmp_problem *problem, const char *expected)
 {
     size_t pointer_length = strcspn(expected, " ");
     const char *detail = expected + pointer_length + 1;
-    for (size_t i = 0; i < problem->n_errors; i++) {
-        const fmp_problem_error *error = &problem->errors[i];
-        if (strlen(error->pointer) == pointer_length &&
-            strncmp(error->pointer, expected, pointer_length) == 0 &&
-            strncmp(error->detail, detail, strlen(detail)) == 0) {
+    fmp_problem_error error;
+    for (size_t at = 0; fmp_problem_next_error(problem, &at, &error);) {
+        if (strlen(error.pointer) == pointer_length &&
+            strncmp(error.pointer, expected, pointer_length) == 0 &&
+            strncmp(error.detail, detail, strlen(detail)) == 0) {
             return true;
         }
     }

@@ -38,10 +38,11 @@ START_TEST(every_row_refuses_a_wrong_type_with_its_own_pointer)
     fmp_limits limits = proto_case_limits();
     fmp_field_rule(field, &limits, rule, sizeof rule);
     bool found = false;
-    for (size_t i = 0; i < problem.n_errors; i++) {
-        found = found || (strcmp(problem.errors[i].pointer, field->pointer) == 0 &&
+    fmp_problem_error error;
+    for (size_t at = 0; fmp_problem_next_error(&problem, &at, &error);) {
+        found = found || (strcmp(error.pointer, field->pointer) == 0 &&
                           (field->type == FMP_TYPE_LABELS || field->type == FMP_TYPE_CHOICE ||
-                           strcmp(problem.errors[i].detail, rule) == 0));
+                           strcmp(error.detail, rule) == 0));
     }
     ck_assert_msg(found, "%s: %s", body, problem.detail);
 }

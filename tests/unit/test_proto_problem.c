@@ -62,16 +62,53 @@ START_TEST(pointers_read_as_names)
 }
 END_TEST
 
-START_TEST(errors_beyond_the_list_are_counted)
+START_TEST(hundreds_of_errors_are_listed_and_those_beyond_are_counted)
 {
     fmp_problem problem = {0};
-    for (size_t i = 0; i < FMP_PROBLEM_MAX_ERRORS + 5; i++) {
-        fmp_problem_add(&problem, "/x0", "is wrong");
+    enum { N_ERRORS = 1000 };
+    for (size_t i = 0; i < N_ERRORS; i++) {
+        char pointer[32];
+        (void)snprintf(pointer, sizeof pointer, "/x0/%zu/1", i);
+        fmp_problem_add(&problem, pointer, "must be a number within the range of float32");
     }
     json_t *json = written(&problem, "id");
-    ck_assert_uint_eq(json_array_size(json_object_get(json, "errors")), FMP_PROBLEM_MAX_ERRORS);
-    ck_assert_int_eq(json_integer_value(json_object_get(json, "errors_not_listed")), 5);
+    const json_t *errors = json_object_get(json, "errors");
+    size_t listed = json_array_size(errors);
+    ck_assert_uint_ge(listed, 200);
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "errors_not_listed")),
+                     (json_int_t)(N_ERRORS - listed));
+    for (size_t i = 0; i < listed; i++) {
+        char pointer[32];
+        (void)snprintf(pointer, sizeof pointer, "/x0/%zu/1", i);
+        ck_assert_str_eq(text_of(json_array_get(errors, i), "pointer"), pointer);
+        ck_assert_str_eq(text_of(json_array_get(errors, i), "detail"),
+                         "must be a number within the range of float32");
+    }
     json_decref(json);
+}
+END_TEST
+
+START_TEST(the_longest_errors_fill_the_list_and_not_more)
+{
+    char pointer[FMP_POINTER_BYTES + 9], detail[FMP_DETAIL_BYTES + 9];
+    memset(pointer, 'p', sizeof pointer);
+    memset(detail, 'd', sizeof detail);
+    pointer[sizeof pointer - 1] = detail[sizeof detail - 1] = '\0';
+    fmp_problem problem = {0};
+    for (size_t i = 0; i < 100; i++) {
+        fmp_problem_add(&problem, pointer, "%s", detail);
+        fmp_problem_add(&problem, "/a", "b"); /* is not listed before those that came earlier */
+    }
+    ck_assert_uint_eq(problem.n_errors, 200);
+    ck_assert_uint_le(problem.errors_length, FMP_ERRORS_BYTES);
+    fmp_problem_error error;
+    size_t listed = 0;
+    for (size_t at = 0; fmp_problem_next_error(&problem, &at, &error); listed++) {
+        ck_assert_uint_eq(strlen(error.pointer), listed % 2 == 0 ? FMP_POINTER_BYTES - 1 : 2);
+        ck_assert_uint_eq(strlen(error.detail), listed % 2 == 0 ? FMP_DETAIL_BYTES - 1 : 1);
+    }
+    ck_assert_uint_eq(listed, problem.n_listed);
+    ck_assert_uint_ge(listed, 60);
 }
 END_TEST
 
@@ -154,7 +191,8 @@ Suite *suite_proto_problem(void)
     TCase *tcase = tcase_create("problem");
     tcase_add_test(tcase, a_broken_rule_is_named_by_pointer_and_in_the_detail);
     tcase_add_loop_test(tcase, pointers_read_as_names, 0, sizeof names / sizeof *names);
-    tcase_add_test(tcase, errors_beyond_the_list_are_counted);
+    tcase_add_test(tcase, hundreds_of_errors_are_listed_and_those_beyond_are_counted);
+    tcase_add_test(tcase, the_longest_errors_fill_the_list_and_not_more);
     tcase_add_test(tcase, any_bytes_make_valid_json);
     tcase_add_test(tcase, texts_that_do_not_fit_are_cut_and_stay_valid);
     tcase_add_test(tcase, retry_after_is_written_where_there_is_one);

@@ -356,10 +356,10 @@ START_TEST(a_broken_rule_is_refused_with_its_pointer)
                   row->body);
     ck_assert_int_eq(problem.kind, FMP_PROBLEM_INVALID_REQUEST);
     char found[2000] = "";
-    for (size_t i = 0; i < problem.n_errors; i++) {
+    fmp_problem_error error;
+    for (size_t at = 0; fmp_problem_next_error(&problem, &at, &error);) {
         size_t used = strlen(found);
-        (void)snprintf(found + used, sizeof found - used, "[%s %s]", problem.errors[i].pointer,
-                       problem.errors[i].detail);
+        (void)snprintf(found + used, sizeof found - used, "[%s %s]", error.pointer, error.detail);
     }
     size_t n_expected = 0;
     for (; n_expected < 4 && row->errors[n_expected] != NULL; n_expected++) {
