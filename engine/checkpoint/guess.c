@@ -177,7 +177,8 @@ static bool is_meta_unet(const fm_guesser *guesser)
         return false;
     }
     return first->shape[0] != time->shape[1] ||
-           (labels != NULL && labels->rank == 2 && labels->shape[0] % 10 == 1);
+           (labels != NULL && labels->rank == 2 && labels->shape[0] > 1 &&
+            labels->shape[0] % 10 == 1);
 }
 
 static bool matches(const fm_guesser *guesser, const architecture *row)

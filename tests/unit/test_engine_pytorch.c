@@ -85,6 +85,8 @@ static void expect_file(const json_t *row)
     fm_error err = {0};
     ck_assert_msg(fm_tensors_open_entry(path, entry, &tensors, &err) == FM_OK, "%s %s: %s", path,
                   entry == NULL ? "" : entry, err.text);
+    ck_assert_uint_eq(fm_tensors_file_count(tensors), 1); /* what a model's digest covers */
+    ck_assert_str_eq(fm_tensors_file_at(tensors, 0), strrchr(path, '/') + 1);
     const char *origin = json_string_value(json_object_get(row, "origin"));
     if (origin != NULL) {
         ck_assert_str_eq(fm_tensors_origin(tensors), origin);
