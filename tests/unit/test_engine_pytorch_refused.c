@@ -133,7 +133,7 @@ START_TEST(a_call_of_os_system_is_refused_by_name_wherever_it_stands)
     static pickle it = {.length = 0};
     ADD(&it, "\x80\x02"
              "cposix\nsystem\n");
-    add_text(&it, "touch /tmp/owned");
+    add_text(&it, "touch owned");
     ADD(&it, "\x85R.");
     expect_refused(&it, "data.pkl: byte 2 (GLOBAL): found posix.system, which no checkpoint needs");
     const char *const names[][2] = {{"os", "system"},     {"subprocess", "Popen"},
