@@ -69,20 +69,25 @@ def scientific(value):
     return "-" if value is None else f"{value:.1e}"
 
 
+def memory_row(figures, peer):
+    about = figures.about[peer]
+    weights, scratch, live = (about[key] / MIB for key in ("weight_bytes", "scratch_bytes", "live_bytes"))
+    return [figures.network.title, peer, str(about["tile_rows"]), 4 * about["parameters"] / MIB, weights, scratch, live,
+            ratio(scratch, live), figures.memory.get(peer)] + [figures.memory.get(name) for name in ("torch", "ort")]
+
+
 def memory(report, measured):
     table = []
     for figures in measured:
-        about = figures.about.get("engine")
-        if about is None:
-            continue
-        weights, scratch, live = (about[key] / MIB for key in ("weight_bytes", "scratch_bytes", "live_bytes"))
-        table.append([figures.network.title, str(about["tile_rows"]), 4 * about["parameters"] / MIB, weights, scratch, live,
-                      ratio(scratch, live)] + [figures.memory.get(name) for name in ("engine", "torch", "ort")])
-        report.aim(f"{figures.network.title}, a worker's memory over the largest live activations", ratio(scratch, live),
-                   SHARED_MEMORY, False, "x")
+        for peer in ("engine", "engine bf16"):
+            if peer in figures.about:
+                table.append(memory_row(figures, peer))
+                report.aim(f"{figures.network.title}, {peer}: a worker's memory over the largest live activations",
+                           table[-1][7], SHARED_MEMORY, False, "x")
     if table:
-        report.table("Memory, MiB (one thread; the peaks are of the whole process, after all batches)",
-                     ["network", "tile", "checkpoint", "packed", "of a worker", "live", "ratio", "engine peak", "PyTorch peak",
+        report.table("Memory, MiB (one thread; live: float32 activations of a full call at once; the peaks are of whole "
+                     "processes after all batches)",
+                     ["network", "", "tile", "checkpoint", "packed", "of a worker", "live", "ratio", "peak", "PyTorch peak",
                       "ONNX RT peak"], table)
 
 
