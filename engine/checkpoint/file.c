@@ -71,6 +71,15 @@ fm_status fm_file_map(const char *path, fm_mapping *ret, fm_error *err)
     return status;
 }
 
+void fm_file_forget(const void *data, size_t size_bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data;
+    uintptr_t first = (begin + page - 1) / page * page, end = (begin + size_bytes) / page * page;
+    if (first < end) { /* it is only advice: what fails costs memory, nothing else */
+        (void)madvise((void *)first, end - first, MADV_DONTNEED);
+    }
+}
+
 void fm_file_unmap(fm_mapping *mapping)
 {
     if (mapping->data != NULL) {

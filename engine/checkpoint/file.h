@@ -26,6 +26,9 @@ typedef struct fm_mapping {
 /* Errors: as fm_file_open(). Thread: any. */
 FM_MUST_USE fm_status fm_file_map(const char *path, fm_mapping *ret, fm_error *err);
 void fm_file_unmap(fm_mapping *mapping);
+/* Lets go of the pages that lie wholly in a part of a mapping: they are read again when they are used
+ * again. So that a large checkpoint and its packed copy need not be in memory together. */
+void fm_file_forget(const void *data, size_t size_bytes);
 
 /* The whole file in memory with a NUL behind it, freed with fm_free().
  * Errors: as fm_file_open(), and FM_EFORMAT over max_bytes. Thread: any. */

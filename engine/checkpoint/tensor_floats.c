@@ -1,6 +1,7 @@
 /* Checking piece by piece, converting only where the file does not hold aligned float32 already. */
 #include "engine/checkpoint/tensor_floats.h"
 
+#include "engine/checkpoint/file.h"
 #include "engine/memory.h"
 
 #include <math.h>
@@ -64,7 +65,7 @@ fm_status fm_tensor_floats_init(const fm_tensor *tensor, fm_tensor_floats *ret, 
         return status;
     }
     if (tensor->dtype == FM_DTYPE_F32 && (uintptr_t)tensor->data % alignof(float) == 0) {
-        *ret = (fm_tensor_floats){.values = tensor->data};
+        *ret = (fm_tensor_floats){.values = tensor->data, .tensor = tensor};
         return FM_OK;
     }
     float *converted = fm_alloc_array(tensor->count, sizeof *converted);
@@ -76,12 +77,15 @@ fm_status fm_tensor_floats_init(const fm_tensor *tensor, fm_tensor_floats *ret, 
         fm_free(converted);
         return status;
     }
-    *ret = (fm_tensor_floats){.values = converted, .converted = converted};
+    *ret = (fm_tensor_floats){.values = converted, .converted = converted, .tensor = tensor};
     return FM_OK;
 }
 
 void fm_tensor_floats_done(fm_tensor_floats *floats)
 {
     fm_free(floats->converted);
+    if (floats->tensor != NULL && floats->tensor->mapped) {
+        fm_file_forget(floats->tensor->data, floats->tensor->size_bytes);
+    }
     *floats = (fm_tensor_floats){0};
 }

@@ -26,6 +26,7 @@ typedef struct fm_tensor {
     size_t count;     /* product of shape */
     const void *data; /* row-major, little-endian, possibly unaligned */
     size_t size_bytes;
+    bool mapped; /* data is a part of a mapped file: fm_file_forget() may drop its pages */
 } fm_tensor;
 
 typedef struct fm_tensors fm_tensors;
