@@ -213,6 +213,13 @@ START_TEST(a_published_network_with_a_tensor_too_many_is_refused_by_its_name)
     ck_assert_int_eq(check(&it, SIZE_MAX, &err), FM_EFORMAT);
     ck_assert_str_eq(err.text, "expected no other tensors than the network's, found 1: "
                                "\"out.3.weight\" [7]");
+    size_t allocated = 0; /* not after everything has been packed */
+    fm_network *network = NULL;
+    fm_memory_set_hook(add_bytes, &allocated);
+    fm_status status = fm_network_new(&it.config, it.weights, &it.config.path, &network, &err);
+    fm_memory_set_hook(NULL, NULL);
+    ck_assert_int_eq(status, FM_EFORMAT);
+    ck_assert_uint_lt(allocated, (size_t)1 << 20);
     end(&it);
 }
 END_TEST
