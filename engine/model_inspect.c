@@ -185,6 +185,10 @@ static void print_digest(const report *to, const findings *found)
 {
     char digest[FM_DIGEST_TEXT_BYTES];
     fm_error why = {0};
+    if (found->tensors == NULL && fm_architecture_has_weights(found->config.architecture)) {
+        print_row(to, "digest", "none, for the weights cannot be read");
+        return;
+    }
     bool made = fm_digest_model(&found->config, found->tensors, digest, &why) == FM_OK;
     print_row(to, "digest", made ? digest : why.text);
 }

@@ -19,13 +19,17 @@ static int32_t label_of_name(const fm_model_info *model, const char *name)
 static void fail_label(fmp_parse *parse, const char *pointer)
 {
     const fm_model_info *model = parse->model;
+    const char *named = model->n_label_names > 0 ? ", a name that the model lists" : "";
     char null_index[32] = "";
-    if (model->has_null_label) {
-        (void)snprintf(null_index, sizeof null_index, ", %d or null", (int)model->null_label);
+    if (model->has_null_label && model->null_label >= model->label_count) {
+        (void)snprintf(null_index, sizeof null_index, ", %d", (int)model->null_label);
     }
-    fmp_parse_fail_at(parse, pointer, "must be an integer from 0 to %d%s%s",
-                      (int)model->label_count - 1,
-                      model->n_label_names > 0 ? ", a name that the model lists" : "", null_index);
+    /* A comma before "or" where it ends a list of three. */
+    const char *or_null = !model->has_null_label                      ? ""
+                          : named[0] != '\0' && null_index[0] == '\0' ? ", or null"
+                                                                      : " or null";
+    fmp_parse_fail_at(parse, pointer, "must be an integer from 0 to %d%s%s%s",
+                      (int)model->label_count - 1, named, null_index, or_null);
 }
 
 static bool read_label(fmp_parse *parse, json_t *value, const char *pointer, int32_t *ret)

@@ -18,8 +18,10 @@ fm_status fm_json_text_parse(const char *text, size_t length, size_t *ret_used, 
         if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
             return fm_fail(err, FM_ENOMEM, "no memory for %zu bytes of JSON", length);
         }
+        /* What jansson says of U+0000 names an option of its own. */
+        bool is_nul = json_error_code(&error) == json_error_null_character;
         return fm_fail(err, FM_EFORMAT, "line %d, column %d: %s", error.line, error.column,
-                       error.text);
+                       is_nul ? "\\u0000 is not allowed" : error.text);
     }
     if (ret_used != NULL) {
         *ret_used = (size_t)error.position;

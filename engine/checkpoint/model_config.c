@@ -288,6 +288,9 @@ fm_status fm_model_config_parse(const char *folder, const char *json, size_t len
     fm_status status = read_name(folder, &config, err);
     if (status == FM_OK) {
         status = fm_json_text_parse(json, length, NULL, &tree, err);
+        if (status == FM_EFORMAT) {
+            status = fm_fail_prefix(err, status, "config.json");
+        }
     }
     if (status == FM_OK) {
         fm_json_node root = fm_json_root(tree);

@@ -17,9 +17,8 @@ static fm_status check_finite(const fm_points *points, fm_error *err)
             double value = points->data[row * points->dimension + column];
             if (!isfinite(value)) {
                 return fm_fail(err, FM_EFORMAT,
-                               "expected finite numbers, found %g in point %zu, coordinate %zu "
-                               "(from 0)",
-                               value, row, column);
+                               "expected finite numbers, found %g at index [%zu, %zu]", value, row,
+                               column);
             }
         }
     }

@@ -30,11 +30,17 @@ static fm_status fail_infinite(const fm_tensor *tensor, size_t begin, const floa
     while (i + 1 < count && isfinite(floats[i])) {
         i++;
     }
+    size_t index[FM_MAX_RANK], rest = begin + i;
+    for (size_t axis = tensor->rank; axis-- > 0;) {
+        index[axis] = rest % tensor->shape[axis];
+        rest /= tensor->shape[axis];
+    }
+    char text[FM_SHAPE_TEXT_BYTES];
+    fm_shape_text(tensor->rank, index, text);
     return fm_fail(
         err, FM_EFORMAT,
-        "tensor \"%s\": expected numbers that are finite in float32, found %g in element "
-        "%zu (from 0)",
-        tensor->name, (double)floats[i], begin + i);
+        "tensor \"%s\": expected numbers that are finite in float32, found %g at index %s",
+        tensor->name, (double)floats[i], text);
 }
 
 fm_status fm_tensor_check_finite(const fm_tensor *tensor, fm_error *err)

@@ -399,7 +399,7 @@ START_TEST(weights_that_are_not_finite_are_refused_by_name)
     fm_error err = {0};
     ck_assert_int_eq(network_case_make(&it, &config, NULL, image, bytes, &err), FM_EFORMAT);
     ck_assert_ptr_nonnull(strstr(err.text, "\"net.0.bias\": expected numbers that are finite"));
-    ck_assert_ptr_nonnull(strstr(err.text, "in element 1 (from 0)"));
+    ck_assert_ptr_nonnull(strstr(err.text, " at index [1]"));
     network_case_close(&it);
     free(image);
 }

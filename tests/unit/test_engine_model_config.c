@@ -303,10 +303,10 @@ typedef struct refusal {
 
 static const refusal refusals[] = {
     /* JSON */
-    BAD("", "line 1, column 0: "),
-    BAD("{\n  \"schema\": }", "line 2, column 13: "),
-    BAD(MINIMAL " x", "line 1, column "),
-    BAD("{\"schema\":1,\"schema\":1}", "line 1, column 20: duplicate object key"),
+    BAD("", "config.json: line 1, column 0: "),
+    BAD("{\n  \"schema\": }", "config.json: line 2, column 13: "),
+    BAD(MINIMAL " x", "config.json: line 1, column "),
+    BAD("{\"schema\":1,\"schema\":1}", "config.json: line 1, column 20: duplicate object key"),
     BAD("[]", "must be an object, found an array"),
     /* the top */
     BAD("{}", "/schema: is required"),
@@ -436,7 +436,7 @@ static const refusal refusals[] = {
     BAD(FLOW_WITH("\"source\":{\"std\":0}"), "/flow/source/std: must be above 0, found 0"),
     BAD(FLOW_WITH("\"source\":{\"std\":\"1\"}"),
         "/flow/source/std: must be a number, found a stri"),
-    BAD(FLOW_WITH("\"source\":{\"std\":1e999}"), "line 1, column "),
+    BAD(FLOW_WITH("\"source\":{\"std\":1e999}"), "config.json: line 1, column "),
     BAD(FLOW_WITH("\"scheduler\":\"condot\""), "/flow/scheduler: must be an object"),
     BAD(FLOW_WITH("\"scheduler\":{\"type\":\"ot\"}"),
         "/flow/scheduler/type: must be one of condot, polynomial, vp, sub_vp, linear_vp, cosine, "

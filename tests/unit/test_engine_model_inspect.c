@@ -164,7 +164,7 @@ START_TEST(numbers_that_are_not_finite_are_named)
     ck_assert(!inspect(folder.path, &found));
     expect_text(&found,
                 "error: tensor \"net.0.weight\": expected numbers that are finite in float32, "
-                "found nan in element 1234 (from 0)\n");
+                "found nan at index [411, 1]\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -248,6 +248,30 @@ START_TEST(a_malformed_checkpoint_still_shows_the_configuration)
 }
 END_TEST
 
+START_TEST(weights_that_cannot_be_read_have_no_digest)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    write_model(&folder, CONFIG, "{\"w\":1}", 0);
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "digest        none, for the weights cannot be read\n");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
+START_TEST(a_configuration_with_u0000_is_refused_in_words)
+{
+    static text found;
+    temp_folder folder;
+    temp_folder_make(&folder);
+    temp_folder_write_text(&folder, "config.json", "{\"description\": \"a\\u0000\"}");
+    ck_assert(!inspect(folder.path, &found));
+    expect_text(&found, "\\u0000 is not allowed\n");
+    temp_folder_remove(&folder);
+}
+END_TEST
+
 START_TEST(what_is_no_folder_is_not_found)
 {
     static text found;
@@ -275,6 +299,8 @@ Suite *suite_engine_model_inspect(void)
     tcase_add_test(tests, what_is_missing_between_others_is_shown_and_they_are_still_checked);
     tcase_add_test(tests, a_folder_with_a_refused_configuration_shows_its_tensors);
     tcase_add_test(tests, a_malformed_checkpoint_still_shows_the_configuration);
+    tcase_add_test(tests, weights_that_cannot_be_read_have_no_digest);
+    tcase_add_test(tests, a_configuration_with_u0000_is_refused_in_words);
     tcase_add_test(tests, what_is_no_folder_is_not_found);
     suite_add_tcase(suite, tests);
     return suite;

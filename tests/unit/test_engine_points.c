@@ -170,8 +170,8 @@ START_TEST(numbers_that_are_not_finite_are_refused_with_their_place)
     values[4] /= values[4]; /* NaN */
     unsigned char bytes[512];
     size_t length = npy(bytes, 1, DICT("'<f8'", "False", "(3, 2)"), values, sizeof values);
-    expect_refused("p.npy", bytes, length, "nan in point 2, coordinate 0");
-    expect_refused("p.csv", "1,2\n3,1e999\n", 12, "found inf in point 1, coordinate 1");
+    expect_refused("p.npy", bytes, length, "nan at index [2, 0]");
+    expect_refused("p.csv", "1,2\n3,1e999\n", 12, "found inf at index [1, 1]");
 }
 END_TEST
 

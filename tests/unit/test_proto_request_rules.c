@@ -22,6 +22,21 @@ static fm_model_info latent(void)
     return info;
 }
 
+/* Its null class is one of its labels. */
+static fm_model_info null_within(void)
+{
+    fm_model_info info = proto_case_labelled();
+    info.null_label = 0;
+    return info;
+}
+
+static fm_model_info null_within_without_names(void)
+{
+    fm_model_info info = null_within();
+    info.n_label_names = 0;
+    return info;
+}
+
 #define S            FMP_API_SAMPLE
 #define V            FMP_API_VELOCITY
 #define PLAIN        proto_case_plain
@@ -174,6 +189,18 @@ static const refusal refusals[] = {
      {"/labels/1 must be an integer from 0 to 2",
       "/labels/2 must be an integer from 0 to 2, a name that the model lists, 3 or null",
       "/labels/3 must be an integer from 0 to 2"}},
+    {null_within,
+     S,
+     "{\"labels\": 4}",
+     {"/labels must be an integer from 0 to 2, a name that the model lists, or null"}},
+    {null_within_without_names,
+     S,
+     "{\"labels\": 4}",
+     {"/labels must be an integer from 0 to 2 or null"}},
+    {LABELLED,
+     S,
+     "{\"labels\": [0, 1], \"num_samples\": 1}",
+     {"/labels must have one entry; it has 2"}},
     {LABELLED, S, "{\"labels\": [0, 1], \"num_samples\": 3}", {"/labels must have 3 entries"}},
     {LABELLED,
      S,
