@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """How good the digits are: drawn by the daemon, judged by a classifier of real digits.
 
-    /usr/bin/python3 train/digits_quality.py [--torch] [--samples N] [--write] [NAME ...]
+    /usr/bin/python3 train/digits_quality.py [--torch] [--samples N] [--write | --picture FILE] [NAME ...]
 
 For every solver: the share of samples that the classifier takes for the digit asked for, and the
 Fréchet distance of its features to real digits that neither it nor the generators saw. --torch draws
-with PyTorch instead of the daemon; --write puts the table into the models' READMEs.
+with PyTorch instead of the daemon; --write puts the table into the models' READMEs; --picture draws a
+hundred digits by the model's defaults instead of measuring.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy
 import torch
+from PIL import Image
 
 from digits_classifier import accuracy, classifier, frechet_distance
 from digits_data import NAMES, load
@@ -148,13 +150,28 @@ def measure_and_write(name, with_torch, n_samples=1000, write=True):
         write_quality(name, quality_text(rows, n_samples, "PyTorch" if with_torch else "the daemon"))
 
 
+@torch.no_grad()
+def picture(name, draw, path):
+    """A PNG of ten samples a digit, a column each, twice as large, black on white."""
+    fields, _ = read_model(MODELS / name)
+    solver, scale = fields["defaults"]["solver"], fields["defaults"]["guidance"]["scale"]
+    x = draw(MODELS / name, torch.arange(100) % len(NAMES), solver, scale)
+    ink = ((1 - x) * 127.5).clamp(0, 255).byte().reshape(10, 10, 28, 28)  # row, column, y, x
+    ink = ink.permute(0, 2, 1, 3).reshape(280, 280).numpy()
+    Image.fromarray(ink).resize((560, 560), Image.BICUBIC).save(path, optimize=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", default=MODEL_NAMES, metavar="NAME")
     parser.add_argument("--torch", action="store_true", help="draw with PyTorch, without dopri5")
     parser.add_argument("--samples", type=int, default=1000, help="how many a row")
     parser.add_argument("--write", action="store_true", help="into the README")
+    parser.add_argument("--picture", metavar="FILE", help="of the (one) model")
     arguments = parser.parse_args()
+    if arguments.picture:
+        picture(arguments.names[0], draw_with_torch if arguments.torch else draw_with_daemon, arguments.picture)
+        return
     for name in arguments.names:
         measure_and_write(name, arguments.torch, arguments.samples, arguments.write)
 
