@@ -7,6 +7,7 @@
 #include "tests/support/plan_case_naive.h"
 
 #include <check.h>
+#include <pthread.h>
 #include <string.h>
 
 #define GUARD_BYTES ((size_t)64)
@@ -213,7 +214,7 @@ void plan_case_run(plan_case *it, const size_t *order, size_t n_rows, fm_team *t
     ck_assert_mem_eq(it->scratch + bytes, guard, sizeof guard);
 }
 
-/* ---- a team ---- */
+/* ---- teams ---- */
 
 static fm_status reversed_run(fm_team *team, size_t n_pieces, fm_piece_run run, void *context)
 {
@@ -245,4 +246,49 @@ void reversed_team_close(reversed_team *it)
     for (size_t i = 1; i < it->team.n_members; i++) {
         fm_free(it->memories[i]);
     }
+}
+
+static void *member_run(void *argument)
+{
+    threaded_team *it = argument;
+    unsigned char *memory = it->members.memories[atomic_fetch_add(&it->next_member, 1)];
+    size_t piece = 0;
+    while ((piece = atomic_fetch_add(&it->next, 1)) < it->n_pieces) {
+        fm_status status = it->run(it->context, piece, memory);
+        if (status != FM_OK) {
+            atomic_store(&it->status, (int)status);
+        }
+    }
+    return NULL;
+}
+
+static fm_status threaded_run(fm_team *team, size_t n_pieces, fm_piece_run run, void *context)
+{
+    threaded_team *it = (threaded_team *)team;
+    pthread_t threads[8];
+    it->run = run;
+    it->context = context;
+    it->n_pieces = n_pieces;
+    atomic_store(&it->next, 0);
+    atomic_store(&it->next_member, 0);
+    for (size_t i = 1; i < team->n_members; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, member_run, it), 0);
+    }
+    (void)member_run(it);
+    for (size_t i = 1; i < team->n_members; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    }
+    return (fm_status)atomic_load(&it->status);
+}
+
+void threaded_team_open(threaded_team *ret, const plan_case *it, size_t n_members)
+{
+    *ret = (threaded_team){.status = FM_OK};
+    reversed_team_open(&ret->members, it, n_members);
+    ret->members.team.run = threaded_run;
+}
+
+void threaded_team_close(threaded_team *it)
+{
+    reversed_team_close(&it->members);
 }

@@ -5,6 +5,8 @@
 
 #include "engine/network/plan_image.h"
 
+#include <stdatomic.h>
+
 typedef enum plan_node_kind {
     NODE_END, /* ends a list */
     NODE_IMAGE,
@@ -78,5 +80,17 @@ typedef struct reversed_team {
 } reversed_team;
 void reversed_team_open(reversed_team *ret, const plan_case *it, size_t n_members);
 void reversed_team_close(reversed_team *it);
+
+/* A team of threads that claim pieces one by one; as above otherwise. */
+typedef struct threaded_team {
+    reversed_team members;
+    fm_piece_run run;
+    void *context;
+    size_t n_pieces;
+    atomic_size_t next, next_member;
+    atomic_int status;
+} threaded_team;
+void threaded_team_open(threaded_team *ret, const plan_case *it, size_t n_members);
+void threaded_team_close(threaded_team *it);
 
 #endif

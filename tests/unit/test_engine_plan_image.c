@@ -200,6 +200,22 @@ START_TEST(teams_of_every_size_give_the_bytes_of_one_that_works_alone)
 }
 END_TEST
 
+/* What two pieces of an op share, the thread sanitizer sees (make MODE=tsan unit). */
+START_TEST(pieces_of_one_op_may_run_at_the_same_time)
+{
+    plan_case it;
+    plan_case_open(&it, &plan_graphs[_i], false);
+    rows_alone(&it, NULL);
+    threaded_team team;
+    threaded_team_open(&team, &it, 3);
+    for (size_t n_rows = 1; n_rows <= PLAN_CASE_MAX_ROWS; n_rows += 3) {
+        check_tile(&it, ascending, n_rows, &team.members.team);
+    }
+    threaded_team_close(&team);
+    plan_case_close(&it);
+}
+END_TEST
+
 START_TEST(a_row_of_nans_leaves_the_others_alone)
 {
     plan_case it;
@@ -388,6 +404,7 @@ Suite *suite_engine_plan_image(void)
     tcase_add_loop_test(bits, rows_have_the_same_bytes_alone_and_in_tiles, 0, N_GRAPHS);
     tcase_add_loop_test(bits, teams_of_every_size_give_the_bytes_of_one_that_works_alone, 0,
                         N_GRAPHS);
+    tcase_add_loop_test(bits, pieces_of_one_op_may_run_at_the_same_time, 0, N_GRAPHS);
     tcase_add_loop_test(bits, a_row_of_nans_leaves_the_others_alone, 0, N_GRAPHS);
     tcase_add_loop_test(bits, the_check_of_bits_passes, 0, N_GRAPHS);
     suite_add_tcase(suite, bits);
