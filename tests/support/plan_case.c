@@ -199,7 +199,34 @@ void plan_case_close(plan_case *it)
     fm_free(it->scratch);
 }
 
-void plan_case_run(plan_case *it, const size_t *order, size_t n_rows, fm_team *team)
+static void poison(const plan_case *it, size_t offset, size_t bytes)
+{
+    ck_assert_uint_le(offset + bytes, fm_plan_scratch_bytes(it->plan));
+    memset(it->scratch + offset, 0xff, bytes);
+}
+
+static fm_status run_poisoned(const plan_case *it, const fm_tile_row *rows, size_t n_rows)
+{
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < it->plan->n_ops && status == FM_OK; i++) {
+        fm_plan alone = *it->plan;
+        const fm_op *op = &it->plan->ops[i];
+        const fm_value *out = &alone.values[op->output];
+        size_t pixels = (out->height + 2 * out->border) * (out->width + 2 * out->border);
+        if (op->has_output) {
+            poison(it, out->offset, out->rows * pixels * out->stride * sizeof(float));
+        }
+        poison(it, op->scratch_offset, op->scratch_bytes);
+        poison(it, op->piece_offset, op->piece_bytes);
+        alone.ops += i;
+        alone.n_ops = 1;
+        status = fm_plan_run(&alone, rows, n_rows, it->scratch, NULL);
+    }
+    return status;
+}
+
+static void tile_run(plan_case *it, const size_t *order, size_t n_rows, fm_team *team,
+                     bool poisoned)
 {
     fm_tile_row rows[PLAN_CASE_MAX_ROWS];
     unsigned char guard[GUARD_BYTES];
@@ -210,8 +237,20 @@ void plan_case_run(plan_case *it, const size_t *order, size_t n_rows, fm_team *t
     for (size_t i = 0; i < n_rows; i++) {
         rows[i] = it->rows[order[i]];
     }
-    ck_assert_int_eq(fm_plan_run(it->plan, rows, n_rows, it->scratch, team), FM_OK);
+    ck_assert_int_eq(poisoned ? run_poisoned(it, rows, n_rows)
+                              : fm_plan_run(it->plan, rows, n_rows, it->scratch, team),
+                     FM_OK);
     ck_assert_mem_eq(it->scratch + bytes, guard, sizeof guard);
+}
+
+void plan_case_run(plan_case *it, const size_t *order, size_t n_rows, fm_team *team)
+{
+    tile_run(it, order, n_rows, team, false);
+}
+
+void plan_case_run_poisoned(plan_case *it, const size_t *order, size_t n_rows)
+{
+    tile_run(it, order, n_rows, NULL, true);
 }
 
 /* ---- teams ---- */

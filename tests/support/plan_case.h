@@ -70,6 +70,9 @@ void plan_case_close(plan_case *it);
 /* Evaluates the rows order[0 … n_rows) in one tile, in a scratch of NaNs; results to it->out by row. Fails
  * the test where the scratch is overrun. */
 void plan_case_run(plan_case *it, const size_t *order, size_t n_rows, fm_team *team);
+/* The same op by op, where every op's output and scratch are NaNs before it runs: what it leaves there, of
+ * its padding too, would reach a result. */
+void plan_case_run_poisoned(plan_case *it, const size_t *order, size_t n_rows);
 
 /* A team of one thread that runs all pieces from the last to the first, with memory that is another for
  * each member and full of NaNs. */

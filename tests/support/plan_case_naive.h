@@ -11,9 +11,9 @@ double plan_naive_frequency(size_t index);
 
 /* A node's weight (or table) and bias, never NULL; made up from its place, released by
  * plan_naive_release(). They do not go through the engine's allocator, so that a test can fail that. */
-float *plan_naive_weight(const plan_graph *graph, size_t node);
-float *plan_naive_bias(const plan_graph *graph, size_t node);
-void plan_naive_release(float *numbers);
+float *plan_naive_weight(const plan_graph *graph, size_t index);
+float *plan_naive_bias(const plan_graph *graph, size_t index);
+void plan_naive_release(float *it);
 
 /* One row's output. */
 void plan_naive_run(const plan_graph *graph, const fm_tile_row *row, double *out);
