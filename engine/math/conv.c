@@ -1,4 +1,6 @@
 /* Convolutions: building a layer, and cutting its work into pieces. */
+#include "engine/math/conv.h"
+
 #include "engine/math/conv_common.h"
 #include "engine/memory.h"
 

@@ -79,9 +79,10 @@ float *plan_naive_weight(const plan_graph *graph, size_t index)
 {
     const plan_node *node = &graph->nodes[index];
     size_t stream = 100 + 2 * index;
-    const value in = node->kind == NODE_IMAGE || node->kind == NODE_PATCHES
-                         ? (value){0}
-                         : shape_of(graph, node->from);
+    value in = {0};
+    if (node->kind != NODE_IMAGE && node->kind != NODE_PATCHES) {
+        in = shape_of(graph, node->from);
+    }
     size_t window = in.channels * (node->kind == NODE_CONV ? node->count * node->count : 1);
     switch ((int)node->kind) {
     case NODE_CONV:
