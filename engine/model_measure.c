@@ -18,7 +18,8 @@
 #define TOLERANCE         1.04
 #define REPEATS           3
 #define LONG_CALL_SECONDS 4e-3 /* no larger tiles once a call takes this long */
-#define COLD_CALL_SECONDS 0.1  /* a long call that was the first is tried again, if it was no longer */
+#define COLD_CALL_SECONDS                                                                          \
+    0.1 /* a long call that was the first is tried again, if it was no longer */
 
 typedef struct fm_measurement {
     const fm_model *model;

@@ -128,8 +128,7 @@ static fm_status open_single(const char *path, const char *entry, fm_tensors **r
     tensors->mapping = mapping;
     for (size_t i = 0; i < tensors->count; i++) { /* a PyTorch file's may be copies */
         const unsigned char *data = tensors->list[i].data;
-        tensors->list[i].mapped =
-            data >= mapping.data && data < mapping.data + mapping.size_bytes;
+        tensors->list[i].mapped = data >= mapping.data && data < mapping.data + mapping.size_bytes;
     }
     status = set_file(tensors, path, err);
     if (status != FM_OK) {
