@@ -97,6 +97,9 @@ typedef struct fm_model_options {
     size_t workers; /* of that engine, >= 1 */
     const char
         *cache_folder; /* where bit checks are remembered per build and CPU type; NULL: nowhere */
+    bool
+        describe_only; /* checks a network's tensors without building it: fm_model_describe() is all
+                           * that the model is good for, and what is counted or measured is 0 */
 } fm_model_options;
 
 /* Reads folder/config.json and the weights, builds and checks the plan.

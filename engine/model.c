@@ -94,7 +94,8 @@ static void fill_names(fm_model *model)
 static void fill_info(fm_model *model)
 {
     const fm_model_config *config = &model->config;
-    const fm_network_info *network = &model->network->info;
+    static const fm_network_info unknown;
+    const fm_network_info *network = model->network == NULL ? &unknown : &model->network->info;
     fm_model_info *info = &model->info;
     fill_names(model);
     info->rank = config->rank;
@@ -120,6 +121,9 @@ static fm_status open_stages(fm_model *model, const fm_model_options *options, f
     fm_status status = FM_OK;
     if (fm_architecture_has_weights(model->config.architecture)) {
         status = open_weights(model, err);
+        if (status == FM_OK && options->describe_only) {
+            return fm_network_check(&model->config, model->weights, err);
+        }
     }
     if (status == FM_OK) {
         status = build_network(model, err);

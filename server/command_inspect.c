@@ -43,7 +43,8 @@ static fm_status check_servable(const char *folder, const fmp_limits *limits, bo
     if (problem == NULL) {
         return fm_fail(err, FM_ENOMEM, "out of memory");
     }
-    const fm_model_options one_worker = {.workers = 1};
+    /* Packing gigabytes would tell no more about the defaults. */
+    const fm_model_options one_worker = {.workers = 1, .describe_only = !print_plan};
     fm_status status = fm_model_open(folder, &one_worker, &model, err);
     if (status == FM_OK) {
         if (print_plan) {
