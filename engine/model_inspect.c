@@ -321,6 +321,9 @@ static fm_status check_numbers(const fm_weights *weights, fm_error *err)
     for (size_t i = 0; i < fm_weights_count(weights) && status == FM_OK; i++) {
         const fm_tensor *tensor = fm_weights_at(weights, i)->tensor;
         status = tensor == NULL ? FM_OK : fm_tensor_check_finite(tensor, err);
+        if (tensor != NULL && tensor->mapped) {
+            fm_file_forget(tensor->data, tensor->size_bytes);
+        }
     }
     return status;
 }

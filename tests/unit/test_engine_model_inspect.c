@@ -127,6 +127,26 @@ START_TEST(an_image_network_is_reported_without_packing_its_weights)
 }
 END_TEST
 
+START_TEST(a_model_may_be_described_without_being_built)
+{
+    size_t allocated = 0;
+    fm_error err = {0};
+    fm_model *model = NULL;
+    const fm_model_options options = {.workers = 1, .describe_only = true};
+    fm_memory_set_hook(add_bytes, &allocated);
+    fm_status status = fm_model_open("tests/golden/unet-torchcfm-mnist", &options, &model, &err);
+    fm_memory_set_hook(NULL, NULL);
+    ck_assert_msg(status == FM_OK, "%s", err.text);
+    ck_assert_uint_lt(allocated, (size_t)1 << 20);
+    const fm_model_info *info = fm_model_describe(model);
+    ck_assert_str_eq(info->architecture, "torchcfm.unet");
+    ck_assert_uint_eq(info->dimension, 784);
+    ck_assert_int_eq(info->label_count, 10);
+    ck_assert_uint_eq(info->parameter_count, 0); /* nothing was counted */
+    fm_model_unref(model);
+}
+END_TEST
+
 START_TEST(unused_missing_and_misshapen_tensors_are_marked)
 {
     static text found;
@@ -293,6 +313,7 @@ Suite *suite_engine_model_inspect(void)
     tcase_add_test(tests, closed_forms_are_reported);
     tcase_add_test(tests, an_images_black_and_white_are_shown);
     tcase_add_test(tests, an_image_network_is_reported_without_packing_its_weights);
+    tcase_add_test(tests, a_model_may_be_described_without_being_built);
     tcase_add_test(tests, numbers_that_are_not_finite_are_named);
     tcase_add_test(tests, unused_missing_and_misshapen_tensors_are_marked);
     tcase_add_test(tests, a_missing_tensor_is_marked);
