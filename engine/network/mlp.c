@@ -297,15 +297,15 @@ static fm_status biases_expect(layers *all, const fm_mlp_config *mlp, const fm_w
 static fm_status layer_fail(const layers *all, size_t index, const fm_model_config *config,
                             fm_status status, fm_error *err)
 {
-    const layer *before = index > 0 ? &all->items[index - 1] : NULL;
-    if (all->items[index].in_gap) { /* which is never the first or the last */
-        status =
-            fm_fail_prefix(err, status,
-                           "the numbers of layers %s and %s leave a gap (if no layer is missing "
-                           "there, name all in order in /network/layers)",
-                           before->stem, all->items[index + 1].stem);
-    }
-    if (before != NULL) {
+    if (index > 0) {
+        const layer *before = &all->items[index - 1];
+        if (all->items[index].in_gap) { /* which is never the last, either */
+            status = fm_fail_prefix(
+                err, status,
+                "the numbers of layers %s and %s leave a gap (if no layer is missing "
+                "there, name all in order in /network/layers)",
+                before->stem, all->items[index + 1].stem);
+        }
         return fm_fail_prefix(err, status, "layer %zu of %zu, after %s [%zu, %zu]", index + 1,
                               all->count, before->stem, before->outputs, before->inputs);
     }
