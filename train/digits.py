@@ -31,7 +31,7 @@ def write_digits(name, what, architecture, arguments, network, facts, script):
     """The model's folder, README included, with figures by the daemon or, where it is not built, PyTorch."""
     fields = config(f"Handwritten digits, class-conditional flow matching with {what}",
                     {"architecture": architecture, **arguments}, [1, 28, 28],
-                    {"method": "midpoint", "steps": 10}, NAMES,
+                    {"method": "euler", "steps": 10}, NAMES,
                     output={"kind": "image", "range": [-1, 1]}, scale=2.0)
     write_model(MODELS / name, fields, network)
     write_readme(name, fields, network, facts, script)

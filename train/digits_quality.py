@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How good the digits are: drawn by the daemon, judged by a classifier of real digits.
 
-    /usr/bin/python3 train/digits_quality.py [--torch] [--samples N] [--write | --picture FILE] [NAME ...]
+    /usr/bin/python3 train/digits_quality.py [--torch] [--samples N] [--evaluations N]
+                                             [--write | --picture FILE] [NAME ...]
 
 For every solver: the share of samples that the classifier takes for the digit asked for, and the
 Fréchet distance of its features to real digits that neither it nor the generators saw. --torch draws
@@ -10,6 +11,7 @@ hundred digits by the model's defaults instead of measuring.
 """
 
 import argparse
+import math
 import re
 import subprocess
 import tempfile
@@ -30,6 +32,12 @@ STEPS = (5, 10, 20, 50)
 SOLVERS = [{"method": method, "steps": steps} for method in ("euler", "midpoint") for steps in STEPS]
 SOLVERS.append({"method": "dopri5", "rtol": 1e-5, "atol": 1e-5})
 SCALE = 2.0
+
+
+def evaluations(solver):
+    """How many a sample takes, without guidance; of an adaptive method, about."""
+    table = METHODS.get(solver["method"])
+    return solver["steps"] * len(table["b"]) if table else 100
 
 
 def draw_with_daemon(folder, label, solver, scale):
@@ -107,7 +115,7 @@ def quality_text(rows, n_samples, engine):
 
 
 def training_text(network, facts):
-    n_parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    n_parameters = sum(weight.numel() for weight in network.parameters())
     epochs = facts["steps"] * facts["batch"] / len(load("train")[0])
     return (f"{n_parameters:,} parameters; {facts['steps']:,} steps of Adam with {facts['batch']} digits "
             f"each ({epochs:.0f} times the 8,000 training digits), {facts['seconds'] / 60:.0f} min of one "
@@ -139,10 +147,11 @@ def write_quality(name, text):
 
 
 @torch.no_grad()
-def measure_and_write(name, with_torch, n_samples=1000, write=True):
-    """Prints a model's table, and puts it into its README."""
+def measure_and_write(name, with_torch, n_samples=1000, most=math.inf, write=True):
+    """Prints a model's table, and puts it into its README; most: evaluations of a sample's solver."""
     draw, rows = draw_with_torch if with_torch else draw_with_daemon, []
-    solvers = [solver for solver in SOLVERS if not with_torch or solver["method"] in METHODS]
+    solvers = [solver for solver in SOLVERS
+               if evaluations(solver) <= most and (not with_torch or solver["method"] in METHODS)]
     for row in measure(name, draw, n_samples, solvers):
         rows.append(row)
         print(row, flush=True)
@@ -166,14 +175,18 @@ def main():
     parser.add_argument("names", nargs="*", default=MODEL_NAMES, metavar="NAME")
     parser.add_argument("--torch", action="store_true", help="draw with PyTorch, without dopri5")
     parser.add_argument("--samples", type=int, default=1000, help="how many a row")
+    parser.add_argument("--evaluations", type=int, default=math.inf, metavar="N",
+                        help="leave out solvers that take more")
     parser.add_argument("--write", action="store_true", help="into the README")
     parser.add_argument("--picture", metavar="FILE", help="of the (one) model")
     arguments = parser.parse_args()
     if arguments.picture:
-        picture(arguments.names[0], draw_with_torch if arguments.torch else draw_with_daemon, arguments.picture)
+        draw = draw_with_torch if arguments.torch else draw_with_daemon
+        picture(arguments.names[0], draw, arguments.picture)
         return
     for name in arguments.names:
-        measure_and_write(name, arguments.torch, arguments.samples, arguments.write)
+        measure_and_write(name, arguments.torch, arguments.samples, arguments.evaluations,
+                          arguments.write)
 
 
 if __name__ == "__main__":
