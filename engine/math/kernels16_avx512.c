@@ -51,12 +51,32 @@ INLINE __m512bh splat_pair(const uint16_t *from)
     return (__m512bh)_mm512_set1_epi32(both);
 }
 
+/* As line_run(), pair by pair. */
+INLINE void pair_line_run(const uint16_t *const in[TILE_ROWS], const uint16_t *panel, size_t inputs,
+                          size_t pixels, size_t width, __m512 sum[TILE_ROWS][2])
+{
+    __m512bh column[2];
+    for (size_t k = 0; k < inputs; k += 2, panel += width * 2 * LANES) {
+        UNROLL for (size_t v = 0; v < width; v++)
+        {
+            column[v] = load_pairs(panel + v * 2 * LANES);
+        }
+        UNROLL for (size_t r = 0; r < pixels; r++)
+        {
+            __m512bh x = splat_pair(in[r] + k);
+            UNROLL for (size_t v = 0; v < width; v++)
+            {
+                sum[r][v] = _mm512_dpbf16_ps(sum[r][v], x, column[v]);
+            }
+        }
+    }
+}
+
 /* As window_run(), pair by pair. */
 INLINE void pairs_run(const fm_convolve16 *job, const fm_pixel *pixel, size_t first,
                       float *products, size_t pixels, size_t width)
 {
     __m512 sum[TILE_ROWS][2];
-    __m512bh column[2];
     const fm_convolve *layer = &job->layer;
     const uint16_t *in[TILE_ROWS];
     const uint16_t *panel = job->packed + first * layer->segments * layer->segment_inputs;
@@ -69,20 +89,8 @@ INLINE void pairs_run(const fm_convolve16 *job, const fm_pixel *pixel, size_t fi
         }
     }
     for (size_t segment = 0; segment < layer->segments; segment++) {
-        for (size_t k = 0; k < layer->segment_inputs; k += 2, panel += width * 2 * LANES) {
-            UNROLL for (size_t v = 0; v < width; v++)
-            {
-                column[v] = load_pairs(panel + v * 2 * LANES);
-            }
-            UNROLL for (size_t r = 0; r < pixels; r++)
-            {
-                __m512bh x = splat_pair(in[r] + k);
-                UNROLL for (size_t v = 0; v < width; v++)
-                {
-                    sum[r][v] = _mm512_dpbf16_ps(sum[r][v], x, column[v]);
-                }
-            }
-        }
+        pair_line_run(in, panel, layer->segment_inputs, pixels, width, sum);
+        panel += layer->segment_inputs * width * LANES; /* a pair of inputs is two vectors wide */
         UNROLL for (size_t r = 0; r < pixels; r++)
         {
             in[r] += layer->segment_stride;

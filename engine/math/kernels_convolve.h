@@ -10,13 +10,34 @@
 #include "engine/math/kernels.h"
 #include "engine/math/kernels_matmul.h"
 
+/* One line of the windows. pixels and width (of the panel, in vectors) are constants wherever this is
+ * inlined, and the sums registers. */
+INLINE void line_run(const float *const in[TILE_ROWS], const float *panel, size_t inputs,
+                     size_t pixels, size_t width, vec sum[TILE_ROWS][4])
+{
+    vec column[4];
+    for (size_t k = 0; k < inputs; k++, panel += width * LANES) {
+        UNROLL for (size_t v = 0; v < width; v++)
+        {
+            column[v] = load(panel + v * LANES);
+        }
+        UNROLL for (size_t r = 0; r < pixels; r++)
+        {
+            vec x = splat(in[r][k]);
+            UNROLL for (size_t v = 0; v < width; v++)
+            {
+                sum[r][v] = fma_vec(x, column[v], sum[r][v]);
+            }
+        }
+    }
+}
+
 /* The products and bias, to the outputs or, where more follows, to `products` [pixels][PANEL]: an output
- * may be the residual, too. pixels and width (of the panel, in vectors) are constants wherever this is
- * inlined. */
+ * may be the residual, too. */
 INLINE void window_run(const fm_convolve *job, const fm_pixel *pixel, size_t first, float *products,
                        size_t pixels, size_t width)
 {
-    vec sum[TILE_ROWS][4], column[4];
+    vec sum[TILE_ROWS][4];
     const float *in[TILE_ROWS];
     const float *panel = job->packed + first * job->segments * job->segment_inputs;
     UNROLL for (size_t r = 0; r < pixels; r++)
@@ -28,20 +49,8 @@ INLINE void window_run(const fm_convolve *job, const fm_pixel *pixel, size_t fir
         }
     }
     for (size_t segment = 0; segment < job->segments; segment++) {
-        for (size_t k = 0; k < job->segment_inputs; k++, panel += width * LANES) {
-            UNROLL for (size_t v = 0; v < width; v++)
-            {
-                column[v] = load(panel + v * LANES);
-            }
-            UNROLL for (size_t r = 0; r < pixels; r++)
-            {
-                vec x = splat(in[r][k]);
-                UNROLL for (size_t v = 0; v < width; v++)
-                {
-                    sum[r][v] = fma_vec(x, column[v], sum[r][v]);
-                }
-            }
-        }
+        line_run(in, panel, job->segment_inputs, pixels, width, sum);
+        panel += job->segment_inputs * width * LANES;
         UNROLL for (size_t r = 0; r < pixels; r++)
         {
             in[r] += job->segment_stride;

@@ -92,30 +92,35 @@ INLINE void winograd_products(const fm_winograd_output *job, size_t c, vec y[4][
     }
 }
 
-static inline void winograd_output(const fm_winograd_output *job)
+/* What follows the product of one pixel of the tile. */
+INLINE void winograd_pixel(const fm_winograd_output *job, size_t line, size_t pixel, size_t c,
+                           vec value)
 {
     activate_function function = activations[job->activation];
+    if (function != NULL) {
+        float room[LANES]; /* not out, which may be the residual, too */
+        store(room, value);
+        function(1, LANES, 0, room);
+        value = load(room);
+    }
+    if (job->residual != NULL) {
+        value += load(job->residual + line * job->residual_line_stride +
+                      pixel * job->residual_pixel_stride + c);
+    }
+    store(job->out + line * job->line_stride + pixel * job->pixel_stride + c, value);
+}
+
+static inline void winograd_output(const fm_winograd_output *job)
+{
     for (size_t c = 0; c < job->columns; c += LANES) {
         vec y[4][4], bias = load(job->bias + c);
-        float room[LANES]; /* not out, which may be the residual, too */
         if (job->row_bias != NULL) {
             bias += load(job->row_bias + c);
         }
         winograd_products(job, c, y);
         for (size_t i = 0; i < job->lines; i++) {
             for (size_t j = 0; j < job->pixels; j++) {
-                float *out = job->out + i * job->line_stride + j * job->pixel_stride + c;
-                vec value = y[i][j] + bias;
-                if (function != NULL) {
-                    store(room, value);
-                    function(1, LANES, 0, room);
-                    value = load(room);
-                }
-                if (job->residual != NULL) {
-                    value += load(job->residual + i * job->residual_line_stride +
-                                  j * job->residual_pixel_stride + c);
-                }
-                store(out, value);
+                winograd_pixel(job, i, j, c, y[i][j] + bias);
             }
         }
     }
