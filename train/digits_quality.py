@@ -31,7 +31,6 @@ DAEMON = MODELS.parent / "build" / "velocityd"
 STEPS = (5, 10, 20, 50)
 SOLVERS = [{"method": method, "steps": steps} for method in ("euler", "midpoint") for steps in STEPS]
 SOLVERS.append({"method": "dopri5", "rtol": 1e-5, "atol": 1e-5})
-SCALE = 2.0
 
 
 def evaluations(solver):
@@ -92,15 +91,16 @@ def measure(name, draw, n_samples, solvers):
     """The lines of a model's table; the default solver's is in bold."""
     folder, judge = MODELS / name, classifier()
     fields, _ = read_model(folder)
-    default = fields["defaults"]["solver"]
+    default, default_scale = fields["defaults"]["solver"], fields["defaults"]["guidance"]["scale"]
+    unlike = [(default, scale) for scale in (1.0, 2.0) if scale != default_scale]
     label, (real, _) = torch.arange(n_samples) % len(NAMES), load("report")
     yield "| samples | steps | guidance | recognised as asked | Fréchet distance |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     yield from real_rows(judge, n_samples)
-    for solver, scale in [(default, 1.0), *[(solver, SCALE) for solver in solvers]]:
+    for solver, scale in [*unlike, *[(solver, default_scale) for solver in solvers]]:
         cells = [solver["method"], str(solver.get("steps", "adaptive")), f"{scale:g}",
                  *show(judge, draw(folder, label, solver, scale), label, real).split(" | ")]
-        if solver == default and scale == fields["defaults"]["guidance"]["scale"]:
+        if solver == default and scale == default_scale:
             cells = [f"**{cell}**" for cell in cells]
         yield "| " + " | ".join(cells) + " |"
 

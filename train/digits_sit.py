@@ -5,6 +5,7 @@ import torch
 
 from digits import train_digits, write_digits
 from digits_data import NULL
+from digits_quality import DAEMON, measure_and_write
 from sit import SiT
 
 NETWORK = {"input_size": 28, "patch_size": 4, "in_channels": 1, "hidden_size": 128, "depth": 6,
@@ -15,7 +16,9 @@ def main():
     torch.manual_seed(8)
     network, facts = train_digits("digits-sit", SiT(**NETWORK), steps=4000, batch=16,
                                   learning_rate=1.5e-3)
-    write_digits("digits-sit", "a transformer", "sit", NETWORK, network, facts, "digits_sit.py")
+    write_digits("digits-sit", "a transformer", "sit", NETWORK, network, facts, "digits_sit.py",
+                 scale=3.0)
+    measure_and_write("digits-sit", with_torch=not DAEMON.exists())
 
 
 if __name__ == "__main__":
