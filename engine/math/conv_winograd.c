@@ -26,27 +26,39 @@ bool fm_conv_winograd_suits(const fm_conv_spec *spec)
 
 /* ---- weights ---- */
 
-/* U = G g G^T of one 3 x 3 kernel, in float64. */
-static void kernel_transform(const float *g, double u[FM_WINOGRAD_PLANES])
+#define SIDE_BY_SIDE                                                                               \
+    ((size_t)16) /* kernels that are transformed together, a vector's worth and more */
+
+static const double G[6][3] = {
+    {1.0 / 4, 0, 0},
+    {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+    {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+    {1.0 / 24, 1.0 / 12, 1.0 / 6},
+    {1.0 / 24, -1.0 / 12, 1.0 / 6},
+    {0, 0, 1},
+};
+
+/* to[lane] = G[row] times three numbers, lane by lane. */
+static void three_weighted(size_t row, const double *a, const double *b, const double *c,
+                           double *to)
 {
-    static const double G[6][3] = {
-        {1.0 / 4, 0, 0},
-        {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-        {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-        {1.0 / 24, 1.0 / 12, 1.0 / 6},
-        {1.0 / 24, -1.0 / 12, 1.0 / 6},
-        {0, 0, 1},
-    };
-    double half[6][3];
+    for (size_t lane = 0; lane < SIDE_BY_SIDE; lane++) {
+        to[lane] = G[row][0] * a[lane] + G[row][1] * b[lane] + G[row][2] * c[lane];
+    }
+}
+
+/* U = G g G^T of 3 x 3 kernels side by side, in float64. */
+static void kernels_transform(double g[9][SIDE_BY_SIDE], double u[FM_WINOGRAD_PLANES][SIDE_BY_SIDE])
+{
+    double half[6][3][SIDE_BY_SIDE];
     for (size_t i = 0; i < 6; i++) {
         for (size_t x = 0; x < 3; x++) {
-            half[i][x] =
-                G[i][0] * (double)g[x] + G[i][1] * (double)g[3 + x] + G[i][2] * (double)g[6 + x];
+            three_weighted(i, g[x], g[3 + x], g[6 + x], half[i][x]);
         }
     }
     for (size_t i = 0; i < 6; i++) {
         for (size_t j = 0; j < 6; j++) {
-            u[i * 6 + j] = half[i][0] * G[j][0] + half[i][1] * G[j][1] + half[i][2] * G[j][2];
+            three_weighted(j, half[i][0], half[i][1], half[i][2], u[i * 6 + j]);
         }
     }
 }
@@ -54,12 +66,18 @@ static void kernel_transform(const float *g, double u[FM_WINOGRAD_PLANES])
 /* All planes of all kernels, each as pack() reads it: [planes][outputs][inputs]. */
 static void planes_fill(const fm_conv *conv, const float *weight, float *planes)
 {
-    double u[FM_WINOGRAD_PLANES];
+    double g[9][SIDE_BY_SIDE] = {{0}}, u[FM_WINOGRAD_PLANES][SIDE_BY_SIDE];
     size_t n = conv->outputs * conv->inputs;
-    for (size_t i = 0; i < n; i++) {
-        kernel_transform(weight + i * 9, u);
+    for (size_t i = 0; i < n; i += SIDE_BY_SIDE) {
+        size_t count = n - i < SIDE_BY_SIDE ? n - i : SIDE_BY_SIDE;
+        for (size_t at = 0; at < count * 9; at++) {
+            g[at % 9][at / 9] = (double)weight[i * 9 + at];
+        }
+        kernels_transform(g, u);
         for (size_t plane = 0; plane < FM_WINOGRAD_PLANES; plane++) {
-            planes[plane * n + i] = (float)u[plane];
+            for (size_t lane = 0; lane < count; lane++) {
+                planes[plane * n + i + lane] = (float)u[plane][lane];
+            }
         }
     }
 }
