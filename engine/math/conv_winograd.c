@@ -9,11 +9,13 @@
 
 #include <string.h>
 
-#define TILE          ((size_t)4) /* pixels out; 6 in */
-#define WINDOW        ((size_t)6)
-#define PIECE_BYTES   ((size_t)2304 << 10) /* of V and M: about an L2 cache */
-#define LEAST_TILES   ((size_t)8)          /* in a piece: fewer would read the weights too often */
-#define MOST_TILES    ((size_t)64)
+#define TILE        ((size_t)4) /* pixels out; 6 in */
+#define WINDOW      ((size_t)6)
+#define PIECE_BYTES ((size_t)2304 << 10) /* of V and M: about an L2 cache */
+#define LEAST_TILES ((size_t)8)          /* in a piece: fewer would read the weights too often */
+#define MOST_TILES  ((size_t)64)
+#define SHARED_TILES                                                                               \
+    ((size_t)32) /* of a member: fewer are worth less than reading half of the weights */
 #define LEAST_PIXELS  ((size_t)7 * 7)
 #define LEAST_CHANNEL ((size_t)32)
 
@@ -130,10 +132,21 @@ static size_t piece_tiles(const fm_conv *conv)
     return tiles < MOST_TILES ? tiles : MOST_TILES;
 }
 
+/* As few as their memory allows, but one for every member where each then still has many tiles. */
 static size_t block_count(const fm_conv *conv, const fm_conv_call *call)
 {
-    size_t per_piece = piece_tiles(conv);
-    return (tile_count(conv, call) + per_piece - 1) / per_piece;
+    size_t per_piece = piece_tiles(conv), tiles = tile_count(conv, call);
+    size_t blocks = (tiles + per_piece - 1) / per_piece;
+    bool shared = tiles >= SHARED_TILES * call->n_members;
+    return shared && blocks < call->n_members ? call->n_members : blocks;
+}
+
+/* Else a range of columns for every member: each transforms all tiles, but reads its part of the weights. */
+static size_t column_parts(const fm_conv *conv, const fm_conv_call *call)
+{
+    size_t panels = (conv->columns + conv->kernels->panel - 1) / conv->kernels->panel;
+    size_t wanted = block_count(conv, call) < call->n_members ? call->n_members : 1;
+    return wanted < panels ? wanted : panels;
 }
 
 static tile_place place_of(const fm_conv *conv, size_t tile)
@@ -153,8 +166,7 @@ size_t fm_conv_winograd_piece_bytes(const fm_conv *conv)
 
 size_t fm_conv_winograd_piece_count(const fm_conv *conv, const fm_conv_call *call)
 {
-    size_t blocks = block_count(conv, call);
-    return blocks * fm_conv_column_parts(conv, blocks, call->n_members);
+    return block_count(conv, call) * column_parts(conv, call);
 }
 
 /* Copies the part of a window that exists, border included, into a patch of zeros. */
@@ -241,7 +253,7 @@ void fm_conv_winograd_run(const fm_conv *conv, const fm_conv_call *call, size_t 
                           void *scratch)
 {
     size_t blocks = block_count(conv, call), total = tile_count(conv, call);
-    size_t parts = fm_conv_column_parts(conv, blocks, call->n_members);
+    size_t parts = column_parts(conv, call);
     size_t from = total * (piece / parts) / blocks, until = total * (piece / parts + 1) / blocks;
     size_t tiles = until - from, first = 0, end = 0;
     fm_conv_column_range(conv, piece % parts, parts, &first, &end);
