@@ -2,6 +2,7 @@
 #include "proto/json.h"
 #include "proto/response.h"
 
+#include <math.h>
 #include <string.h>
 
 static void write_labels(fmp_json *json, const fm_model_info *model)
@@ -102,8 +103,8 @@ static void write_model(fmp_json *json, const fm_model_info *model)
     fmp_json_pair_unsigned(json, "memory_bytes", model->memory_bytes);
     fmp_json_pair_text(json, "compute", model->compute);
     fmp_json_pair_unsigned(json, "tile_rows", model->tile_rows);
-    fmp_json_pair_number(json, "evaluation_us", model->evaluation_seconds * 1e6);
-    fmp_json_pair_number(json, "call_us", model->call_seconds * 1e6);
+    fmp_json_pair_number(json, "evaluation_us", round(model->evaluation_seconds * 1e9) / 1e3);
+    fmp_json_pair_number(json, "call_us", round(model->call_seconds * 1e9) / 1e3);
     fmp_json_pair_bool(json, "same_bytes", model->bits_promised);
     fmp_json_close(json, '}');
 }
