@@ -16,7 +16,7 @@
 #define MOST_TILES  ((size_t)64)
 #define SHARED_TILES                                                                               \
     ((size_t)32) /* of a member: fewer are worth less than reading half of the weights */
-#define LEAST_PIXELS  ((size_t)7 * 7)
+#define LEAST_PIXELS  ((size_t)8 * 8)
 #define LEAST_CHANNEL ((size_t)32)
 
 bool fm_conv_winograd_suits(const fm_conv_spec *spec)
