@@ -14,10 +14,10 @@ NETWORK = {"input_size": 28, "patch_size": 4, "in_channels": 1, "hidden_size": 1
 
 def main():
     torch.manual_seed(8)
-    network, facts = train_digits("digits-sit", SiT(**NETWORK), steps=4000, batch=16,
+    network, facts = train_digits("digits-sit", SiT(**NETWORK), steps=5600, batch=16,
                                   learning_rate=1.5e-3)
     write_digits("digits-sit", "a transformer", "sit", NETWORK, network, facts, "digits_sit.py",
-                 scale=3.0)
+                 scale=2.0)
     measure_and_write("digits-sit", with_torch=not DAEMON.exists())
 
 
