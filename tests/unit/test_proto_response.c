@@ -126,6 +126,8 @@ END_TEST
 START_TEST(guidance_is_echoed_with_channels_where_fewer_than_all_were_asked_for)
 {
     fm_model_info model = proto_case_labelled();
+    model.rank = 1; /* as wide as the rows that are made up */
+    model.shape[0] = model.dimension = 2;
     json_t *json = sample_answer(
         &model, "{\"num_samples\": 2, \"guidance\": {\"scale\": 4, \"channels\": 1}}");
     check_member(json, "guidance", NULL, "{\"scale\":4,\"channels\":1}");
