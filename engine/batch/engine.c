@@ -57,8 +57,11 @@ fm_status fm_engine_new(const fm_engine_options *options, fm_engine **ret, fm_er
     fm_mutex_init(&engine->mutex);
     (void)pthread_cond_init(&engine->work, NULL);
     (void)pthread_cond_init(&engine->finished, NULL);
-    for (size_t i = 0; i < options->workers; i++) {
+    for (size_t i = 0; i < options->workers;
+         i++) { /* all before the first starts: it looks at them */
         workers[i] = (fm_worker){.engine = engine, .index = i};
+    }
+    for (size_t i = 0; i < options->workers; i++) {
         int failed = start_thread(&workers[i]);
         if (failed != 0) {
             stop_workers(engine);
