@@ -127,8 +127,10 @@ $(call OBJ,$(UNIT) $(SUPPORT)): private CFLAGS += $(CFLAGS_tests)
 
 objects: $(call OBJ,$(ENGINE) $(PROTO) $(CONFIG) $(SERVER))
 
-# Sanitizers want one process; libcheck's time limits want one a test.
+# Sanitizers want one process; libcheck's time limits want one a test. What runs on one thread and takes long says
+# nothing to the thread sanitizer.
 UNIT_ENVIRONMENT := CK_VERBOSITY=normal $(if $(filter asan tsan,$(MODE)),CK_FORK=no) \
+    $(if $(filter tsan,$(MODE)),CK_EXCLUDE_TAGS=one_thread) \
     UBSAN_OPTIONS=print_stacktrace=1 \
     TSAN_OPTIONS=suppressions=tests/tsan.supp:second_deadlock_stack=1
 unit: $(B)/unit  ## run the unit tests (SUITE=layer/module for one suite)

@@ -332,6 +332,7 @@ Suite *suite_engine_attention(void)
 {
     Suite *suite = suite_create("engine/attention");
     TCase *tcase = tcase_create("attention");
+    tcase_set_tags(tcase, "one_thread");
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, attention_agrees_with_a_naive_softmax, 0, N_CASES);
     tcase_add_loop_test(

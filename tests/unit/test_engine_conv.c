@@ -415,6 +415,7 @@ Suite *suite_engine_conv(void)
 {
     Suite *suite = suite_create("engine/conv");
     TCase *numbers = tcase_create("numbers");
+    tcase_set_tags(numbers, "one_thread");
     tcase_set_timeout(numbers, 60);
     tcase_add_checked_fixture(numbers, fm_dense_thread_init, NULL);
     tcase_add_loop_test(numbers, every_route_agrees_with_a_naive_convolution, 0, N_CASES);
@@ -422,6 +423,7 @@ Suite *suite_engine_conv(void)
                         (int)(sizeof combined / sizeof combined[0]));
     suite_add_tcase(suite, numbers);
     TCase *bits = tcase_create("bits");
+    tcase_set_tags(bits, "one_thread");
     tcase_set_timeout(bits, 60);
     tcase_add_checked_fixture(bits, fm_dense_thread_init, NULL);
     tcase_add_loop_test(bits, bits_of_an_image_do_not_depend_on_its_company_or_the_pieces, 0,

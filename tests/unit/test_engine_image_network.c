@@ -124,6 +124,7 @@ Suite *suite_engine_image_network(void)
 {
     Suite *suite = suite_create("engine/image_network");
     TCase *tests = tcase_create("image_network");
+    tcase_set_tags(tests, "one_thread");
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, image_networks_are_what_the_libraries_evaluated, 0, N_CASES);
     tcase_add_loop_test(tests, image_networks_count_every_number_of_their_file, 0, N_CASES);

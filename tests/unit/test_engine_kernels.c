@@ -394,6 +394,7 @@ Suite *suite_engine_kernels(void)
 {
     Suite *suite = suite_create("engine/kernels");
     TCase *tcase = tcase_create("kernels");
+    tcase_set_tags(tcase, "one_thread");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, pixels_are_normalised_over_their_channels_and_padded_with_finite_numbers);
     tcase_add_test(tcase, channels_are_summed_over_the_pixels_of_their_image);
