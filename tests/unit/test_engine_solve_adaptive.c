@@ -46,7 +46,10 @@ START_TEST(adaptive_outputs_are_accurate_inside_steps)
             exact_state(backward, times[i], exact);
             largest = fmax(largest, trajectory_distance(2, exact, run.outputs + 2 * i));
         }
-        ck_assert_msg(largest < 1e-4, "%s: %g", trajectory_method(&plan)->name, largest);
+        /* fehlberg2's error estimate does not weigh its middle slope, so its steps are longer. */
+        bool is_loose = strcmp(trajectory_method(&plan)->name, "fehlberg2") == 0;
+        ck_assert_msg(largest < (is_loose ? 1e-4 : 5e-5), "%s: %g", trajectory_method(&plan)->name,
+                      largest);
         trajectory_done(&run);
     }
 }
