@@ -23,6 +23,7 @@ typedef struct fm_build_info {
     const char *dense_provider; /* "onednn" or "openblas" */
     const char *dense_version;  /* the library's own version */
     const char *kernels;        /* SIMD kernels picked at run time: "avx512", "avx2", "generic" */
+    const char *id;             /* of the program file, in hexadecimal; "" when it has none */
     const char *cpu; /* CPU type that the bits belong to, e.g. "x86_64-family26-model2" */
 } fm_build_info;
 
@@ -95,8 +96,8 @@ typedef struct fm_model_info {
 /* A model belongs to at most one engine, whose workers its scratch memory is made for. */
 typedef struct fm_model_options {
     size_t workers; /* of that engine, >= 1 */
-    const char
-        *cache_folder; /* where bit checks are remembered per build and CPU type; NULL: nowhere */
+    const char *
+        cache_folder; /* where trials of models are remembered per build and CPU type; NULL: nowhere */
     bool
         describe_only; /* checks a network's tensors without building it: fm_model_describe() is all
                            * that the model is good for, and what is counted or measured is 0 */

@@ -3,6 +3,8 @@
 
 #include "engine/math/dense.h"
 
+#include <elf.h>
+#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -101,7 +103,7 @@ size_t fm_cpu_count(void)
 
 /* ---- Build facts ---- */
 
-static char cpu_name[64], dense_version[128];
+static char cpu_name[64], dense_version[128], build_id[64];
 static fm_build_info build_info;
 static pthread_once_t build_once = PTHREAD_ONCE_INIT;
 
@@ -125,13 +127,52 @@ static void name_cpu(void)
 #endif
 }
 
+/* The build ID among the notes of one segment; each is a header, a name and a content, padded to 4 bytes. */
+static void find_build_id(const unsigned char *notes, size_t size_bytes)
+{
+    ElfW(Nhdr) note;
+    for (size_t at = 0; at + sizeof note <= size_bytes;) {
+        memcpy(&note, notes + at, sizeof note);
+        size_t name = at + sizeof note, content = name + (note.n_namesz + 3U) / 4U * 4U;
+        size_t end = content + note.n_descsz;
+        if (end > size_bytes) {
+            return;
+        }
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof "GNU" &&
+            memcmp(notes + name, "GNU", sizeof "GNU") == 0) {
+            for (size_t i = 0; i < note.n_descsz && 2 * i + 2 < sizeof build_id; i++) {
+                (void)snprintf(build_id + 2 * i, 3, "%02x", notes[content + i]);
+            }
+            return;
+        }
+        at = content + (note.n_descsz + 3U) / 4U * 4U;
+    }
+}
+
+/* For dl_iterate_phdr(), whose first object is the program itself. */
+static int read_notes(struct dl_phdr_info *program, size_t size_bytes, void *context)
+{
+    (void)size_bytes;
+    (void)context;
+    for (size_t i = 0; i < program->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &program->dlpi_phdr[i];
+        if (header->p_type == PT_NOTE) {
+            ElfW(Addr) address = program->dlpi_addr + header->p_vaddr;
+            find_build_id((const unsigned char *)address, header->p_memsz);
+        }
+    }
+    return 1;
+}
+
 static void fill_build_info(void)
 {
     name_cpu();
+    (void)dl_iterate_phdr(read_notes, NULL);
     fm_dense_version(dense_version, sizeof dense_version);
     build_info = (fm_build_info){.dense_provider = fm_dense_provider(),
                                  .dense_version = dense_version,
                                  .kernels = fm_dense_kernels(),
+                                 .id = build_id,
                                  .cpu = cpu_name};
 }
 

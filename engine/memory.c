@@ -119,3 +119,58 @@ void fm_arena_done(fm_arena *arena)
     }
     *arena = (fm_arena){0};
 }
+
+/* ---- pools ---- */
+
+#define FIRST_CHUNK_BYTES HUGE_PAGE_BYTES
+#define LAST_CHUNK_BYTES  ((size_t)64 << 20)
+
+typedef struct fm_pool_chunk {
+    fm_arena arena;
+    struct fm_pool_chunk *before;
+} fm_pool_chunk;
+
+/* As large as all before it, within limits, so that there are few. */
+static size_t chunk_bytes(const fm_pool *pool, size_t piece_bytes)
+{
+    size_t wanted = pool->size_bytes < FIRST_CHUNK_BYTES  ? FIRST_CHUNK_BYTES
+                    : pool->size_bytes > LAST_CHUNK_BYTES ? LAST_CHUNK_BYTES
+                                                          : pool->size_bytes;
+    return wanted > piece_bytes ? wanted : piece_bytes;
+}
+
+static bool chunk_add(fm_pool *pool, size_t piece_bytes)
+{
+    fm_pool_chunk *chunk = fm_alloc(sizeof *chunk);
+    if (chunk == NULL ||
+        fm_arena_init(&chunk->arena, chunk_bytes(pool, piece_bytes), NULL) != FM_OK) {
+        fm_free(chunk);
+        return false;
+    }
+    chunk->before = pool->last;
+    pool->last = chunk;
+    pool->size_bytes += chunk->arena.size_bytes;
+    return true;
+}
+
+void *fm_pool_take(fm_pool *pool, size_t size_bytes)
+{
+    size_t rounded = fm_arena_round(size_bytes);
+    const fm_pool_chunk *last = pool->last;
+    bool fits = last != NULL && rounded <= last->arena.size_bytes - last->arena.used_bytes;
+    if (rounded < size_bytes || (!fits && !chunk_add(pool, rounded))) {
+        return NULL;
+    }
+    return fm_arena_take(&pool->last->arena, size_bytes);
+}
+
+void fm_pool_done(fm_pool *pool)
+{
+    for (fm_pool_chunk *chunk = pool->last; chunk != NULL;) {
+        fm_pool_chunk *before = chunk->before;
+        fm_arena_done(&chunk->arena);
+        fm_free(chunk);
+        chunk = before;
+    }
+    *pool = (fm_pool){0};
+}

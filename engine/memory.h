@@ -41,6 +41,17 @@ FM_MUST_USE fm_status fm_arena_init(fm_arena *arena, size_t size_bytes, fm_error
 /* The next aligned piece; asserts that it fits, for the owner has computed the size beforehand. */
 void *fm_arena_take(fm_arena *arena, size_t size_bytes);
 void fm_arena_done(fm_arena *arena);
+/* Memory that grows, handed out in zeroed aligned pieces and freed as a whole: for what is made once and
+ * lives together, as packed weights do. Large pools lie in huge pages, which are there sooner than so
+ * many small ones, and are found faster. A plain value: a zeroed one is empty. */
+typedef struct fm_pool {
+    struct fm_pool_chunk *last;
+    size_t size_bytes; /* of all chunks; what was never taken costs no memory, huge pages aside */
+} fm_pool;
+
+/* The next piece, or NULL without memory. Thread: one at a time. */
+FM_MUST_USE void *fm_pool_take(fm_pool *pool, size_t size_bytes);
+void fm_pool_done(fm_pool *pool);
 /* size_bytes rounded up to what fm_arena_take() uses of an arena. */
 size_t fm_arena_round(size_t size_bytes);
 

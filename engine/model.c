@@ -3,7 +3,7 @@
 
 #include "engine/checkpoint/file.h"
 #include "engine/math/dense.h"
-#include "engine/model_bits.h"
+#include "engine/model_trial.h"
 #include "engine/network/plan.h"
 
 #include <assert.h>
@@ -129,10 +129,7 @@ static fm_status open_stages(fm_model *model, const fm_model_options *options, f
         status = build_network(model, err);
     }
     if (status == FM_OK) {
-        status = fm_model_check_bits(model, options->cache_folder, &model->info.bits_promised, err);
-    }
-    if (status == FM_OK) {
-        status = fm_model_measure(model, err);
+        status = fm_model_try(model, options->cache_folder, err);
     }
     if (status == FM_OK) {
         status = map_scratch(model, err);

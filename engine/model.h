@@ -5,6 +5,7 @@
 #include "engine/batch/lane.h"
 #include "engine/checkpoint/digest.h"
 #include "engine/checkpoint/model_config.h"
+#include "engine/checkpoint/trial_file.h"
 #include "engine/flow/field.h"
 #include "engine/fm.h"
 #include "engine/memory.h"
@@ -37,9 +38,11 @@ static inline void *fm_model_scratch(const fm_model *model, size_t worker)
     return model->scratch.base + worker * model->scratch_stride;
 }
 
+/* Rows that a network call can have. */
+size_t fm_model_most_tile_rows(const fm_model *model);
 /* Chooses tile_rows by timing (bit-neutral, so it may be timed) and measures the seconds of a row and a
- * call.
+ * call; leaves bits_independent alone.
  * Errors: FM_ENOMEM. */
-FM_MUST_USE fm_status fm_model_measure(fm_model *model, fm_error *err);
+FM_MUST_USE fm_status fm_model_measure(const fm_model *model, fm_trial *ret, fm_error *err);
 
 #endif

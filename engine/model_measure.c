@@ -54,12 +54,12 @@ static size_t first_tile(double one_seconds, size_t capacity)
 }
 
 /* Tries the doubled sizes up to the capacity; returns the tile chosen. */
-static size_t choose_tile(fm_measurement *bench, size_t capacity, fm_model_info *ret)
+static size_t choose_tile(fm_measurement *bench, size_t capacity, fm_trial *ret)
 {
     double one_seconds = time_call(bench, 1);
     ret->call_seconds = one_seconds + LONE_CALL_SECONDS;
     if (one_seconds > LONG_CALL_SECONDS) { /* rows gain nothing by company */
-        ret->evaluation_seconds = one_seconds;
+        ret->row_seconds = one_seconds;
         return capacity < LEAST_TILE ? capacity : LEAST_TILE;
     }
     size_t sizes[MAX_SIZES] = {0};
@@ -79,7 +79,7 @@ static size_t choose_tile(fm_measurement *bench, size_t capacity, fm_model_info 
     while (chosen + 1 < count && row_seconds[chosen] > best * TOLERANCE) {
         chosen++;
     }
-    ret->evaluation_seconds = row_seconds[chosen];
+    ret->row_seconds = row_seconds[chosen];
     size_t least = capacity < LEAST_TILE ? capacity : LEAST_TILE;
     return sizes[chosen] > least ? sizes[chosen] : least;
 }
@@ -96,7 +96,13 @@ static void fill(fm_measurement *bench, size_t capacity)
     }
 }
 
-fm_status fm_model_measure(fm_model *model, fm_error *err)
+size_t fm_model_most_tile_rows(const fm_model *model)
+{
+    size_t capacity = model->network->info.max_rows;
+    return capacity < FM_MAX_TILE_ROWS ? capacity : FM_MAX_TILE_ROWS;
+}
+
+fm_status fm_model_measure(const fm_model *model, fm_trial *ret, fm_error *err)
 {
     const fm_network_info *info = &model->network->info;
     fm_measurement bench = {.model = model,
@@ -109,8 +115,7 @@ fm_status fm_model_measure(fm_model *model, fm_error *err)
         status = fm_fail(err, FM_ENOMEM, "no memory to measure model %s", model->config.name);
     } else {
         fill(&bench, info->max_rows);
-        size_t capacity = info->max_rows < FM_MAX_TILE_ROWS ? info->max_rows : FM_MAX_TILE_ROWS;
-        model->tile_rows = choose_tile(&bench, capacity, &model->info);
+        ret->tile_rows = choose_tile(&bench, fm_model_most_tile_rows(model), ret);
     }
     if (bench.failed) {
         status = fm_fail(err, FM_ENOMEM, "no memory to evaluate model %s", model->config.name);

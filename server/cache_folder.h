@@ -1,4 +1,4 @@
-/* Where the engine remembers its bit checks. */
+/* Where the engine remembers its trials of models. */
 #ifndef FMD_CACHE_FOLDER_H
 #define FMD_CACHE_FOLDER_H
 

@@ -11,7 +11,7 @@ typedef struct fmd_models {
     size_t count;
 } fmd_models;
 
-/* Opens all of them; each is logged. A broken model, or one whose defaults break the limits, fails the
+/* Opens all of them, as many at a time as there will be workers; each is logged when it is open. A broken model, or one whose defaults break the limits, fails the
  * whole, for a daemon that serves less than it was asked to would be found out by its clients.
  * Errors: name the model and the reason; FM_EIO the folder cannot be read. Nothing stays open then. */
 FM_MUST_USE fm_status fmd_models_open(fmd_models *models, const char *folder,

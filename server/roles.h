@@ -2,7 +2,8 @@
  * time.
  *
  * The loop thread owns every socket, every libmicrohttpd and libuv call (but uv_async_send) and all of
- * server/'s state. Engine workers run one function of ours, the encoder in exchange.c. */
+ * server/'s state. Engine workers run one function of ours, the encoder in exchange.c; before the
+ * loop runs, the threads of models_open.c open models. */
 #ifndef FMD_ROLES_H
 #define FMD_ROLES_H
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES ((size_t)1 << 18)
+#define CHUNK_BYTES ((size_t)1 << 16)
 
 static void hash_length(struct sha256_ctx *hash, size_t length)
 {

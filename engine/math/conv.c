@@ -23,6 +23,23 @@ static fm_conv_route route_choose(const fm_conv_spec *spec, fm_conv_route asked)
     return fm_conv_winograd_suits(spec) ? FM_CONV_WINOGRAD : FM_CONV_DIRECT;
 }
 
+bool fm_conv_alloc_packed(fm_conv *conv, size_t rows)
+{
+    bool narrow = conv->route == FM_CONV_BFLOAT16;
+    size_t each = narrow ? sizeof *conv->packed16 : sizeof *conv->packed, total;
+    if (!fm_multiply(rows, conv->columns, &conv->packed_count) ||
+        !fm_multiply(conv->packed_count, each, &total)) {
+        return false;
+    }
+    void *packed = conv->pool != NULL ? fm_pool_take(conv->pool, total) : fm_alloc(total);
+    if (narrow) {
+        conv->packed16 = packed;
+    } else {
+        conv->packed = packed;
+    }
+    return packed != NULL;
+}
+
 static fm_status weight_pack(fm_conv *conv, const float *weight, fm_error *err)
 {
     switch (conv->route) {
@@ -73,6 +90,7 @@ fm_status fm_conv_new_with(const fm_conv_spec *spec, const fm_kernels *kernels, 
                       .columns = fm_kernels_round(spec->outputs),
                       .activation = spec->activation,
                       .has_gate = spec->has_gate,
+                      .pool = spec->pool,
                       .kernels = kernels,
                       .kernels16 = fm_kernels16_best(),
                       .route = route_choose(spec, route)};
@@ -94,8 +112,10 @@ void fm_conv_free(fm_conv *conv)
 {
     if (conv != NULL) {
         fm_product_free(conv->product);
-        fm_free(conv->packed);
-        fm_free(conv->packed16);
+        if (conv->pool == NULL) {
+            fm_free(conv->packed);
+            fm_free(conv->packed16);
+        }
         fm_free(conv->zeros);
         fm_free(conv->bias);
         fm_free(conv);

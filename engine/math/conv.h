@@ -14,6 +14,7 @@
 #include "engine/math/activation.h"
 #include "engine/math/compute.h"
 #include "engine/math/image.h"
+#include "engine/memory.h"
 #include "engine/status.h"
 
 #include <stdbool.h>
@@ -37,6 +38,8 @@ typedef struct fm_conv_spec {
     fm_activation activation;
     bool has_gate;
     fm_compute compute;
+    fm_pool
+        *pool; /* where the packed weights shall lie, and outlive the layer; NULL: its own memory */
 } fm_conv_spec;
 
 /* Errors: FM_ENOMEM; FM_EINTERNAL the provider refused; FM_EUNSUPPORTED fm_compute_check(). */

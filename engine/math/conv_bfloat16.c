@@ -11,12 +11,8 @@ static size_t window_inputs(const fm_conv *conv)
 
 fm_status fm_conv_bfloat16_pack(fm_conv *conv, const float *weight, fm_error *err)
 {
-    size_t window = window_inputs(conv), count;
-    if (fm_multiply(window, conv->columns, &count)) {
-        conv->packed_count = count;
-        conv->packed16 = fm_alloc_array(count, sizeof *conv->packed16);
-    }
-    float *ordered = conv->packed16 == NULL ? NULL : fm_conv_window_order(conv, weight);
+    size_t window = window_inputs(conv);
+    float *ordered = fm_conv_alloc_packed(conv, window) ? fm_conv_window_order(conv, weight) : NULL;
     if (ordered == NULL) {
         return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu packed weights", conv->outputs,
                        window);

@@ -22,7 +22,8 @@ struct fm_conv {
     float *zeros;                  /* [columns], Winograd: the bias of its products */
     float *packed;                 /* direct, Winograd; else NULL */
     uint16_t *packed16;            /* bfloat16; else NULL */
-    size_t packed_count;           /* floats */
+    size_t packed_count;           /* of either */
+    fm_pool *pool;                 /* of packed or packed16; NULL: the layer's own */
     fm_product *product;           /* provider; else NULL */
 };
 
@@ -46,6 +47,9 @@ void fm_conv_column_range(const fm_conv *conv, size_t part, size_t parts, size_t
 /* Fills pixels[block->n_pixels] for the block. */
 void fm_conv_pixels(const fm_conv *conv, const fm_conv_call *call, const fm_conv_block *block,
                     fm_pixel *pixels);
+
+/* packed or packed16 of `rows` x columns zeros; false without memory. */
+bool fm_conv_alloc_packed(fm_conv *conv, size_t rows);
 
 /* Weights in the order in which a window lies in memory: [outputs][line][pixel][in_stride]; the channels
  * up to the stride are 0. The caller frees it; NULL without memory. */

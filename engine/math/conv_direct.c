@@ -26,16 +26,10 @@ static size_t segment_inputs(const fm_conv *conv)
 
 fm_status fm_conv_direct_pack(fm_conv *conv, const float *weight, fm_error *err)
 {
-    size_t window = conv->kernel * segment_inputs(conv), count;
-    if (fm_multiply(window, conv->columns, &count)) {
-        conv->packed_count = count;
-        conv->packed = fm_alloc_array(count, sizeof *conv->packed);
-    }
-    float *ordered = NULL;
-    if (conv->packed != NULL && conv->kernel > 1) {
-        ordered = fm_conv_window_order(conv, weight);
-    }
-    if (conv->packed == NULL || (conv->kernel > 1 && ordered == NULL)) {
+    size_t window = conv->kernel * segment_inputs(conv);
+    bool fits = fm_conv_alloc_packed(conv, window);
+    float *ordered = fits && conv->kernel > 1 ? fm_conv_window_order(conv, weight) : NULL;
+    if (!fits || (conv->kernel > 1 && ordered == NULL)) {
         return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu packed weights", conv->outputs,
                        window);
     }

@@ -65,11 +65,11 @@ static void kernels_transform(double g[9][SIDE_BY_SIDE], double u[FM_WINOGRAD_PL
     }
 }
 
-/* All planes of all kernels, each as pack() reads it: [planes][outputs][inputs]. */
-static void planes_fill(const fm_conv *conv, const float *weight, float *planes)
+/* All planes of the kernels of `outputs` outputs, each as pack() reads it: [planes][outputs][inputs]. */
+static void planes_fill(const fm_conv *conv, const float *weight, size_t outputs, float *planes)
 {
     double g[9][SIDE_BY_SIDE] = {{0}}, u[FM_WINOGRAD_PLANES][SIDE_BY_SIDE];
-    size_t n = conv->outputs * conv->inputs;
+    size_t n = outputs * conv->inputs;
     for (size_t i = 0; i < n; i += SIDE_BY_SIDE) {
         size_t count = n - i < SIDE_BY_SIDE ? n - i : SIDE_BY_SIDE;
         for (size_t at = 0; at < count * 9; at++) {
@@ -84,24 +84,25 @@ static void planes_fill(const fm_conv *conv, const float *weight, float *planes)
     }
 }
 
+/* A panel of outputs at a time, so that what is transformed and not yet packed stays small. */
 fm_status fm_conv_winograd_pack(fm_conv *conv, const float *weight, fm_error *err)
 {
-    size_t n = conv->inputs * conv->outputs, packed = conv->inputs * conv->columns, count;
+    size_t panel = conv->kernels->panel < conv->outputs ? conv->kernels->panel : conv->outputs;
     float *planes = NULL;
-    if (fm_multiply(packed, FM_WINOGRAD_PLANES, &count)) {
-        conv->packed_count = count;
-        conv->packed = fm_alloc_array(count, sizeof *conv->packed);
-        planes = fm_alloc_array(n * FM_WINOGRAD_PLANES, sizeof *planes);
+    if (fm_conv_alloc_packed(conv, conv->inputs * FM_WINOGRAD_PLANES)) {
+        planes = fm_alloc_array(panel * conv->inputs * FM_WINOGRAD_PLANES, sizeof *planes);
     }
-    if (conv->packed == NULL || planes == NULL) {
-        fm_free(planes);
+    if (planes == NULL) {
         return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu transformed kernels",
                        conv->outputs, conv->inputs);
     }
-    planes_fill(conv, weight, planes);
-    for (size_t i = 0; i < FM_WINOGRAD_PLANES; i++) {
-        conv->kernels->pack(planes + i * n, conv->inputs, 1, conv->inputs, conv->outputs,
-                            conv->packed + i * packed);
+    for (size_t first = 0; first < conv->outputs; first += panel) {
+        size_t live = conv->outputs - first < panel ? conv->outputs - first : panel;
+        planes_fill(conv, weight + first * conv->inputs * 9, live, planes);
+        for (size_t i = 0; i < FM_WINOGRAD_PLANES; i++) {
+            conv->kernels->pack(planes + i * live * conv->inputs, conv->inputs, 1, conv->inputs,
+                                live, conv->packed + (i * conv->columns + first) * conv->inputs);
+        }
     }
     fm_free(planes);
     return FM_OK;

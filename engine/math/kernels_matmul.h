@@ -95,6 +95,9 @@ INLINE size_t panel_columns(size_t columns, size_t first)
     return columns - first < PANEL ? columns - first : PANEL;
 }
 
+/* Inputs of a panel that are packed together: their lines stay in L1 for all columns. */
+#define PACKED_AT_ONCE ((size_t)64)
+
 /* The panel of the columns [first, first + width), of which the outputs end maybe earlier. */
 static inline void pack_panel(const float *weight, size_t output_stride, size_t input_stride,
                               size_t inputs, size_t width, size_t live, float *packed)
@@ -106,10 +109,13 @@ static inline void pack_panel(const float *weight, size_t output_stride, size_t 
         }
         return;
     }
-    for (size_t column = 0; column < width; column++) {
-        for (size_t k = 0; k < inputs; k++) {
-            packed[k * width + column] =
-                column < live ? weight[column * output_stride + k * input_stride] : 0.0F;
+    for (size_t first = 0; first < inputs; first += PACKED_AT_ONCE) {
+        size_t end = inputs - first < PACKED_AT_ONCE ? inputs : first + PACKED_AT_ONCE;
+        for (size_t column = 0; column < width; column++) {
+            for (size_t k = first; k < end; k++) {
+                packed[k * width + column] =
+                    column < live ? weight[column * output_stride + k * input_stride] : 0.0F;
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 #define FM_OP_H
 
 #include "engine/math/image.h"
+#include "engine/memory.h"
 #include "engine/network/plan.h"
 #include "engine/network/plan_image.h"
 
@@ -73,6 +74,7 @@ struct fm_plan {
     size_t dimension, out_dimension;
     bool divisible; /* some op is cut into pieces that are worth a team */
     size_t parameter_count, weight_bytes;
+    fm_pool weights; /* packed by ops */
     size_t scratch_bytes, unshared_bytes;
 };
 

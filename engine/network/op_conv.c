@@ -18,7 +18,7 @@ typedef struct conv_op {
     size_t gate_column, gate_stride;
 } conv_op;
 
-static fm_status conv_new(const fm_plan *plan, fm_plan_value in, const fm_plan_conv_spec *spec,
+static fm_status conv_new(fm_plan *plan, fm_plan_value in, const fm_plan_conv_spec *spec,
                           conv_op **ret, fm_error *err)
 {
     const fm_plan_shape shape = fm_plan_shape_of(plan, in);
@@ -32,7 +32,8 @@ static fm_status conv_new(const fm_plan *plan, fm_plan_value in, const fm_plan_c
                                 .bias = spec->bias,
                                 .activation = spec->activation,
                                 .has_gate = spec->gate != NULL,
-                                .compute = plan->compute};
+                                .compute = plan->compute,
+                                .pool = &plan->weights};
     conv_op *self = fm_alloc(sizeof *self);
     if (self == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for a convolution");

@@ -47,6 +47,7 @@ void fm_plan_free(fm_plan *plan)
     for (size_t i = 0; i < plan->n_ops; i++) {
         plan->ops[i].type->free(plan->ops[i].state);
     }
+    fm_pool_done(&plan->weights);
     fm_free(plan->ops);
     fm_free(plan->values);
     fm_free(plan);

@@ -225,7 +225,7 @@ def start_large(parent, cache):
 
 
 def measure_large(_, report, scratch):
-    """First with the file out of the page cache and no bit check remembered, then with what the first start left of both."""
+    """First with the file out of the page cache and no trial remembered, then with what the first start left of both."""
     if shutil.disk_usage(scratch).free < LARGE_BYTES:
         note(f"large: less than {LARGE_BYTES >> 30} GiB free in {scratch}")
         return
@@ -236,7 +236,7 @@ def measure_large(_, report, scratch):
         weights = os.path.join(image_model.write_model(parent, network), "model.safetensors")
         drop_from_page_cache(weights)
         starts = []
-        for name in ("from disk, the first time", "again, with the bit check remembered"):
+        for name in ("from disk, the first time", "again, with the trial remembered"):
             note(f"large: start {name}")
             starts.append((name, start_large(parent, cache)))
         image_report.large(report, network, os.path.getsize(weights), starts)

@@ -7,7 +7,7 @@ import socket
 import stat
 import tempfile
 
-from daemon import Daemon, main
+from daemon import MIXTURE, Daemon, main
 
 
 def get(connection):
@@ -116,6 +116,24 @@ def test_broken_models_are_errors_that_name_them():
         "schema": "velocityd.model/1", "network": {"architecture": "gaussian_mixture"}, "flow": {}}})
     fails_to_start("Upper", models={"Upper": "{}"})
     fails_to_start("no-such-folder", "--models", "/no-such-folder")
+
+
+def test_of_many_broken_models_the_first_by_name_is_named_whoever_opens_it():
+    """The models are opened by several threads; those behind the broken one are quicker."""
+    broken = {"schema": "velocityd.model/1", "network": {"architecture": "gaussian_mixture"}, "flow": {}}
+    models = {**{f"good-{i}": MIXTURE for i in range(8)}, "is-broken": broken, **{f"later-{i}": "{" for i in range(8)}}
+    for workers in (1, 2, 8):
+        fails_to_start('"is-broken"', "--workers", str(workers), models=models)
+
+
+def test_many_models_are_all_opened_once():
+    models = {f"mixture-{i:02}": MIXTURE for i in range(40)}
+    for workers in (1, 3):
+        with Daemon("--workers", str(workers), models=models) as daemon:
+            assert sorted(event["name"] for event in daemon.events("model")) == sorted(models)
+            listed = daemon.request("GET", "/v1/models").json()["data"]
+            assert [model["id"] for model in listed] == sorted(models), listed
+            assert daemon.request("POST", "/v1/models/mixture-39/sample", {"seed": 1}).status == 200
 
 
 def test_no_models_are_a_warning():

@@ -3,6 +3,7 @@
 #include "engine/fm.h"
 #include "tests/support/failing_memory.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
 #include "tests/unit/suites.h"
 
 #include <dirent.h>
@@ -13,26 +14,12 @@
 
 #define PYTORCH "tests/golden/pytorch/"
 
-typedef struct text {
-    char bytes[8192];
-    size_t length;
-} text;
-
-static void append(void *context, const char *piece, size_t length)
-{
-    text *to = context;
-    ck_assert_uint_lt(to->length + length, sizeof to->bytes);
-    memcpy(to->bytes + to->length, piece, length);
-    to->length += length;
-    to->bytes[to->length] = '\0';
-}
-
 static fm_status convert(const char *in, const char *out, const char *entry, text *ret,
                          fm_error *err)
 {
     const fm_convert_options options = {.entry = entry};
     *ret = (text){.length = 0};
-    return fm_model_convert(in, out, &options, append, ret, err);
+    return fm_model_convert(in, out, &options, text_append, ret, err);
 }
 
 /* Removes parent/new, which has the two files. */

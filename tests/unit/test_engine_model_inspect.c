@@ -4,57 +4,38 @@
 #include "tests/support/failing_memory.h"
 #include "tests/support/safetensors_image.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-typedef struct text {
-    char bytes[32768];
-    size_t length;
-} text;
-
-static void append(void *context, const char *piece, size_t length)
-{
-    text *to = context;
-    ck_assert_uint_lt(to->length + length, sizeof to->bytes);
-    memcpy(to->bytes + to->length, piece, length);
-    to->length += length;
-    to->bytes[to->length] = '\0';
-}
-
 static bool inspect(const char *folder, text *ret)
 {
     bool usable = false;
     fm_error err = {0};
     *ret = (text){.length = 0};
-    fm_status status = fm_model_inspect(folder, append, ret, &usable, &err);
+    fm_status status = fm_model_inspect(folder, text_append, ret, &usable, &err);
     ck_assert_msg(status == FM_OK, "%s", err.text);
     ck_assert_int_eq(strstr(ret->bytes, "\nerror: ") != NULL, !usable);
     return usable;
-}
-
-static void expect_text(const text *found, const char *needle)
-{
-    ck_assert_msg(strstr(found->bytes, needle) != NULL, "expected \"%s\" in:\n%s", needle,
-                  found->bytes);
 }
 
 START_TEST(a_good_folder_is_reported_whole)
 {
     static text found;
     ck_assert(inspect("tests/golden/mlp-labels", &found));
-    expect_text(&found, "name          mlp-labels\n");
-    expect_text(&found, "architecture  mlp\n");
-    expect_text(&found, "shape         [2]\n");
-    expect_text(&found, "path          condot\n");
-    expect_text(&found, "labels        8, null 8: east, north-east, north,");
-    expect_text(&found, "compute       float32\n");
-    expect_text(&found, "digest        sha256:");
-    expect_text(&found, "\nmlp.layers.0.weight  F32    [128, 4]                       512  used\n");
-    expect_text(&found, "parameters    33922 in 8 tensors, 135688 bytes\n");
-    expect_text(&found, "8 used, 0 unused, 0 missing, 0 of a wrong shape\n");
+    text_expect(&found, "name          mlp-labels\n");
+    text_expect(&found, "architecture  mlp\n");
+    text_expect(&found, "shape         [2]\n");
+    text_expect(&found, "path          condot\n");
+    text_expect(&found, "labels        8, null 8: east, north-east, north,");
+    text_expect(&found, "compute       float32\n");
+    text_expect(&found, "digest        sha256:");
+    text_expect(&found, "\nmlp.layers.0.weight  F32    [128, 4]                       512  used\n");
+    text_expect(&found, "parameters    33922 in 8 tensors, 135688 bytes\n");
+    text_expect(&found, "8 used, 0 unused, 0 missing, 0 of a wrong shape\n");
 }
 END_TEST
 
@@ -62,11 +43,11 @@ START_TEST(closed_forms_are_reported)
 {
     static text found;
     ck_assert(inspect("tests/golden/gaussian-mixture-2d", &found));
-    expect_text(&found, "components    3, classes with their own 0\n");
+    text_expect(&found, "components    3, classes with their own 0\n");
     ck_assert(inspect("tests/golden/dataset-moons", &found));
-    expect_text(&found, "points        points.npy\n");
-    expect_text(&found, "sampled over [0, 0.999]\n");
-    expect_text(&found, "output        points\n");
+    text_expect(&found, "points        points.npy\n");
+    text_expect(&found, "sampled over [0, 0.999]\n");
+    text_expect(&found, "output        points\n");
 }
 END_TEST
 
@@ -81,8 +62,8 @@ START_TEST(an_images_black_and_white_are_shown)
                            "\"flow\":{\"shape\":[1,1,2]},\"output\":{\"kind\":\"image\","
                            "\"range\":[-0.5,1]}}");
     ck_assert(inspect(folder.path, &found));
-    expect_text(&found, "shape         [1, 1, 2]\n");
-    expect_text(&found, "output        image, black -0.5, white 1\n");
+    text_expect(&found, "shape         [1, 1, 2]\n");
+    text_expect(&found, "output        image, black -0.5, white 1\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -120,10 +101,10 @@ START_TEST(an_image_network_is_reported_without_packing_its_weights)
     fm_memory_set_hook(NULL, NULL);
     ck_assert(usable);
     ck_assert_uint_lt(allocated, (size_t)1 << 20);
-    expect_text(&found, "architecture  torchcfm.unet\n");
-    expect_text(&found, "\noutput_blocks.5.1.qkv.weight              F32    [96, 32, 1]");
-    expect_text(&found, "parameters    1076641 in 167 tensors, 4306564 bytes\n");
-    expect_text(&found, "167 used, 0 unused, 0 missing, 0 of a wrong shape\n");
+    text_expect(&found, "architecture  torchcfm.unet\n");
+    text_expect(&found, "\noutput_blocks.5.1.qkv.weight              F32    [96, 32, 1]");
+    text_expect(&found, "parameters    1076641 in 167 tensors, 4306564 bytes\n");
+    text_expect(&found, "167 used, 0 unused, 0 missing, 0 of a wrong shape\n");
 }
 END_TEST
 
@@ -158,12 +139,12 @@ START_TEST(unused_missing_and_misshapen_tensors_are_marked)
                                                                          "[88,92]") "}",
                 92);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "  used, in the file module.net.0.weight\n");
-    expect_text(&found, "  WRONG SHAPE, expected [2, 4], in the file module.net.2.weight\n");
-    expect_text(&found, "step?[2J"); /* no escape sequence reaches a terminal */
-    expect_text(&found, "  UNUSED\n");
-    expect_text(&found, "1 used, 1 unused, 0 missing, 1 of a wrong shape\n");
-    expect_text(&found, "error: ");
+    text_expect(&found, "  used, in the file module.net.0.weight\n");
+    text_expect(&found, "  WRONG SHAPE, expected [2, 4], in the file module.net.2.weight\n");
+    text_expect(&found, "step?[2J"); /* no escape sequence reaches a terminal */
+    text_expect(&found, "  UNUSED\n");
+    text_expect(&found, "1 used, 1 unused, 0 missing, 1 of a wrong shape\n");
+    text_expect(&found, "error: ");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -182,7 +163,7 @@ START_TEST(numbers_that_are_not_finite_are_named)
     temp_folder_write_text(&folder, "config.json", CONFIG);
     safetensors_image_free(&image);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found,
+    text_expect(&found,
                 "error: tensor \"net.0.weight\": expected numbers that are finite in float32, "
                 "found nan at index [411, 1]\n");
     temp_folder_remove(&folder);
@@ -199,9 +180,9 @@ START_TEST(a_missing_tensor_is_marked)
                 "\"activation\":\"relu\",\"layers\":[\"in\",\"out\"]},\"flow\":{\"shape\":[2]}}",
                 "{" ENTRY("in.weight", "[4,3]", "[0,48]") "}", 48);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "out.weight  -");
-    expect_text(&found, "MISSING, expected [2, 4]\n");
-    expect_text(&found, "1 used, 0 unused, 1 missing, 0 of a wrong shape\n");
+    text_expect(&found, "out.weight  -");
+    text_expect(&found, "MISSING, expected [2, 4]\n");
+    text_expect(&found, "1 used, 0 unused, 1 missing, 0 of a wrong shape\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -217,18 +198,18 @@ START_TEST(what_is_missing_between_others_is_shown_and_they_are_still_checked)
                                                                       "[128,160]") "}";
     write_model(&folder, CONFIG, header, 160);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "n.2.bias    -");
-    expect_text(&found, "MISSING, expected [4]\n");
-    expect_text(&found, "n.4.weight  -");
-    expect_text(&found, "MISSING, expected [4, 4]\n");
-    expect_text(&found, "4 used, 0 unused, 4 missing, 0 of a wrong shape\n");
+    text_expect(&found, "n.2.bias    -");
+    text_expect(&found, "MISSING, expected [4]\n");
+    text_expect(&found, "n.4.weight  -");
+    text_expect(&found, "MISSING, expected [4, 4]\n");
+    text_expect(&found, "4 used, 0 unused, 4 missing, 0 of a wrong shape\n");
     write_model(&folder,
                 "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"mlp\","
                 "\"activation\":\"relu\",\"layers\":[\"n.0\",\"n.2\",\"n.6\"],"
                 "\"layers_without_bias\":[\"n.6\",\"n.2\"]},\"flow\":{\"shape\":[2]}}",
                 header, 160);
     ck_assert(inspect(folder.path, &found));
-    expect_text(&found, "4 used, 0 unused, 0 missing, 0 of a wrong shape\n");
+    text_expect(&found, "4 used, 0 unused, 0 missing, 0 of a wrong shape\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -241,15 +222,15 @@ START_TEST(a_folder_with_a_refused_configuration_shows_its_tensors)
     const char *header = "{" ENTRY("w", "[1]", "[0,4]") "}";
     write_model(&folder, NULL, header, 4);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "w       F32    [1]");
-    expect_text(&found, "not checked\n");
-    expect_text(&found, "config.json: cannot open");
+    text_expect(&found, "w       F32    [1]");
+    text_expect(&found, "not checked\n");
+    text_expect(&found, "config.json: cannot open");
     write_model(&folder,
                 "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"flux\"}}",
                 header, 4);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "not checked\n");
-    expect_text(&found,
+    text_expect(&found, "not checked\n");
+    text_expect(&found,
                 "error: /network/architecture: \"flux\" is not supported by this release\n");
     temp_folder_remove(&folder);
 }
@@ -262,8 +243,8 @@ START_TEST(a_malformed_checkpoint_still_shows_the_configuration)
     temp_folder_make(&folder);
     write_model(&folder, CONFIG, "{\"w\":1}", 0);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "architecture  mlp\n");
-    expect_text(&found, "model.safetensors: tensor \"w\": expected an object, found an integer");
+    text_expect(&found, "architecture  mlp\n");
+    text_expect(&found, "model.safetensors: tensor \"w\": expected an object, found an integer");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -275,7 +256,7 @@ START_TEST(weights_that_cannot_be_read_have_no_digest)
     temp_folder_make(&folder);
     write_model(&folder, CONFIG, "{\"w\":1}", 0);
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "digest        none, for the weights cannot be read\n");
+    text_expect(&found, "digest        none, for the weights cannot be read\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -287,7 +268,7 @@ START_TEST(a_configuration_with_u0000_is_refused_in_words)
     temp_folder_make(&folder);
     temp_folder_write_text(&folder, "config.json", "{\"description\": \"a\\u0000\"}");
     ck_assert(!inspect(folder.path, &found));
-    expect_text(&found, "\\u0000 is not allowed\n");
+    text_expect(&found, "\\u0000 is not allowed\n");
     temp_folder_remove(&folder);
 }
 END_TEST
@@ -297,9 +278,9 @@ START_TEST(what_is_no_folder_is_not_found)
     static text found;
     bool usable = false;
     fm_error err = {0};
-    ck_assert_int_eq(fm_model_inspect("tests/golden/none", append, &found, &usable, &err),
+    ck_assert_int_eq(fm_model_inspect("tests/golden/none", text_append, &found, &usable, &err),
                      FM_ENOTFOUND);
-    ck_assert_int_eq(fm_model_inspect("tests/unit/run.c", append, &found, &usable, &err),
+    ck_assert_int_eq(fm_model_inspect("tests/unit/run.c", text_append, &found, &usable, &err),
                      FM_ENOTFOUND);
     ck_assert_uint_eq(found.length, 0);
 }
