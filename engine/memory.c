@@ -122,21 +122,24 @@ void fm_arena_done(fm_arena *arena)
 
 /* ---- pools ---- */
 
-#define FIRST_CHUNK_BYTES HUGE_PAGE_BYTES
-#define LAST_CHUNK_BYTES  ((size_t)64 << 20)
+#define LAST_CHUNK_BYTES ((size_t)64 << 20)
 
 typedef struct fm_pool_chunk {
     fm_arena arena;
     struct fm_pool_chunk *before;
 } fm_pool_chunk;
 
-/* As large as all before it, within limits, so that there are few. */
+/* The first as large as was said, the others as all before them, within limits, so that there are few. */
 static size_t chunk_bytes(const fm_pool *pool, size_t piece_bytes)
 {
-    size_t wanted = pool->size_bytes < FIRST_CHUNK_BYTES  ? FIRST_CHUNK_BYTES
-                    : pool->size_bytes > LAST_CHUNK_BYTES ? LAST_CHUNK_BYTES
-                                                          : pool->size_bytes;
-    return wanted > piece_bytes ? wanted : piece_bytes;
+    size_t wanted = pool->last == NULL                    ? pool->expected_bytes
+                    : pool->size_bytes < LAST_CHUNK_BYTES ? pool->size_bytes
+                                                          : LAST_CHUNK_BYTES;
+    wanted = wanted > piece_bytes ? wanted : piece_bytes;
+    bool is_small = pool->last == NULL && wanted < HUGE_PAGE_BYTES && pool->expected_bytes > 0;
+    bool overflows = wanted > SIZE_MAX - HUGE_PAGE_BYTES;
+    size_t whole = (wanted / HUGE_PAGE_BYTES + 1) * HUGE_PAGE_BYTES; /* and up to a page more */
+    return is_small || overflows ? wanted : whole;
 }
 
 static bool chunk_add(fm_pool *pool, size_t piece_bytes)
@@ -151,6 +154,16 @@ static bool chunk_add(fm_pool *pool, size_t piece_bytes)
     pool->last = chunk;
     pool->size_bytes += chunk->arena.size_bytes;
     return true;
+}
+
+void fm_pool_expect(fm_pool *pool, size_t size_bytes)
+{
+    pool->expected_bytes = size_bytes;
+}
+
+void *fm_pool_take_or_alloc(fm_pool *pool, size_t size_bytes)
+{
+    return pool != NULL ? fm_pool_take(pool, size_bytes) : fm_alloc(size_bytes);
 }
 
 void *fm_pool_take(fm_pool *pool, size_t size_bytes)

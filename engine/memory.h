@@ -46,11 +46,16 @@ void fm_arena_done(fm_arena *arena);
  * many small ones, and are found faster. A plain value: a zeroed one is empty. */
 typedef struct fm_pool {
     struct fm_pool_chunk *last;
+    size_t expected_bytes; /* in all; 0: nobody said */
     size_t size_bytes; /* of all chunks; what was never taken costs no memory, huge pages aside */
 } fm_pool;
 
 /* The next piece, or NULL without memory. Thread: one at a time. */
 FM_MUST_USE void *fm_pool_take(fm_pool *pool, size_t size_bytes);
+/* From the pool, or, where that is NULL, fm_alloc()'s. */
+FM_MUST_USE void *fm_pool_take_or_alloc(fm_pool *pool, size_t size_bytes);
+/* Says beforehand how much will be taken, so that a small pool takes no huge page. It may be wrong. */
+void fm_pool_expect(fm_pool *pool, size_t size_bytes);
 void fm_pool_done(fm_pool *pool);
 /* size_bytes rounded up to what fm_arena_take() uses of an arena. */
 size_t fm_arena_round(size_t size_bytes);

@@ -31,7 +31,7 @@ bool fm_conv_alloc_packed(fm_conv *conv, size_t rows)
         !fm_multiply(conv->packed_count, each, &total)) {
         return false;
     }
-    void *packed = conv->pool != NULL ? fm_pool_take(conv->pool, total) : fm_alloc(total);
+    void *packed = fm_pool_take_or_alloc(conv->pool, total);
     if (narrow) {
         conv->packed16 = packed;
     } else {

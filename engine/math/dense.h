@@ -12,6 +12,7 @@
 #define FM_DENSE_H
 
 #include "engine/math/activation.h"
+#include "engine/memory.h"
 #include "engine/status.h"
 
 #include <stddef.h>
@@ -33,6 +34,8 @@ typedef struct fm_dense_spec {
     const float *bias; /* [outputs] or NULL; idem */
     fm_activation activation; /* applied to the output, in the same pass */
     size_t max_rows;
+    fm_pool *
+        pool; /* where packed weights of ours shall lie, and outlive the layer; NULL: its own memory */
 } fm_dense_spec;
 
 /* Errors: FM_ENOMEM; FM_EINTERNAL the provider refused (its own code in the text). */

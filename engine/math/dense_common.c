@@ -12,6 +12,7 @@ struct fm_dense {
     const fm_kernels *kernels;
     float *bias;         /* [output stride], 0 beyond the outputs */
     float *packed;       /* own route, else NULL */
+    fm_pool *pool;       /* of packed; NULL: the layer's own */
     fm_product *product; /* provider route, else NULL */
 };
 
@@ -34,9 +35,10 @@ static fm_status bias_copy(const fm_dense_spec *spec, fm_dense *dense, fm_error 
 
 static fm_status own_new(const fm_dense_spec *spec, fm_dense *dense, fm_error *err)
 {
-    size_t count;
-    if (fm_multiply(spec->inputs, fm_kernels_round(spec->outputs), &count)) {
-        dense->packed = fm_alloc_array(count, sizeof *dense->packed);
+    size_t row_bytes, total;
+    if (fm_multiply(fm_kernels_round(spec->outputs), sizeof *dense->packed, &row_bytes) &&
+        fm_multiply(spec->inputs, row_bytes, &total)) {
+        dense->packed = fm_pool_take_or_alloc(dense->pool, total);
     }
     if (dense->packed == NULL) {
         return fm_fail(err, FM_ENOMEM, "out of memory for %zu x %zu packed weights", spec->outputs,
@@ -76,6 +78,7 @@ fm_status fm_dense_new_with(const fm_dense_spec *spec, const fm_kernels *kernels
     dense->max_rows = spec->max_rows;
     dense->activation = spec->activation;
     dense->kernels = kernels;
+    dense->pool = spec->pool;
     fm_status status = bias_copy(spec, dense, err);
     if (status == FM_OK) {
         status = route_new(spec, route, dense, err);
@@ -97,7 +100,9 @@ void fm_dense_free(fm_dense *dense)
 {
     if (dense != NULL) {
         fm_product_free(dense->product);
-        fm_free(dense->packed);
+        if (dense->pool == NULL) {
+            fm_free(dense->packed);
+        }
         fm_free(dense->bias);
         fm_free(dense);
     }

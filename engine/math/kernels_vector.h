@@ -105,13 +105,13 @@ INLINE vec exp_reduced(vec x, ivec *ret_n)
     vec n = shifted - magic;
     vec r = fma_vec(n, splat(-0.693359375F), x);
     r = fma_vec(n, splat(2.12194440e-4F), r);
-    vec p = splat(1.9875691500e-4F);
-    p = fma_vec(p, r, splat(1.3981999507e-3F));
-    p = fma_vec(p, r, splat(8.3334519073e-3F));
-    p = fma_vec(p, r, splat(4.1665795894e-2F));
-    p = fma_vec(p, r, splat(1.6666665459e-1F));
-    p = fma_vec(p, r, splat(5.0000001201e-1F));
-    return fma_vec(p * r, r, r);
+    vec square =
+        r * r; /* in pairs: half as many steps that wait for one another, and no more of them */
+    vec p5 = fma_vec(splat(1.9875691500e-4F), r, splat(1.3981999507e-3F));
+    vec p3 = fma_vec(splat(8.3334519073e-3F), r, splat(4.1665795894e-2F));
+    vec p1 = fma_vec(splat(1.6666665459e-1F), r, splat(5.0000001201e-1F));
+    vec p = fma_vec(fma_vec(p5, square, p3), square, p1);
+    return fma_vec(p, square, r);
 }
 
 /* 2^n for -126 <= n <= 127. */

@@ -11,6 +11,7 @@
  * Networks that apply the activation before each hidden Linear instead of after it are the same chain.
  */
 #include "engine/checkpoint/tensor_floats.h"
+#include "engine/math/kernels.h"
 #include "engine/memory.h"
 #include "engine/network/architecture.h"
 #include "engine/network/plan.h"
@@ -351,6 +352,16 @@ static size_t tile_rows(const layers *all)
     return 64;
 }
 
+/* Of all weights as the kernels pack them. */
+static size_t packed_bytes(const layers *all)
+{
+    size_t floats = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        floats += all->items[i].inputs * fm_kernels_round(all->items[i].outputs);
+    }
+    return floats * sizeof(float);
+}
+
 static fm_status plan_layer(fm_plan *plan, const layer *it, fm_activation activation,
                             fm_plan_value *value, fm_error *err)
 {
@@ -397,6 +408,7 @@ static fm_status network_of(const layers *all, const fm_plan_input_spec *input,
     if (status != FM_OK) {
         return status;
     }
+    fm_plan_expect_weights(plan, packed_bytes(all));
     status = plan_fill(plan, all, input, config->mlp.activation, err);
     if (status != FM_OK) {
         fm_plan_free(plan);

@@ -47,6 +47,7 @@ fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *s
     }
     fm_dense_spec sized = *spec;
     sized.max_rows = plan->max_rows;
+    sized.pool = &plan->weights;
     linear *self = NULL;
     fm_status status = linear_new(&sized, &self, err);
     if (status != FM_OK) {

@@ -39,6 +39,11 @@ fm_status fm_plan_new(size_t max_rows, fm_compute compute, fm_plan **ret, fm_err
     return FM_OK;
 }
 
+void fm_plan_expect_weights(fm_plan *plan, size_t size_bytes)
+{
+    fm_pool_expect(&plan->weights, size_bytes);
+}
+
 void fm_plan_free(fm_plan *plan)
 {
     if (plan == NULL) {

@@ -48,6 +48,9 @@ size_t fm_plan_input_columns(const fm_plan_input_spec *spec);
 FM_MUST_USE fm_status fm_plan_input(fm_plan *plan, const fm_plan_input_spec *spec,
                                     fm_plan_value *ret, fm_error *err);
 
+/* How many bytes the packed weights will take in all, where that is known: before the first op. */
+void fm_plan_expect_weights(fm_plan *plan, size_t size_bytes);
+
 /* activation(in weight^T + bias); spec->inputs is the number of in's columns, max_rows is the plan's.
  * Errors: FM_ENOMEM, FM_EINTERNAL from the dense provider. */
 FM_MUST_USE fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *spec,

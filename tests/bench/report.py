@@ -44,19 +44,19 @@ class Report:
         """An aim and what was reached; None is an aim that could not be measured."""
         self.aims.append((what, value, bound, at_least, unit))
 
-    def network(self, rows, times, peak, flop_per_row):
+    def network(self, rows, times, peaks, flop_per_row):
         table = []
         for n in rows:
             engine, torch, ort = (times[peer, n] for peer in ("engine", "torch", "ort"))
             rate = ratio(n * flop_per_row / 1e6, engine)
-            share = ratio(100 * rate, peak) if rate else None
-            table.append([str(n), engine, torch, ort, rate, share, ratio(torch, engine), ratio(ort, engine)])
+            share = ratio(100 * rate, peaks[n]) if rate else None
+            table.append([str(n), engine, torch, ort, rate, peaks[n], share, ratio(torch, engine), ratio(ort, engine)])
             if n >= 64:
                 self.aim(f"share of fp32 peak, {n} rows", share, 85, unit=" %")
             self.aim(f"MLP forward against ONNX Runtime, {n} rows", ratio(ort, engine), {1: 1.4, 8: 1.1}.get(n, 1), unit="x")
             self.aim(f"MLP forward against PyTorch, {n} rows", ratio(torch, engine), 1.5, unit="x")
-        title = f"4x512 SiLU MLP, one thread, ms a forward pass (fp32 peak of a core: {text(peak)} GFLOP/s)"
-        self.table(title, ["rows", "engine", "PyTorch", "ONNX RT", "GFLOP/s", "% of peak", "x PyTorch", "x ONNX RT"], table)
+        self.table("4x512 SiLU MLP, one thread, ms a forward pass (the peak: fp32, of a core, measured between the engine's passes)",
+                   ["rows", "engine", "PyTorch", "ONNX RT", "GFLOP/s", "peak GFLOP/s", "% of peak", "x PyTorch", "x ONNX RT"], table)
 
     def overheads(self, shares):
         table = []
@@ -109,10 +109,11 @@ class Report:
         self.table("8 connections of 64 samples, Euler 50", ["", "requests/s", "p50 ms"], [["alone"] + free, ["beside a busy process"] + beside])
         self.aim("slow-down beside one busy process", ratio(free[0], beside[0]), 2, False, "x")
 
-    def start(self, first, times, resident):
-        self.table("Start to ready with the shipped models, ms", ["first", "median", "worst after", "resident MiB"],
-                   [[first, median(times), max(times), median(resident)]])
-        self.aim("start to ready", median(times), 50, False, " ms")
+    def start(self, rows):
+        self.table("Start to ready with the shipped models, ms", ["models", "first", "median", "worst after", "resident MiB"],
+                   [[what, first, median(times), max(times), median(resident)] for what, first, times, resident in rows])
+        for what, _, times, _ in rows:
+            self.aim(f"start to ready, {what}", median(times), 50, False, " ms")
 
     def print(self):
         for title, lines in self.sections:

@@ -18,7 +18,7 @@ Peers take turns within each round, so that what else the machine does meets the
 rounds. A peer that is missing leaves a gap, it does not end the run.
 
 The engine's own programs are build/release/bench_*. bench_network MODEL_FOLDER prints JSON lines:
-{"bench": "peak", "gflops": G}, {"bench": "network", "rows": R, "ms": M} and
+{"bench": "network", "rows": R, "ms": M, "peak_gflops": G}, the peak having been measured between the passes, and
 {"bench": "overhead", "method": NAME, "rows": R, "share": S}, S being the time outside the network over the whole.
 """
 
@@ -87,15 +87,15 @@ def measure_network(arguments, report, scratch, folder):
                 kind = line.get("bench")
                 if kind == "network":
                     times.add((peer, line["rows"]), line["ms"])
+                    if "peak_gflops" in line:
+                        peaks.add(line["rows"], line["peak_gflops"])
                 elif kind == "overhead":
                     shares.add((line["method"], line["rows"]), line["share"])
-                elif kind == "peak":
-                    peaks.add("peak", line["gflops"])
                 elif kind == "about":
                     probes[peer] = line["probe"]
     if len(probes) == 2 and max(abs(a - b) for a, b in zip(*probes.values())) > 1e-5:
         raise SystemExit(f"the peers do not compute the same network: {probes}")
-    report.network(ROWS, times, peaks["peak"], model.FLOP_PER_ROW)
+    report.network(ROWS, times, peaks, model.FLOP_PER_ROW)
     report.overheads(shares)
     return times["engine", 64]
 
@@ -201,14 +201,33 @@ def measure_neighbour(arguments, report, parent):
     report.neighbour(free, beside)
 
 
-def measure_start(arguments, report):
-    models = os.path.join(ROOT, "models")
+def link_points(parent):
+    """A models folder with those shipped models that are no image networks."""
+    os.mkdir(parent)
+    for name in os.listdir(os.path.join(ROOT, "models")):
+        folder = os.path.join(ROOT, "models", name)
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            if json.load(file)["network"]["architecture"] in ("mlp", "gaussian_mixture"):
+                os.symlink(folder, os.path.join(parent, name))
+    return parent
+
+
+def start_times(models, cache, rounds):
+    """Milliseconds to ready of a first start, of the later ones, and resident MiB."""
     times, resident = [], []
-    for _ in range(1 + 2 * arguments.rounds):
-        with daemon.Server("velocityd", daemon.command(ROOT, models)) as server:
+    for _ in range(1 + 4 * rounds):
+        with daemon.Server("velocityd", daemon.command(ROOT, models) + ["--engine-cache-folder", cache]) as server:
             times.append(1e3 * server.start_seconds)
             resident.append(server.resident_mib())
-    report.start(times[0], times[1:], resident)
+    return times[0], times[1:], resident
+
+
+def measure_start(arguments, report, scratch):
+    rows = []
+    for what, models in (("without image networks", link_points(os.path.join(scratch, "points"))),
+                         ("all", os.path.join(ROOT, "models"))):
+        rows.append((what, *start_times(models, os.path.join(scratch, "cache " + what), arguments.rounds)))
+    report.start(rows)
 
 
 PARTS = ("network", "number", "service", "fairness", "neighbour", "start", "images", "lone", "large")
@@ -229,7 +248,7 @@ def measure(arguments, parts, report, scratch):
     if "neighbour" in parts:
         measure_neighbour(arguments, report, parent)
     if "start" in parts:
-        measure_start(arguments, report)
+        measure_start(arguments, report, scratch)
     for part, measure_part in (("images", image.measure_images), ("lone", image.measure_lone), ("large", image.measure_large)):
         if part in parts:
             measure_part(arguments, report, scratch)
