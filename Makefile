@@ -47,7 +47,7 @@ ARCH := $(if $(filter x86_64,$(MACHINE)),-march=x86-64-v2)
 CPPFLAGS := -I. -D_GNU_SOURCE $(CPPFLAGS_$(MODE)) -DFM_VERSION='"$(VERSION)"' -DFM_MATH_$(MATH)=1
 CFLAGS := -std=c17 $(ARCH) -ffp-contract=off -fstack-protector-strong -fPIE $(CFLAGS_$(MODE)) \
     $(WARNINGS) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-LDFLAGS := -pie -Wl,-z,relro,-z,now $(CFLAGS_$(MODE))
+LDFLAGS := -pie -Wl,-z,relro,-z,now,--build-id $(CFLAGS_$(MODE))
 LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih $(MATH_LIBS_$(MATH)) -lm -lpthread
 
 OTHER_DENSE := $(if $(filter onednn,$(MATH)),engine/math/dense_openblas.c,engine/math/dense_onednn.c)

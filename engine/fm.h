@@ -95,9 +95,8 @@ typedef struct fm_model_info {
 
 /* A model belongs to at most one engine, whose workers its scratch memory is made for. */
 typedef struct fm_model_options {
-    size_t workers; /* of that engine, >= 1 */
-    const char *
-        cache_folder; /* where trials of models are remembered per build and CPU type; NULL: nowhere */
+    size_t workers;           /* of that engine, >= 1 */
+    const char *cache_folder; /* where trials of models are remembered; NULL: nowhere */
     bool
         describe_only; /* checks a network's tensors without building it: fm_model_describe() is all
                            * that the model is good for, and what is counted or measured is 0 */

@@ -41,6 +41,9 @@ FM_MUST_USE fm_status fm_arena_init(fm_arena *arena, size_t size_bytes, fm_error
 /* The next aligned piece; asserts that it fits, for the owner has computed the size beforehand. */
 void *fm_arena_take(fm_arena *arena, size_t size_bytes);
 void fm_arena_done(fm_arena *arena);
+/* size_bytes rounded up to what fm_arena_take() uses of an arena. */
+size_t fm_arena_round(size_t size_bytes);
+
 /* Memory that grows, handed out in zeroed aligned pieces and freed as a whole: for what is made once and
  * lives together, as packed weights do. Large pools lie in huge pages, which are there sooner than so
  * many small ones, and are found faster. A plain value: a zeroed one is empty. */
@@ -57,7 +60,5 @@ FM_MUST_USE void *fm_pool_take_or_alloc(fm_pool *pool, size_t size_bytes);
 /* Says beforehand how much will be taken, so that a small pool takes no huge page. It may be wrong. */
 void fm_pool_expect(fm_pool *pool, size_t size_bytes);
 void fm_pool_done(fm_pool *pool);
-/* size_bytes rounded up to what fm_arena_take() uses of an arena. */
-size_t fm_arena_round(size_t size_bytes);
 
 #endif

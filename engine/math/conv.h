@@ -38,8 +38,7 @@ typedef struct fm_conv_spec {
     fm_activation activation;
     bool has_gate;
     fm_compute compute;
-    fm_pool
-        *pool; /* where the packed weights shall lie, and outlive the layer; NULL: its own memory */
+    fm_pool *pool; /* of the packed weights, outlives the layer; NULL: its own memory */
 } fm_conv_spec;
 
 /* Errors: FM_ENOMEM; FM_EINTERNAL the provider refused; FM_EUNSUPPORTED fm_compute_check(). */

@@ -34,8 +34,7 @@ typedef struct fm_dense_spec {
     const float *bias; /* [outputs] or NULL; idem */
     fm_activation activation; /* applied to the output, in the same pass */
     size_t max_rows;
-    fm_pool *
-        pool; /* where packed weights of ours shall lie, and outlive the layer; NULL: its own memory */
+    fm_pool *pool; /* of packed weights that are ours, outlives the layer; NULL: its own memory */
 } fm_dense_spec;
 
 /* Errors: FM_ENOMEM; FM_EINTERNAL the provider refused (its own code in the text). */

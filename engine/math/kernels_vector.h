@@ -105,8 +105,7 @@ INLINE vec exp_reduced(vec x, ivec *ret_n)
     vec n = shifted - magic;
     vec r = fma_vec(n, splat(-0.693359375F), x);
     r = fma_vec(n, splat(2.12194440e-4F), r);
-    vec square =
-        r * r; /* in pairs: half as many steps that wait for one another, and no more of them */
+    vec square = r * r; /* terms in pairs: as many steps, of which half wait for another */
     vec p5 = fma_vec(splat(1.9875691500e-4F), r, splat(1.3981999507e-3F));
     vec p3 = fma_vec(splat(8.3334519073e-3F), r, splat(4.1665795894e-2F));
     vec p1 = fma_vec(splat(1.6666665459e-1F), r, splat(5.0000001201e-1F));

@@ -1,8 +1,10 @@
 """The programs that evaluate an image network, each a process that stays and answers commands a line each, so that loading
-is not measured and the peers take turns call by call. An idle peer sleeps: it takes no core from the next."""
+is not measured and the peers take turns call by call. An idle peer is stopped, for some threads go on spinning behind
+their last call and would take a core from the next."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +46,11 @@ class Peer:
         except OSError as failure:
             note(f"  {name}: {failure}")
         self.about = self.read()
+        self.send(signal.SIGSTOP)
+
+    def send(self, number):
+        if self.process is not None:
+            self.process.send_signal(number)
 
     def read(self):
         if self.process is None:
@@ -66,13 +73,16 @@ class Peer:
     def ask(self, command):
         if self.process is None:
             return None
+        self.send(signal.SIGCONT)
         try:
             self.process.stdin.write(command + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             self.give_up()
             return None
-        return self.read()
+        answer = self.read()
+        self.send(signal.SIGSTOP)
+        return answer
 
     def peak_mib(self):
         return memory_mib(self.process.pid, "VmHWM")[0] if self.process else None

@@ -51,6 +51,15 @@ static void tear_down(void)
     temp_folder_remove(&root);
 }
 
+/* A trial that another build remembered would be taken for this one's. */
+START_TEST(a_build_has_an_id)
+{
+    const char *id = fm_build()->id;
+    ck_assert_uint_ge(strlen(id), 16);
+    ck_assert_uint_eq(strspn(id, "0123456789abcdef"), strlen(id));
+}
+END_TEST
+
 START_TEST(no_quota_file_means_no_quota)
 {
     ck_assert_double_eq(fm_cpu_quota(membership, root.path), 0);
@@ -125,6 +134,7 @@ Suite *suite_engine_machine(void)
     Suite *suite = suite_create("engine/machine");
     TCase *tcase = tcase_create("cpus");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, a_build_has_an_id);
     tcase_add_test(tcase, no_quota_file_means_no_quota);
     tcase_add_test(tcase, max_means_no_quota);
     tcase_add_test(tcase, the_tightest_group_on_the_way_up_counts);
