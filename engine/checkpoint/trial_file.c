@@ -9,25 +9,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_BYTES ((size_t)4096)
+#define FILE_MODE 0644
 
-static fm_status read_members(const fm_json_node *root, size_t most_rows, char **ret_build,
-                              fm_trial *ret)
+static bool read_members(const fm_json_node *root, size_t most_rows, char **ret_build,
+                         fm_trial *ret)
 {
+    static const char *const keys[] = {"build",       "bits_independent", "tile_rows",
+                                       "row_seconds", "call_seconds",     NULL};
     const fm_json_node build = fm_json_member(root, "build");
     const fm_json_node independent = fm_json_member(root, "bits_independent");
     const fm_json_node tile_rows = fm_json_member(root, "tile_rows");
     const fm_json_node row_seconds = fm_json_member(root, "row_seconds");
     const fm_json_node call_seconds = fm_json_member(root, "call_seconds");
-    fm_status status = fm_json_read_string(&build, ret_build, NULL);
-    status =
-        status != FM_OK ? status : fm_json_read_bool(&independent, &ret->bits_independent, NULL);
-    status = status != FM_OK ? status
-                             : fm_json_read_size(&tile_rows, 1, most_rows, &ret->tile_rows, NULL);
-    status = status != FM_OK ? status : fm_json_read_number(&row_seconds, &ret->row_seconds, NULL);
-    return status != FM_OK ? status : fm_json_read_number(&call_seconds, &ret->call_seconds, NULL);
+    return fm_json_check_object(root, keys, NULL) == FM_OK &&
+           fm_json_read_string(&build, ret_build, NULL) == FM_OK &&
+           fm_json_read_bool(&independent, &ret->bits_independent, NULL) == FM_OK &&
+           fm_json_read_size(&tile_rows, 1, most_rows, &ret->tile_rows, NULL) == FM_OK &&
+           fm_json_read_number(&row_seconds, &ret->row_seconds, NULL) == FM_OK &&
+           fm_json_read_number(&call_seconds, &ret->call_seconds, NULL) == FM_OK;
 }
 
 static bool read_trial(const char *text, size_t length, const char *build, size_t most_rows,
@@ -39,14 +42,10 @@ static bool read_trial(const char *text, size_t length, const char *build, size_
     }
     const fm_json_node root = fm_json_root(value);
     char *found_build = NULL;
-    fm_trial trial = {0};
-    bool good = fm_json_check_object(&root,
-                                     (const char *const[]){"build", "bits_independent", "tile_rows",
-                                                           "row_seconds", "call_seconds", NULL},
-                                     NULL) == FM_OK &&
-                read_members(&root, most_rows, &found_build, &trial) == FM_OK &&
-                found_build != NULL && strcmp(found_build, build) == 0 && trial.tile_rows > 0 &&
-                trial.row_seconds > 0 && trial.call_seconds > 0;
+    fm_trial trial = {0}; /* a member that is absent leaves its own as it is */
+    bool good = read_members(&root, most_rows, &found_build, &trial) && found_build != NULL &&
+                strcmp(found_build, build) == 0 && trial.tile_rows > 0 && trial.row_seconds > 0 &&
+                trial.call_seconds > 0;
     fm_free(found_build);
     json_decref(value);
     if (good) {
@@ -78,19 +77,21 @@ static char *trial_text(const char *build, const fm_trial *trial)
     return text;
 }
 
-/* Written aside and renamed, so that a reader never sees half of it. */
+/* Written aside and renamed, so that a reader never sees half of it; under a name of its own, for two models
+ * with the same bytes are maybe opened at once. */
 static void write_whole(const char *path, const char *text)
 {
-    size_t size_bytes = strlen(path) + sizeof ".-9223372036854775808";
+    static const char suffix[] = ".XXXXXX";
+    size_t size_bytes = strlen(path) + sizeof suffix;
     char *aside = fm_alloc(size_bytes);
     if (aside == NULL) {
         return;
     }
-    (void)snprintf(aside, size_bytes, "%s.%ld", path, (long)getpid());
-    int file = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    (void)snprintf(aside, size_bytes, "%s%s", path, suffix);
+    int file = mkostemp(aside, O_CLOEXEC);
     if (file >= 0) {
         ssize_t length = (ssize_t)strlen(text);
-        bool written = write(file, text, (size_t)length) == length;
+        bool written = fchmod(file, FILE_MODE) == 0 && write(file, text, (size_t)length) == length;
         written = close(file) == 0 && written;
         if (!written || rename(aside, path) != 0) {
             (void)unlink(aside);

@@ -1,4 +1,4 @@
-/* CPUs that may be used: affinity and cgroup quotas. */
+/* CPUs that may be used: affinity and cgroup quotas; and which build this is. */
 #include "engine/machine.h"
 #include "tests/support/temp_folder.h"
 #include "tests/unit/suites.h"

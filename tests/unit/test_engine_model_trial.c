@@ -6,6 +6,7 @@
 #include "tests/unit/suites.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -162,6 +163,50 @@ START_TEST(a_cache_that_cannot_be_written_costs_only_the_trial)
 }
 END_TEST
 
+#define N_WRITERS 8
+#define N_WRITES  200
+
+static char shared_path[600];
+
+/* Each writes a text of another length. */
+static void *write_many(void *context)
+{
+    fm_trial trial = {.bits_independent = true,
+                      .tile_rows = 1,
+                      .row_seconds = 1.0 / (3.0 + *(const double *)context),
+                      .call_seconds = 1};
+    for (size_t i = 0; i < N_WRITES; i++) {
+        trial.tile_rows = trial.tile_rows == 1 ? 1000000000 : 1;
+        fm_trial_file_write(shared_path, "build", &trial);
+    }
+    return NULL;
+}
+
+START_TEST(models_with_the_same_bytes_that_are_opened_at_once_leave_a_whole_file)
+{
+    (void)snprintf(shared_path, sizeof shared_path, "%s", temp_folder_file(&cache, "trial.json"));
+    const fm_trial first = {.tile_rows = 1, .row_seconds = 1, .call_seconds = 1};
+    fm_trial_file_write(shared_path, "build", &first);
+    pthread_t writers[N_WRITERS];
+    double numbers[N_WRITERS];
+    for (size_t i = 0; i < N_WRITERS; i++) {
+        numbers[i] = (double)i;
+        ck_assert_int_eq(pthread_create(&writers[i], NULL, write_many, &numbers[i]), 0);
+    }
+    size_t broken_reads = 0;
+    for (size_t i = 0; i < (size_t)N_WRITERS * N_WRITES; i++) {
+        fm_trial trial;
+        broken_reads += !fm_trial_file_read(shared_path, "build", SIZE_MAX, &trial);
+    }
+    for (size_t i = 0; i < N_WRITERS; i++) {
+        ck_assert_int_eq(pthread_join(writers[i], NULL), 0);
+    }
+    ck_assert_uint_eq(broken_reads, 0);
+    char name[256];
+    only_file(name, sizeof name); /* nothing was left aside */
+}
+END_TEST
+
 /* Without memory it is as if there were no file. */
 START_TEST(a_file_that_memory_lacks_for_counts_as_none)
 {
@@ -199,6 +244,7 @@ Suite *suite_engine_model_trial(void)
                    another_build_tries_again_and_leaves_its_own_findings_in_the_place_of_the_old);
     tcase_add_loop_test(tcase, a_broken_file_is_replaced, 0, (int)(N_BROKEN + N_CHANGES));
     tcase_add_test(tcase, a_cache_that_cannot_be_written_costs_only_the_trial);
+    tcase_add_test(tcase, models_with_the_same_bytes_that_are_opened_at_once_leave_a_whole_file);
     tcase_add_test(tcase, a_file_that_memory_lacks_for_counts_as_none);
     suite_add_tcase(suite, tcase);
     return suite;
