@@ -34,6 +34,44 @@ const fm_build_info *fm_build(void);
  * rounded up; at least 1. Thread: any. */
 size_t fm_cpu_count(void);
 
+/* ---- Schedulers: rows of engine/flow/path.def ------------------------------------------------ */
+
+#define FM_PATH_MAX_PARAMETERS 4
+
+typedef struct fm_path_type fm_path_type;
+typedef struct fm_path_table fm_path_table; /* alpha and sigma between points */
+
+/* A scheduler with its parameters, x_t = alpha(t) x1 + sigma(t) x0; a plain value. */
+typedef struct fm_path {
+    const fm_path_type *type;
+    double parameters[FM_PATH_MAX_PARAMETERS];
+    const fm_path_table *table; /* of the type that has one, outlives the path; else NULL */
+    double source_std;          /* of x0 */
+} fm_path;
+
+const fm_path_type *fm_path_type_find(const char *name); /* NULL when there is none */
+const char *fm_path_type_name(const fm_path_type *type);
+/* Parameter `index` of a type: its name and default; false past the last. */
+bool fm_path_type_parameter(const fm_path_type *type, size_t index, const char **ret_name,
+                            double *ret_default);
+/* Whether its alpha and sigma are given as a table. */
+bool fm_path_type_is_table(const fm_path_type *type);
+
+/* Errors: FM_EINVAL a parameter is out of its range; the text names it. */
+FM_MUST_USE fm_status fm_path_init(fm_path *ret, const fm_path_type *type,
+                                   const double parameters[FM_PATH_MAX_PARAMETERS],
+                                   const fm_path_table *table, double source_std, fm_error *err);
+
+bool fm_path_equal(const fm_path *a, const fm_path *b);
+
+/* Monotone cubics through n points; the arrays are copied.
+ * Errors: FM_EINVAL t does not rise from 0 to 1, or alpha does not rise while sigma falls (one of them may
+ * stay); the text names the array. FM_ENOMEM. */
+FM_MUST_USE fm_status fm_path_table_new(size_t n, const double *t, const double *alpha,
+                                        const double *sigma, fm_path_table **ret, fm_error *err);
+void fm_path_table_free(fm_path_table *table);          /* takes NULL */
+size_t fm_path_table_bytes(const fm_path_table *table); /* 0 of NULL */
+
 /* ---- Methods: rows of engine/solve/method.def ------------------------------------------------ */
 
 typedef struct fm_method fm_method;
@@ -52,6 +90,23 @@ const fm_method *fm_method_at(size_t index);
 const fm_method *fm_method_find(const char *name); /* NULL when there is none */
 const fm_method_info *fm_method_describe(const fm_method *method);
 
+/* ---- Fields: rows of engine/field.def ---------------------------------------------------------- */
+
+/* Quantities of the flow at a state x and time t: the state itself, the velocity, the predictions of data and of
+ * noise (at unit scale) that the network's output implies, and the score of the marginal. */
+typedef enum fm_field_id {
+#define FM_FIELD(ID, name) FM_FIELD_##ID,
+#include "engine/field.def"
+#undef FM_FIELD
+    FM_N_VECTOR_FIELDS,
+    FM_FIELD_LOG_DENSITY = FM_N_VECTOR_FIELDS, /* a number; needs fm_model_info.has_log_density */
+    FM_N_FIELDS,
+} fm_field_id;
+
+#define FM_FIELD_BIT(id) (1U << (unsigned)(id)) /* in a set of fields */
+
+const char *fm_field_name(fm_field_id id); /* "x1_hat" */
+
 /* ---- Models -------------------------------------------------------------------------------- */
 
 /* A model is known by its folder's name, which must match this regular expression as a whole. */
@@ -68,13 +123,12 @@ typedef struct fm_model_info {
     const char *version;             /* "sha256:…" over config.json and the weights */
     const char *architecture;        /* "mlp" */
     const char *space;               /* "euclidean" */
-    const char *scheduler;           /* "condot" */
     const char *prediction;          /* "velocity" */
     const char *output_kind;         /* "points"; "image": shape [channels, height, width] */
     const char *compute;             /* "float32", "bfloat16", or "float64" for closed forms */
     size_t rank, shape[FM_MAX_RANK]; /* of one sample */
     size_t dimension;                /* product of shape */
-    double source_std;
+    const fm_path *path;             /* scheduler and source */
     double time_range[2];
     double sample_range[2]; /* span of the default grid */
     double output_range[2]; /* of an image: black and white, ascending */
@@ -82,7 +136,8 @@ typedef struct fm_model_info {
     int32_t label_count, null_label;
     const char *const *label_names; /* [n_label_names] */
     size_t n_label_names;
-    bool has_log_density; /* closed forms: FM_FIELD_LOG_DENSITY is served */
+    bool has_log_density;         /* closed forms: FM_FIELD_LOG_DENSITY is served */
+    const struct fm_field *field; /* the engine's, for fm_flow_span() and its like */
     size_t parameter_count;
     size_t memory_bytes;       /* packed weights and the plan's arenas, all workers */
     size_t tile_rows;          /* rows a full network call holds */
@@ -112,6 +167,13 @@ FM_MUST_USE fm_status fm_model_open(const char *folder, const fm_model_options *
 fm_model *fm_model_ref(fm_model *model);
 void fm_model_unref(fm_model *model); /* takes NULL */
 const fm_model_info *fm_model_describe(const fm_model *model);
+
+/* The span of the default grid of a flow along `path` (of the model's source; NULL: the model's own): the times at
+ * which it is where the model's sample_range is, less a margin where its velocity has no finite limit. */
+void fm_flow_span(const fm_model_info *model, const fm_path *path, double ret[2]);
+/* Whether the field has a finite value at time t, as far as the path decides. */
+bool fm_flow_has_field(const fm_model_info *model, const fm_path *path, fm_field_id field,
+                       double t);
 
 /* A text report of a model folder: what was found tensor by tensor, the parameter count, what is
  * unused, missing or misshapen. Made also for folders that fm_model_open() would refuse.
@@ -168,11 +230,6 @@ typedef enum fm_task {
     FM_TASK_VELOCITY, /* evaluate fields at n given points and times */
 } fm_task;
 
-typedef enum fm_field_mask {
-    FM_FIELD_VELOCITY = 1,
-    FM_FIELD_LOG_DENSITY = 2, /* needs fm_model_info.has_log_density */
-} fm_field_mask;
-
 typedef enum fm_row_status {
     FM_ROW_OK,
     FM_ROW_MAX_EVALUATIONS,
@@ -190,10 +247,14 @@ typedef struct fm_job_spec {
     const int32_t *labels;    /* [n_rows], or NULL: the null label where there is one */
     double guidance_scale;    /* v_null + scale (v_label - v_null); 1: one evaluation */
     size_t guidance_channels; /* entries along the shape's first axis that are guided; 0: all */
-    const double *x;  /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
-    const double *t;  /* [n_rows] FM_TASK_VELOCITY: the times */
-    unsigned fields;  /* FM_TASK_VELOCITY: fm_field_mask bits */
-    fm_solver solver; /* FM_TASK_SAMPLE */
+    const double *x; /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
+    const double *t; /* [n_rows] FM_TASK_VELOCITY: the times */
+    unsigned
+        fields; /* FM_FIELD_BITs: of FM_TASK_VELOCITY's points, or of the outputs on the way, where
+                      * all but x cost an evaluation for each output */
+    const fm_path
+        *path; /* FM_TASK_SAMPLE: that the flow follows, of the model's source; NULL: the model's */
+    fm_solver solver;           /* FM_TASK_SAMPLE */
     const double *output_times; /* [n_output_times] along the grid's direction, or NULL */
     size_t n_output_times;
     bool output_every_step;     /* the first state and the end of every accepted step */
@@ -217,11 +278,12 @@ typedef struct fm_row_result {
     double t; /* time reached */
     uint64_t evaluations, accepted, rejected;
     const float *x;                 /* [dimension] last finite state; NULL for FM_TASK_VELOCITY */
-    const float *trajectory;        /* [n_trajectory][dimension] */
     const double *trajectory_times; /* [n_trajectory] with output_every_step, else NULL */
     size_t n_trajectory;            /* = n_output_times, unless every step or unfinished */
-    const float *velocity;          /* [dimension] FM_TASK_VELOCITY with FM_FIELD_VELOCITY */
-    double log_density;             /* FM_TASK_VELOCITY with FM_FIELD_LOG_DENSITY */
+    const float
+        *fields[FM_N_VECTOR_FIELDS]; /* those asked for, else NULL: [n_trajectory][dimension], of
+                                              * FM_TASK_VELOCITY [dimension] */
+    double log_density;              /* FM_TASK_VELOCITY with FM_FIELD_LOG_DENSITY */
 } fm_row_result;
 
 typedef struct fm_job_stats {

@@ -55,14 +55,21 @@ static fm_status build_network(fm_model *model, fm_error *err)
     return FM_OK;
 }
 
-/* One network scratch a worker, and behind it the outputs of guided rows' second halves. */
+size_t fm_model_others_bytes(const fm_model *model)
+{
+    return fm_arena_round(model->tile_rows * sizeof(double) * model->network->info.out_dimension);
+}
+
+/* One network scratch a worker, and behind it the outputs of guided rows' second halves and scaled states. */
 static fm_status map_scratch(fm_model *model, fm_error *err)
 {
     const fm_network_info *info = &model->network->info;
-    size_t guidance_bytes = 0, total = 0;
-    bool fits =
-        fm_multiply(model->tile_rows * sizeof(double), info->out_dimension, &guidance_bytes);
-    model->scratch_stride = fm_arena_round(info->scratch_bytes) + fm_arena_round(guidance_bytes);
+    size_t others = 0, states = 0, total = 0;
+    size_t row_bytes = model->tile_rows * sizeof(double);
+    bool fits = fm_multiply(row_bytes, info->out_dimension, &others) &&
+                fm_multiply(row_bytes, info->dimension, &states);
+    model->scratch_stride =
+        fm_arena_round(info->scratch_bytes) + fm_arena_round(others) + fm_arena_round(states);
     fits = fits && fm_multiply(model->scratch_stride, model->workers, &total);
     if (!fits) {
         return fm_fail(err, FM_ENOMEM, "scratch of %zu workers overflows", model->workers);
@@ -80,8 +87,7 @@ static void fill_names(fm_model *model)
     info->version = model->version;
     info->architecture = fm_architecture_name(config->architecture);
     info->space = "euclidean";
-    info->scheduler = fm_path_type_name(config->path.type);
-    info->prediction = "velocity";
+    info->prediction = fm_prediction_type_name(config->prediction.type);
     info->output_kind = config->output_kind;
     info->compute = fm_architecture_has_weights(config->architecture)
                         ? fm_compute_name(config->compute)
@@ -101,7 +107,7 @@ static void fill_info(fm_model *model)
     info->rank = config->rank;
     memcpy(info->shape, config->shape, sizeof info->shape);
     info->dimension = config->dimension;
-    info->source_std = config->source_std;
+    info->path = &config->path;
     memcpy(info->time_range, config->time_range, sizeof info->time_range);
     memcpy(info->sample_range, config->sample_range, sizeof info->sample_range);
     memcpy(info->output_range, config->output_range, sizeof info->output_range);
@@ -110,6 +116,7 @@ static void fill_info(fm_model *model)
     info->label_count = config->label_count;
     info->null_label = config->null_label;
     info->has_log_density = network->has_log_density;
+    info->field = &model->field;
     info->parameter_count = network->parameter_count;
     info->memory_bytes = network->weight_bytes + model->scratch.size_bytes;
     info->tile_rows = model->tile_rows;

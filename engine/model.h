@@ -38,6 +38,9 @@ static inline void *fm_model_scratch(const fm_model *model, size_t worker)
     return model->scratch.base + worker * model->scratch_stride;
 }
 
+/* Of the second network outputs behind the network's scratch; scaled states follow them. */
+size_t fm_model_others_bytes(const fm_model *model);
+
 /* Rows that a network call can have. */
 size_t fm_model_most_tile_rows(const fm_model *model);
 /* Chooses tile_rows by timing (bit-neutral, so it may be timed) and measures the seconds of a row and a

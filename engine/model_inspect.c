@@ -172,7 +172,7 @@ static void print_config(const report *to, const fm_model_config *config)
     print_row(to, "architecture", fm_architecture_name(config->architecture));
     print_row(to, "space", "euclidean");
     print_row(to, "shape", shape);
-    print(to, "%-14snormal, std %g\n", "source", config->source_std);
+    print(to, "%-14snormal, std %g\n", "source", config->path.source_std);
     print_path(to, config);
     print_row(to, "prediction", "velocity");
     print_time(to, config);

@@ -38,6 +38,8 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
     total = add(total, array_bytes(request->t, spec->n_rows, sizeof *request->t));
     total = add(total, array_bytes(request->labels, spec->n_rows, sizeof *request->labels));
     total = add(total, array_bytes(request->grid, spec->solver.n_grid, sizeof *request->grid));
+    total = add(total, array_bytes(request->path, 1, sizeof *request->path));
+    total = add(total, fm_path_table_bytes(request->path_table));
     return add(total, array_bytes(request->output_times, spec->n_output_times,
                                   sizeof *request->output_times));
 }
@@ -49,6 +51,15 @@ static size_t number_bytes(fmp_encoding encoding, bool is_double)
     }
     /* base64: four bytes for three, rounded up */
     return is_double ? 11 : 6;
+}
+
+static size_t count_fields(unsigned fields)
+{
+    size_t n = 0;
+    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
+        n += (fields & FM_FIELD_BIT(id)) != 0;
+    }
+    return n;
 }
 
 static size_t count_states(const fmp_request *request)
@@ -70,13 +81,14 @@ static size_t picture_string_bytes(const fm_model_info *model)
 }
 
 /*   last_bytes   of a sample itself
- *   state_bytes  of each state on the way */
+ *   state_bytes  of each field of each state on the way */
 static size_t sample_bytes(const fmp_request *request, size_t last_bytes, size_t state_bytes)
 {
     const fm_job_spec *spec = &request->spec;
     size_t n_states = count_states(request);
     size_t time_bytes = number_bytes(request->encoding, true);
-    size_t row = add(add(ROW_STATS_BYTES, last_bytes), multiply(n_states, state_bytes));
+    size_t output_bytes = multiply(count_fields(spec->fields), state_bytes);
+    size_t row = add(add(ROW_STATS_BYTES, last_bytes), multiply(n_states, output_bytes));
     bool own_times = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
     size_t times = multiply(n_states, time_bytes);
     size_t total = multiply(spec->n_rows, add(row, own_times ? times : 0));
@@ -103,8 +115,8 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
         size_t last_bytes = is_png ? picture_string_bytes(model) : state_bytes;
         return add(ENVELOPE_BYTES, sample_bytes(request, last_bytes, state_bytes));
     }
-    size_t row = (spec->fields & FM_FIELD_VELOCITY) != 0 ? state_bytes : 0;
-    if ((spec->fields & FM_FIELD_LOG_DENSITY) != 0) {
+    size_t row = multiply(count_fields(spec->fields), state_bytes);
+    if ((spec->fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0) {
         row = add(row, number_bytes(request->encoding, true));
     }
     return add(ENVELOPE_BYTES, multiply(spec->n_rows, row));
@@ -139,6 +151,9 @@ size_t fmp_request_recording_bytes(const fmp_request *request, const fm_model_in
     uint64_t steps = spec->solver.max_evaluations / least;
     size_t states = multiply(2, add(steps > SIZE_MAX ? SIZE_MAX : (size_t)steps, 1));
     states = states < FM_RECORDING_STATES ? FM_RECORDING_STATES : states;
-    size_t state_bytes = add(multiply(model->dimension, sizeof(float)), sizeof(double));
+    /* The state is kept, whether it is asked for or not. */
+    size_t n_vectors = count_fields(spec->fields | FM_FIELD_BIT(FM_FIELD_X));
+    size_t values = multiply(n_vectors, model->dimension);
+    size_t state_bytes = add(multiply(values, sizeof(float)), sizeof(double));
     return multiply(spec->n_rows, multiply(states, state_bytes));
 }

@@ -84,6 +84,8 @@ static const char *type_rule(fmp_type type)
         return "must be nested lists of numbers, or an object of dtype, shape and data";
     case FMP_TYPE_TIMES:
         return "must be a list of ascending numbers";
+    case FMP_TYPE_NUMBERS:
+        return "must be a list of numbers";
     case FMP_TYPE_NUMBER_OR_NUMBERS:
         return "must be a number or a list of numbers";
     case FMP_TYPE_CHANNELS:
@@ -116,7 +118,7 @@ void fmp_field_rule(const fmp_field *field, const fmp_limits *limits, char *ret,
     }
     double maximum = fmp_field_maximum(field, limits);
     bool of_value = field->type == FMP_TYPE_INTEGER || field->type == FMP_TYPE_NUMBER;
-    bool of_length = field->type == FMP_TYPE_TIMES;
+    bool of_length = field->type == FMP_TYPE_TIMES || field->type == FMP_TYPE_NUMBERS;
     if (maximum > 0 && (of_value || of_length)) {
         size_t used = append_bound(end, room, of_length ? ", of " : " from ", field->minimum);
         used += append_bound(end + used, room - used, " to ", maximum);

@@ -30,6 +30,7 @@ typedef enum fmp_type {
     FMP_TYPE_LABELS,            /* an integer, a name or null, or a list of them */
     FMP_TYPE_TENSOR,            /* nested lists, or {"dtype", "shape", "data"} */
     FMP_TYPE_TIMES,             /* strictly ascending numbers: a list, or base64 as of a tensor */
+    FMP_TYPE_NUMBERS,           /* numbers: a list, or base64 */
     FMP_TYPE_NUMBER_OR_NUMBERS, /* a number, or a list of them, or base64 */
     FMP_TYPE_CHANNELS,          /* "all", or a count of at least 1 */
     FMP_TYPE_ANY,               /* of fields that are not served */

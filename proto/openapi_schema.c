@@ -125,6 +125,7 @@ static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits 
         write_list(json, field);
         break;
     case FMP_TYPE_TIMES:
+    case FMP_TYPE_NUMBERS:
         write_times(json, field, limits);
         break;
     case FMP_TYPE_METHOD:

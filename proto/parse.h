@@ -28,6 +28,8 @@ typedef struct fmp_parse {
     bool out_of_memory;
     fmp_problem *problem;
     fmp_request *request;    /* what is being filled */
+    double source;           /* the time at which noise is drawn */
+    double span[2];          /* of the default grid, which no grid goes beyond */
     json_t *body, *defaults; /* owned */
     /* By fmp_field_id: the value where it obeys its row, whether there is one at all, and whether the
      * model's defaults brought it. Borrowed from body and defaults. */
@@ -76,6 +78,14 @@ fmp_vector fmp_parse_vector(fmp_parse *parse, fmp_field_id field, json_t *object
 /* parse_labels.c; need spec.n_rows. */
 void fmp_parse_labels(fmp_parse *parse);
 void fmp_parse_guidance(fmp_parse *parse);
+
+/* parse_fields_wanted.c: a list of fields as FM_FIELD_BITs; without one, `fallback`. */
+unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_id fallback);
+/* Refuses those among them that have no finite value at time t, at this pointer. */
+void fmp_parse_check_fields_at(fmp_parse *parse, const char *pointer, double t);
+
+/* parse_scheduler.c: the path, and the span of the times on it. */
+void fmp_parse_scheduler(fmp_parse *parse);
 
 /* parse_solver.c, then parse_trajectory.c, which needs the grid. */
 void fmp_parse_solver(fmp_parse *parse);

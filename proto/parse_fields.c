@@ -86,14 +86,23 @@ bool fmp_parse_is_number_at(const fmp_parse *parse, fmp_field_id field, size_t i
     return is_number_of(&parse->vectors[field], parse->values[field], i);
 }
 
-static bool times_obey(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
-                       json_t *list)
+static bool numbers_obey(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
+                         json_t *list)
 {
     size_t n = count_of(vector, list);
     bool obey = within(field, limits, (double)n);
     for (size_t i = 0; obey && i < n; i++) {
-        obey = is_number_of(vector, list, i) &&
-               (i == 0 || number_of(vector, list, i) > number_of(vector, list, i - 1));
+        obey = is_number_of(vector, list, i);
+    }
+    return obey;
+}
+
+static bool times_obey(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
+                       json_t *list)
+{
+    bool obey = numbers_obey(field, limits, vector, list);
+    for (size_t i = 1; obey && i < count_of(vector, list); i++) {
+        obey = number_of(vector, list, i) > number_of(vector, list, i - 1);
     }
     return obey;
 }
@@ -132,6 +141,9 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, const fmp_ve
     case FMP_TYPE_TIMES:
         return (json_is_array(value) || vector->values != NULL) &&
                times_obey(field, limits, vector, value);
+    case FMP_TYPE_NUMBERS:
+        return (json_is_array(value) || vector->values != NULL) &&
+               numbers_obey(field, limits, vector, value);
     case FMP_TYPE_NUMBER_OR_NUMBERS:
         return json_is_number(value) || json_is_array(value) || vector->values != NULL;
     case FMP_TYPE_CHANNELS:
@@ -188,7 +200,8 @@ static bool choices_obey(field_reader *reader, const fmp_field *field, json_t *v
 
 static bool is_list_of_numbers(const fmp_field *field)
 {
-    return field->type == FMP_TYPE_TIMES || field->type == FMP_TYPE_NUMBER_OR_NUMBERS;
+    return field->type == FMP_TYPE_TIMES || field->type == FMP_TYPE_NUMBERS ||
+           field->type == FMP_TYPE_NUMBER_OR_NUMBERS;
 }
 
 static void read_field(field_reader *reader, fmp_field_id id, json_t *value)
@@ -284,6 +297,9 @@ static bool takes_default(const field_reader *body, fmp_field_id id)
 {
     if (is_within(id, FMP_FIELD_SOLVER)) {
         return !body->present[FMP_FIELD_SOLVER_METHOD] && !(is_grid_key(id) && has_grid_key(body));
+    }
+    if (is_within(id, FMP_FIELD_SCHEDULER)) {
+        return !body->present[FMP_FIELD_SCHEDULER]; /* each type has its own keys */
     }
     if (is_within(id, FMP_FIELD_TRAJECTORY)) {
         return !body->present[FMP_FIELD_TRAJECTORY]; /* its keys exclude each other */

@@ -94,7 +94,7 @@ static void set_grid(fmp_parse *parse, double *grid, size_t n_grid)
 static void check_start(fmp_parse *parse)
 {
     const double *grid = parse->request->spec.solver.grid;
-    double source = parse->model->time_range[0];
+    double source = parse->source;
     if (grid == NULL || parse->present[FMP_FIELD_X0] || parse->defaults_only) {
         return;
     }
@@ -107,7 +107,7 @@ static void check_start(fmp_parse *parse)
 
 static void read_time_grid(fmp_parse *parse, bool adaptive)
 {
-    const double *range = parse->model->sample_range;
+    const double *range = parse->span;
     size_t n = fmp_parse_count(parse, FMP_FIELD_SOLVER_TIME_GRID);
     double first = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, 0);
     double last = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, n - 1);
@@ -130,7 +130,7 @@ static void read_time_grid(fmp_parse *parse, bool adaptive)
 
 static void make_step_size_grid(fmp_parse *parse, double step_size)
 {
-    const double *range = parse->model->sample_range;
+    const double *range = parse->span;
     /* Compared as floating point first: a tiny step would overflow the count. */
     bool too_many = (range[1] - range[0]) / step_size > (double)parse->limits->max_steps + 1;
     size_t n_steps = too_many ? 0 : fm_grid_steps(range[0], range[1], step_size);
@@ -150,7 +150,7 @@ static void make_step_size_grid(fmp_parse *parse, double step_size)
 
 static void make_uniform_grid(fmp_parse *parse, size_t n_steps)
 {
-    const double *range = parse->model->sample_range;
+    const double *range = parse->span;
     double *grid = fmp_parse_alloc(parse, n_steps + 1, sizeof *grid);
     if (grid != NULL) {
         fm_grid_uniform(range[0], range[1], n_steps, grid);

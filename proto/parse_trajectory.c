@@ -60,6 +60,20 @@ static void read_points(fmp_parse *parse, json_t *value)
     }
 }
 
+/* At the ends, which are the only times where a field may have no value. */
+static void check_fields(fmp_parse *parse)
+{
+    const fm_job_spec *spec = &parse->request->spec;
+    const double *times = spec->output_every_step ? spec->solver.grid : spec->output_times;
+    size_t n = spec->output_every_step ? spec->solver.n_grid : spec->n_output_times;
+    if (times != NULL && n > 0) {
+        fmp_parse_check_fields_at(parse, "/trajectory/fields", times[0]);
+        if (n > 1) {
+            fmp_parse_check_fields_at(parse, "/trajectory/fields", times[n - 1]);
+        }
+    }
+}
+
 void fmp_parse_trajectory(fmp_parse *parse)
 {
     fmp_request *request = parse->request;
@@ -67,6 +81,7 @@ void fmp_parse_trajectory(fmp_parse *parse)
         return;
     }
     request->has_trajectory = true;
+    request->spec.fields = fmp_parse_wanted_fields(parse, FMP_FIELD_TRAJECTORY_FIELDS, FM_FIELD_X);
     if (count_kinds(parse) != 1) {
         fmp_parse_fail(parse, FMP_FIELD_TRAJECTORY,
                        "must have exactly one of times, points and every_step");
@@ -88,4 +103,5 @@ void fmp_parse_trajectory(fmp_parse *parse)
     } else if (parse->values[FMP_FIELD_TRAJECTORY_POINTS] != NULL) {
         read_points(parse, parse->values[FMP_FIELD_TRAJECTORY_POINTS]);
     }
+    check_fields(parse);
 }

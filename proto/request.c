@@ -218,6 +218,7 @@ static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
         request->x = read_states(parse, FMP_FIELD_X0, request->spec.n_rows);
         request->spec.x = request->x;
     }
+    fmp_parse_scheduler(parse);
     fmp_parse_solver(parse);
     fmp_parse_trajectory(parse);
 }
@@ -238,35 +239,21 @@ static void read_velocity_times(fmp_parse *parse)
         bool is_number = !is_list || fmp_parse_is_number_at(parse, FMP_FIELD_T, i);
         request->t[i] =
             is_list ? fmp_parse_number_at(parse, FMP_FIELD_T, i) : json_number_value(value);
-        if (!is_number || request->t[i] < range[0] || request->t[i] > range[1]) {
-            char pointer[64] = "/t";
-            if (is_list) {
-                (void)snprintf(pointer, sizeof pointer, "/t/%zu", i);
-            }
+        bool is_inside = is_number && request->t[i] >= range[0] && request->t[i] <= range[1];
+        char pointer[64] = "/t";
+        if (is_list) {
+            (void)snprintf(pointer, sizeof pointer, "/t/%zu", i);
+        }
+        if (!is_inside) {
             fmp_parse_fail_at(parse, pointer, "must be a number from %g to %g", range[0], range[1]);
-            if (!is_list) {
-                return;
-            }
+        } else if (is_list || i == 0) {
+            fmp_parse_check_fields_at(parse, pointer, request->t[i]);
+        }
+        if (!is_inside && !is_list) {
+            return;
         }
     }
     request->spec.t = request->t;
-}
-
-static void read_velocity_fields(fmp_parse *parse)
-{
-    fmp_request *request = parse->request;
-    json_t *list = parse->values[FMP_FIELD_FIELDS];
-    request->spec.fields = list == NULL ? FM_FIELD_VELOCITY : 0;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        bool is_density = strcmp(json_string_value(json_array_get(list, i)), "log_density") == 0;
-        request->spec.fields |= is_density ? FM_FIELD_LOG_DENSITY : FM_FIELD_VELOCITY;
-        if (is_density && !parse->model->has_log_density) {
-            char pointer[64];
-            (void)snprintf(pointer, sizeof pointer, "/fields/%zu", i);
-            fmp_parse_fail_at(parse, pointer,
-                              "log_density is not known of this model: it is no closed form");
-        }
-    }
 }
 
 static void read_velocity(fmp_parse *parse)
@@ -282,10 +269,10 @@ static void read_velocity(fmp_parse *parse)
         request->spec.x = request->x;
     }
     read_common(parse);
+    request->spec.fields = fmp_parse_wanted_fields(parse, FMP_FIELD_FIELDS, FM_FIELD_VELOCITY);
     if (parse->values[FMP_FIELD_T] != NULL) {
         read_velocity_times(parse);
     }
-    read_velocity_fields(parse);
 }
 
 static void check_answer_size(fmp_parse *parse)
@@ -392,5 +379,7 @@ void fmp_request_done(fmp_request *request)
     free(request->x);
     free(request->t);
     free(request->labels);
+    free(request->path);
+    fm_path_table_free(request->path_table);
     *request = (fmp_request){0};
 }

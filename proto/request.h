@@ -40,6 +40,8 @@ typedef struct fmp_request {
     /* owned */
     double *grid, *output_times, *x, *t;
     int32_t *labels;
+    fm_path *path; /* of `scheduler`; NULL: none was asked for */
+    fm_path_table *path_table;
 } fmp_request;
 
 /* POST …/sample. false: *problem is filled and *ret needs no release.

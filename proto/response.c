@@ -27,7 +27,8 @@ void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm
 /* A .npy file holds one float32 array: a sample always has one, a velocity where it was asked for. */
 static bool has_npy(const fmp_request *request)
 {
-    return request->spec.task == FM_TASK_SAMPLE || (request->spec.fields & FM_FIELD_VELOCITY) != 0;
+    return request->spec.task == FM_TASK_SAMPLE ||
+           (request->spec.fields & FM_FIELD_BIT(FM_FIELD_VELOCITY)) != 0;
 }
 
 void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
@@ -68,6 +69,19 @@ void fmp_response_write_head(fmp_json *json, const fm_model_info *model, const c
     fmp_json_pair_text(json, "model_version", model->version);
 }
 
+void fmp_response_write_path(fmp_json *json, const char *key, const fm_path *path)
+{
+    const char *name = NULL;
+    double ignored = 0;
+    fmp_json_key(json, key);
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "type", fm_path_type_name(path->type));
+    for (size_t i = 0; fm_path_type_parameter(path->type, i, &name, &ignored); i++) {
+        fmp_json_pair_number(json, name, path->parameters[i]);
+    }
+    fmp_json_close(json, '}');
+}
+
 void fmp_response_write_times(fmp_json *json, const fm_job_stats *stats)
 {
     fmp_json_pair_number(json, "queue_ms", round(stats->queue_seconds * 1e6) / 1e3);
@@ -88,7 +102,7 @@ void fmp_response_write_statuses(fmp_json *json, const fmp_rows *rows)
 
 void fmp_response_write_states(fmp_json *json, const char *key, const fmp_request *request,
                                const fm_model_info *model, const fmp_rows *rows,
-                               fmp_row_state *state)
+                               fmp_row_state *state, unsigned which)
 {
     size_t shape[FMP_TENSOR_MAX_RANK] = {rows->n_rows};
     memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
@@ -99,7 +113,7 @@ void fmp_response_write_states(fmp_json *json, const char *key, const fmp_reques
     for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
         fm_row_result row;
         rows->at(rows->context, i, &row);
-        fmp_tensor_floats(&tensor, state(&row), model->rank, model->shape);
+        fmp_tensor_floats(&tensor, state(&row, which), model->rank, model->shape);
     }
     fmp_tensor_close(&tensor);
     fmp_tensor_end(&tensor);
@@ -115,7 +129,7 @@ void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
     for (size_t i = 0; i < rows->n_rows && !buffer->failed; i++) {
         fm_row_result row;
         rows->at(rows->context, i, &row);
-        const float *state = is_sample ? row.x : row.velocity;
+        const float *state = is_sample ? row.x : row.fields[FM_FIELD_VELOCITY];
         if (state == NULL) {
             buffer->failed = true; /* half a file is none */
             return;

@@ -7,7 +7,7 @@
 
 /* The 200 answer of …/sample and …/velocity in the request's encoding (NPY: samples, or velocity, as
  * one .npy float32 array; PNG_GRID: samples on one picture). job is finished and not cancelled. NPY of a velocity needs
- * FM_FIELD_VELOCITY among the fields; without it the answer is JSON, so callers refuse that before.
+ * velocity among the fields; without it the answer is JSON, so callers refuse that before.
  *   id  the request's id, echoed as "id" */
 void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm_model_info *model,
                         const char *id, const fm_job *job);

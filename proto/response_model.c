@@ -1,6 +1,6 @@
 /* What the daemon has: models, methods, version. */
 #include "proto/json.h"
-#include "proto/response.h"
+#include "proto/response_rows.h"
 
 #include <math.h>
 #include <string.h>
@@ -50,11 +50,11 @@ static void write_flow(fmp_json *json, const fm_model_info *model)
     fmp_json_key(json, "source");
     fmp_json_open(json, '{');
     fmp_json_pair_text(json, "type", "normal");
-    fmp_json_pair_number(json, "std", model->source_std);
+    fmp_json_pair_number(json, "std", model->path->source_std);
     fmp_json_close(json, '}');
     fmp_json_key(json, "path");
     fmp_json_open(json, '{');
-    fmp_json_pair_text(json, "scheduler", model->scheduler);
+    fmp_response_write_path(json, "scheduler", model->path);
     fmp_json_close(json, '}');
     fmp_json_pair_text(json, "prediction", model->prediction);
     fmp_json_key(json, "time");

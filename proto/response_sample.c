@@ -13,8 +13,9 @@ static bool is_adaptive(const fmp_request *request)
     return fm_method_describe(request->spec.solver.method)->adaptive;
 }
 
-static const float *state_of(const fm_row_result *row)
+static const float *state_of(const fm_row_result *row, unsigned which)
 {
+    (void)which;
     return row->x;
 }
 
@@ -34,30 +35,26 @@ static void write_time_list(fmp_json *json, fmp_encoding encoding, const double 
     fmp_tensor_end(&tensor);
 }
 
-/* State k of a row; past the end of a row that stopped early, its last state again, so that every
- * sample has as many states as there are times. */
-static const float *state_at(const fm_row_result *row, size_t k, size_t dimension)
+/* A field at state k of a row; past the end of a row that stopped early, its last state's again, so that
+ * every sample has as many as there are times. */
+static const float *field_at(const fm_row_result *row, unsigned id, size_t k, size_t dimension)
 {
     if (row->n_trajectory == 0) {
-        return row->x;
+        return id == FM_FIELD_X ? row->x : row->fields[id];
     }
     size_t last = row->n_trajectory - 1;
-    return row->trajectory + (k < last ? k : last) * dimension;
+    return row->fields[id] + (k < last ? k : last) * dimension;
 }
 
-/* times: one list; x: [n_rows, n_times, …shape]. */
-static void write_common_times(fmp_json *json, const fmp_request *request,
-                               const fm_model_info *model, const fmp_rows *rows)
+/* [n_rows, n_times, …shape] */
+static void write_common_field(fmp_json *json, unsigned id, size_t n_times,
+                               const fmp_request *request, const fm_model_info *model,
+                               const fmp_rows *rows)
 {
-    const fm_job_spec *spec = &request->spec;
-    const double *times = spec->output_every_step ? spec->solver.grid : spec->output_times;
-    size_t n_times = spec->output_every_step ? spec->solver.n_grid : spec->n_output_times;
-    fmp_json_key(json, "times");
-    write_time_list(json, request->encoding, times, n_times);
     size_t shape[FMP_TENSOR_MAX_RANK] = {rows->n_rows, n_times};
     memcpy(shape + 2, model->shape, model->rank * sizeof *model->shape);
     fmp_tensor tensor;
-    fmp_json_key(json, "x");
+    fmp_json_key(json, fm_field_name((fm_field_id)id));
     fmp_tensor_begin(&tensor, json, request->encoding, "float32", model->rank + 2, shape);
     fmp_tensor_open(&tensor);
     for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
@@ -65,7 +62,7 @@ static void write_common_times(fmp_json *json, const fmp_request *request,
         rows->at(rows->context, i, &row);
         fmp_tensor_open(&tensor);
         for (size_t k = 0; k < n_times; k++) {
-            const float *state = state_at(&row, k, model->dimension);
+            const float *state = field_at(&row, id, k, model->dimension);
             fmp_tensor_floats(&tensor, state, model->rank, model->shape);
         }
         fmp_tensor_close(&tensor);
@@ -74,8 +71,41 @@ static void write_common_times(fmp_json *json, const fmp_request *request,
     fmp_tensor_end(&tensor);
 }
 
-/* Every sample has its own times; only in JSON. */
-static void write_own_times(fmp_json *json, const fm_model_info *model, const fmp_rows *rows)
+static void write_common_times(fmp_json *json, const fmp_request *request,
+                               const fm_model_info *model, const fmp_rows *rows)
+{
+    const fm_job_spec *spec = &request->spec;
+    const double *times = spec->output_every_step ? spec->solver.grid : spec->output_times;
+    size_t n_times = spec->output_every_step ? spec->solver.n_grid : spec->n_output_times;
+    fmp_json_key(json, "times");
+    write_time_list(json, request->encoding, times, n_times);
+    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
+        if ((spec->fields & FM_FIELD_BIT(id)) != 0) {
+            write_common_field(json, id, n_times, request, model, rows);
+        }
+    }
+}
+
+/* A list a sample, each of its own length; only in JSON. */
+static void write_own_field(fmp_json *json, unsigned id, const fm_model_info *model,
+                            const fmp_rows *rows)
+{
+    fmp_json_key(json, fm_field_name((fm_field_id)id));
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        size_t shape[FMP_TENSOR_MAX_RANK] = {row.n_trajectory};
+        memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
+        fmp_json_value(json);
+        fmp_number_write_floats(json->buffer, row.fields[id], model->rank + 1, shape);
+    }
+    fmp_json_close(json, ']');
+}
+
+/* Every sample has its own times. */
+static void write_own_times(fmp_json *json, unsigned fields, const fm_model_info *model,
+                            const fmp_rows *rows)
 {
     fmp_json_key(json, "times");
     fmp_json_open(json, '[');
@@ -86,16 +116,11 @@ static void write_own_times(fmp_json *json, const fm_model_info *model, const fm
         fmp_number_write_doubles(json->buffer, row.trajectory_times, 1, &row.n_trajectory);
     }
     fmp_json_close(json, ']');
-    fmp_json_key(json, "x");
-    fmp_json_open(json, '[');
-    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
-        rows->at(rows->context, i, &row);
-        size_t shape[FMP_TENSOR_MAX_RANK] = {row.n_trajectory};
-        memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
-        fmp_json_value(json);
-        fmp_number_write_floats(json->buffer, row.trajectory, model->rank + 1, shape);
+    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
+        if ((fields & FM_FIELD_BIT(id)) != 0) {
+            write_own_field(json, id, model, rows);
+        }
     }
-    fmp_json_close(json, ']');
 }
 
 static void write_trajectory(fmp_json *json, const fmp_request *request, const fm_model_info *model,
@@ -104,7 +129,7 @@ static void write_trajectory(fmp_json *json, const fmp_request *request, const f
     fmp_json_key(json, "trajectory");
     fmp_json_open(json, '{');
     if (request->spec.output_every_step && is_adaptive(request)) {
-        write_own_times(json, model, rows);
+        write_own_times(json, request->spec.fields, model, rows);
     } else {
         write_common_times(json, request, model, rows);
     }
@@ -192,10 +217,13 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
     if (request->encoding == FMP_ENCODING_PNG) {
         fmp_response_write_pictures(&json, "samples", model, rows);
     } else {
-        fmp_response_write_states(&json, "samples", request, model, rows, state_of);
+        fmp_response_write_states(&json, "samples", request, model, rows, state_of, 0);
     }
     if (request->has_trajectory) {
         write_trajectory(&json, request, model, rows);
+    }
+    if (request->path != NULL) {
+        fmp_response_write_path(&json, "scheduler", request->path);
     }
     write_solver(&json, request);
     if (model->has_labels) {

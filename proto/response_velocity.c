@@ -3,9 +3,9 @@
 #include "proto/response_rows.h"
 #include "proto/tensor.h"
 
-static const float *velocity_of(const fm_row_result *row)
+static const float *field_of(const fm_row_result *row, unsigned id)
 {
-    return row->velocity;
+    return row->fields[id];
 }
 
 static void write_log_density(fmp_json *json, const fmp_request *request, const fmp_rows *rows)
@@ -29,10 +29,13 @@ void fmp_response_write_velocity(fmp_buffer *buffer, const fmp_request *request,
     fmp_json json = {.buffer = buffer};
     fmp_json_open(&json, '{');
     fmp_response_write_head(&json, model, id);
-    if ((request->spec.fields & FM_FIELD_VELOCITY) != 0) {
-        fmp_response_write_states(&json, "velocity", request, model, rows, velocity_of);
+    for (unsigned field = 0; field < FM_N_VECTOR_FIELDS; field++) {
+        if ((request->spec.fields & FM_FIELD_BIT(field)) != 0) {
+            fmp_response_write_states(&json, fm_field_name((fm_field_id)field), request, model,
+                                      rows, field_of, field);
+        }
     }
-    if ((request->spec.fields & FM_FIELD_LOG_DENSITY) != 0) {
+    if ((request->spec.fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0) {
         write_log_density(&json, request, rows);
     }
     fmp_json_key(&json, "stats");

@@ -336,7 +336,8 @@ static void parse(fmd_ticket *ticket, const char *body, size_t length)
                                  : fmp_request_parse_sample(body, length, ticket->model, limits,
                                                             ticket->accepted, fmd_draw_seed(),
                                                             request, &ticket->problem);
-    if (ticket->parsed && wants_npy && is_velocity && request->spec.fields != FM_FIELD_VELOCITY) {
+    if (ticket->parsed && wants_npy && is_velocity &&
+        request->spec.fields != FM_FIELD_BIT(FM_FIELD_VELOCITY)) {
         fmp_request_done(request);
         ticket->parsed = false;
         fmp_problem_set(&ticket->problem, FMP_PROBLEM_NOT_ACCEPTABLE,

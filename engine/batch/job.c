@@ -43,8 +43,11 @@ static void add_matrix(fm_job_layout *layout, size_t rows, size_t columns, size_
 
 static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
 {
+    const fm_model_config *config = &spec->model->config;
     return (fm_solve_plan){.solver = spec->solver,
-                           .dimension = spec->model->config.dimension,
+                           .dimension = config->dimension,
+                           .path = spec->path != NULL ? spec->path : &config->path,
+                           .seed = spec->seed,
                            .output_times = spec->output_times,
                            .n_output_times = spec->n_output_times,
                            .output_every_step = spec->output_every_step,
@@ -56,6 +59,38 @@ static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
 static size_t grid_states(const fm_job_spec *spec)
 {
     return fm_method_describe(spec->solver.method)->adaptive ? 0 : spec->solver.n_grid;
+}
+
+/* Outputs of every row where they are known beforehand, of FM_TASK_VELOCITY the point; else 0. */
+static size_t outputs_of(const fm_job_spec *spec)
+{
+    if (spec->task == FM_TASK_VELOCITY) {
+        return 1;
+    }
+    return spec->output_every_step ? grid_states(spec) : spec->n_output_times;
+}
+
+static void add_fields(fm_job_layout *layout, const fm_job_spec *spec)
+{
+    size_t outputs = 0;
+    layout->overflow |= !fm_multiply(spec->n_rows, outputs_of(spec), &outputs);
+    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS && !layout->overflow; id++) {
+        if ((fm_job_read_fields(spec) & FM_FIELD_BIT(id)) != 0) {
+            add_matrix(layout, outputs, spec->model->config.dimension, sizeof(float));
+        }
+    }
+}
+
+/* The state of a slot beside its solver: a state, and of a sample whose fields are read an output. */
+static size_t slot_vectors(const fm_job_spec *spec)
+{
+    return spec->task == FM_TASK_SAMPLE && fm_job_read_fields(spec) != 0 ? 2 : 1;
+}
+
+static bool wants_log_density(const fm_job_spec *spec)
+{
+    return spec->task == FM_TASK_VELOCITY &&
+           (spec->fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0;
 }
 
 static fm_job_layout layout_of(const fm_job_spec *spec)
@@ -85,15 +120,17 @@ static fm_job_layout layout_of(const fm_job_spec *spec)
             add_matrix(&layout, states, dimension, sizeof(float));
             add(&layout, states, sizeof(double));
         }
-    } else {
-        add_matrix(&layout, spec->n_rows, dimension, sizeof(float));
+    }
+    add_fields(&layout, spec);
+    if (wants_log_density(spec)) {
         add(&layout, spec->n_rows, sizeof(double));
     }
     if (solve_bytes > SIZE_MAX / 4 || dimension > SIZE_MAX / 64) {
         layout.overflow = true;
         return layout;
     }
-    layout.solver_bytes = fm_arena_round(solve_bytes) + fm_arena_round(dimension * sizeof(double));
+    layout.solver_bytes = fm_arena_round(solve_bytes) +
+                          slot_vectors(spec) * fm_arena_round(dimension * sizeof(double));
     add(&layout, layout.n_slots, layout.solver_bytes);
     return layout;
 }
@@ -131,7 +168,7 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
         return fm_fail(err, FM_EINVAL, "guidance_channels must be at most %zu", config->shape[0]);
     }
     if (spec->task == FM_TASK_VELOCITY) {
-        bool density = (spec->fields & FM_FIELD_LOG_DENSITY) != 0;
+        bool density = wants_log_density(spec);
         if (spec->x == NULL || spec->t == NULL || (density && !spec->model->info.has_log_density)) {
             return fm_fail(err, FM_EINVAL, "velocity needs x, t and fields that the model has");
         }
@@ -149,13 +186,15 @@ static void *take(fm_arena *arena, size_t count, size_t size_bytes)
 static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
 {
     size_t vector_bytes = fm_arena_round(job->dimension * sizeof(double));
+    size_t n_vectors = slot_vectors(&job->spec);
     unsigned char *memory = take(arena, layout->n_slots, layout->solver_bytes);
     job->n_slots = layout->n_slots;
     for (size_t i = 0; i < layout->n_slots; i++) {
         fm_row *row = &job->slots[i];
         row->job = job;
         row->vector = (double *)(void *)memory;
-        row->memory = memory + vector_bytes;
+        row->output = n_vectors > 1 ? (double *)(void *)(memory + vector_bytes) : NULL;
+        row->memory = memory + n_vectors * vector_bytes;
         memory += layout->solver_bytes;
         row->index = i;
         job->waiting[layout->n_slots - 1 - i] = row; /* a stack: row 0 leaves first */
@@ -178,6 +217,16 @@ static void place_recordings(fm_job *job, fm_arena *arena)
     }
 }
 
+static void place_fields(fm_job *job, fm_arena *arena)
+{
+    size_t values = job->spec.n_rows * job->n_outputs * job->dimension;
+    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS && job->n_outputs > 0; id++) {
+        if ((fm_job_read_fields(&job->spec) & FM_FIELD_BIT(id)) != 0) {
+            job->fields[id] = take(arena, values, sizeof(float));
+        }
+    }
+}
+
 static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
 {
     const fm_job_spec *spec = &job->spec;
@@ -193,8 +242,9 @@ static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
         if (spec->output_every_step) {
             place_recordings(job, arena);
         }
-    } else {
-        job->velocity = take(arena, spec->n_rows * job->dimension, sizeof(float));
+    }
+    place_fields(job, arena);
+    if (wants_log_density(spec)) {
         job->log_density = take(arena, spec->n_rows, sizeof(double));
     }
     place_slots(job, arena, layout);
@@ -220,6 +270,7 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     job->spec = *spec;
     job->plan = solve_plan_of(spec);
     job->dimension = spec->model->config.dimension;
+    job->n_outputs = outputs_of(spec);
     job->guided = fm_job_network_rows(spec) > spec->n_rows;
     job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
     place(job, &arena, &layout);
@@ -237,6 +288,7 @@ void fm_job_free(fm_job *job)
     for (size_t i = 0; job->recordings_grow && i < job->spec.n_rows; i++) {
         fm_free(job->recordings[i].x);
         fm_free(job->recordings[i].times);
+        fm_free(job->recordings[i].fields);
     }
     fm_model *model = job->spec.model;
     fm_free(job->block);
@@ -255,13 +307,22 @@ size_t fm_job_network_rows(const fm_job_spec *spec)
     return total; /* without labels every row is of the null class */
 }
 
+/* Outputs of a trajectory, of adaptive steps by the usual number. */
+static double expected_outputs(const fm_job_spec *spec, double evaluations)
+{
+    bool counted = outputs_of(spec) > 0;
+    double step = fm_method_describe(spec->solver.method)->evaluations_per_step;
+    return counted ? (double)outputs_of(spec) : 1 + evaluations / step;
+}
+
 double fm_job_expected_evaluations(const fm_job_spec *spec)
 {
     if (spec->task == FM_TASK_VELOCITY) {
         return 1;
     }
     fm_solve_plan plan = solve_plan_of(spec);
-    return fm_solve_expected_evaluations(&plan);
+    double evaluations = fm_solve_expected_evaluations(&plan);
+    return evaluations + (fm_job_read_fields(spec) != 0 ? expected_outputs(spec, evaluations) : 0);
 }
 
 void *fm_job_context(const fm_job *job)
@@ -288,13 +349,30 @@ static void describe_trajectory(const fm_job *job, size_t row, fm_row_result *re
 {
     if (job->recordings != NULL) {
         const fm_recording *recording = &job->recordings[row];
-        ret->trajectory = recording->x;
+        ret->fields[FM_FIELD_X] = recording->x;
         ret->trajectory_times = recording->times;
         ret->n_trajectory = recording->count;
     } else if (job->trajectory != NULL) {
         size_t n = job->spec.n_output_times;
-        ret->trajectory = job->trajectory + row * n * job->dimension;
+        ret->fields[FM_FIELD_X] = job->trajectory + row * n * job->dimension;
         ret->n_trajectory = n;
+    }
+}
+
+/* Fields lie in the job's block, or one after the other in a recording of their own. */
+static void describe_fields(const fm_job *job, size_t row, fm_row_result *ret)
+{
+    const float *own = job->recordings != NULL ? job->recordings[row].fields : NULL;
+    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
+        if ((fm_job_read_fields(&job->spec) & FM_FIELD_BIT(id)) == 0) {
+            continue;
+        }
+        if (job->fields[id] != NULL) {
+            ret->fields[id] = job->fields[id] + row * job->n_outputs * job->dimension;
+        } else if (own != NULL) {
+            ret->fields[id] = own;
+            own += job->recordings[row].count * job->dimension;
+        }
     }
 }
 
@@ -310,12 +388,9 @@ void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret)
     if (job->spec.task == FM_TASK_SAMPLE) {
         ret->x = job->x + row * job->dimension;
         describe_trajectory(job, row, ret);
-        return;
     }
-    ret->log_density = job->log_density[row];
-    if ((job->spec.fields & FM_FIELD_VELOCITY) != 0) {
-        ret->velocity = job->velocity + row * job->dimension;
-    }
+    describe_fields(job, row, ret);
+    ret->log_density = job->log_density != NULL ? job->log_density[row] : 0;
 }
 
 fm_job_stats fm_job_statistics(const fm_job *job)

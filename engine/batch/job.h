@@ -26,7 +26,13 @@ struct fm_row {
     fm_condition condition;
     fm_solve *solve; /* FM_TASK_SAMPLE */
     void *memory;    /* of the solver */
-    double *vector;  /* [dimension] x0 while starting, or the velocity of FM_TASK_VELOCITY */
+    double
+        *vector; /* [dimension] x0 while starting, the state whose fields are read, or the output of
+                      * FM_TASK_VELOCITY */
+    double *
+        output; /* [dimension] of the network where fields are read; the job has it where it needs it */
+    bool reading;  /* want.v is the network's output, for fields; else it becomes the velocity */
+    size_t n_read; /* outputs whose fields are known */
     fm_solve_want want;
     size_t n_recorded; /* output times passed */
     bool overflowed;   /* a finite state beyond float32 was clamped on its way to the results */
@@ -37,6 +43,8 @@ typedef struct fm_recording {
     float *x;      /* [capacity][dimension] */
     double *times; /* [capacity] */
     size_t count, capacity;
+    float
+        *fields; /* [fields read][count][dimension], allocated when the row has ended; else NULL */
 } fm_recording;
 
 /* What is kept of an ended row. */
@@ -50,6 +58,7 @@ struct fm_job {
     fm_job_spec spec;
     fm_solve_plan plan;
     size_t dimension;
+    size_t n_outputs; /* of every row, known beforehand; 0: recordings grow, or none */
     unsigned size_class;
     bool guided; /* velocities of some rows take two network rows */
 
@@ -59,8 +68,9 @@ struct fm_job {
     float *trajectory;        /* [n_rows][n_output_times][dimension] */
     fm_recording *recordings; /* [n_rows], every step */
     bool recordings_grow;     /* each is an allocation of its own */
-    float *velocity;          /* [n_rows][dimension], FM_TASK_VELOCITY */
-    double *log_density;      /* [n_rows], FM_TASK_VELOCITY */
+    /* [n_rows][n_outputs][dimension] of each field asked for but x; NULL where recordings grow */
+    float *fields[FM_N_VECTOR_FIELDS];
+    double *log_density; /* [n_rows], FM_TASK_VELOCITY that asks for it; else NULL */
 
     /* guarded by the engine's mutex */
     fm_row *slots;    /* [n_slots] */
@@ -90,7 +100,28 @@ FM_MUST_USE fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error
 void fm_row_keep_output(void *context, size_t index, double t, const double *x);
 /* Draws or copies the start and asks for the first velocity. */
 void fm_row_start(fm_row *row);
-/* The velocity has been written to want.v: advance. Sets `ended`, or the next want. */
+/* The network's outputs have been written to want.v and, of a guided row, to other: want.v becomes what the
+ * row wants. */
+void fm_row_answer(fm_row *row, const double *other);
+/* What was wanted is in want.v: advance. Sets `ended`, or the next want. */
 void fm_row_give(fm_row *row);
+
+/* ---- row_fields.c: the quantities of the flow at a row's outputs ---- */
+
+/* Fields that are read from network outputs: all but x and the log density. */
+unsigned fm_job_read_fields(const fm_job_spec *spec);
+/* The trajectory has ended: asks for the first output's. False when there are none to read. */
+bool fm_row_fields_start(fm_row *row);
+/* The network's output is in want.v; false when it was the last one's. */
+bool fm_row_fields_give(fm_row *row);
+/* Reads the fields of FM_TASK_VELOCITY; whether all are finite. */
+bool fm_row_fields_at_point(fm_row *row);
+
+/* ---- row.c, for row_fields.c ---- */
+
+/* Counts the room that a recording is about to get with that of all rows of the job; false beyond the bound. */
+bool fm_row_count_recording(fm_job *job, size_t bytes);
+/* What is beyond float32 is clamped, and true is returned: answers hold no infinity. */
+bool fm_row_to_float(const double *from, float *to, size_t n);
 
 #endif

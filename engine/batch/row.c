@@ -9,8 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Answers hold no infinity: what is beyond float32 is clamped, and true is returned. */
-static bool to_float(const double *from, float *to, size_t n)
+bool fm_row_to_float(const double *from, float *to, size_t n)
 {
     bool clamped = false;
     for (size_t i = 0; i < n; i++) {
@@ -24,8 +23,7 @@ static bool to_float(const double *from, float *to, size_t n)
     return clamped;
 }
 
-/* Counts the room that a recording is about to get with that of all rows of the job. */
-static bool count_recording(fm_job *job, size_t bytes)
+bool fm_row_count_recording(fm_job *job, size_t bytes)
 {
     size_t limit = job->spec.max_recording_bytes;
     size_t before = atomic_fetch_add_explicit(&job->recording_bytes, bytes, memory_order_relaxed);
@@ -42,7 +40,7 @@ static fm_status recording_reserve(fm_job *job, fm_recording *recording)
     size_t old = recording->capacity;
     size_t capacity = old == 0 ? FM_RECORDING_STATES : old * 2;
     size_t row_bytes = job->dimension * sizeof(float);
-    if (!count_recording(job, (capacity - old) * (row_bytes + sizeof(double)))) {
+    if (!fm_row_count_recording(job, (capacity - old) * (row_bytes + sizeof(double)))) {
         return FM_ETOOBIG;
     }
     float *x = fm_grow(recording->x, old * row_bytes, capacity * row_bytes);
@@ -66,7 +64,7 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x)
     if (!job->spec.output_every_step) {
         assert(index < job->spec.n_output_times);
         size_t offset = (row->index * job->spec.n_output_times + index) * job->dimension;
-        row->overflowed |= to_float(x, job->trajectory + offset, job->dimension);
+        row->overflowed |= fm_row_to_float(x, job->trajectory + offset, job->dimension);
         row->n_recorded = index + 1;
         return;
     }
@@ -77,7 +75,7 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x)
         return;
     }
     float *to = recording->x + recording->count * job->dimension;
-    row->overflowed |= to_float(x, to, job->dimension);
+    row->overflowed |= fm_row_to_float(x, to, job->dimension);
     recording->times[recording->count] = t;
     recording->count++;
 }
@@ -99,12 +97,12 @@ static void end_sample(fm_row *row)
     fm_solve_report report;
     fm_solve_describe(row->solve, &report);
     float *x = job->x + row->index * job->dimension;
-    row->overflowed |= to_float(report.x, x, job->dimension);
+    row->overflowed |= fm_row_to_float(report.x, x, job->dimension);
     fill_unreached(row, x);
     job->records[row->index] =
         (fm_row_record){.status = row->overflowed ? FM_ROW_NON_FINITE : report.status,
                         .t = report.t,
-                        .evaluations = report.evaluations,
+                        .evaluations = report.evaluations + row->n_read,
                         .accepted = report.accepted,
                         .rejected = report.rejected};
     row->ended = true;
@@ -112,7 +110,7 @@ static void end_sample(fm_row *row)
 
 static void advance_sample(fm_row *row)
 {
-    if (!fm_solve_next(row->solve, &row->want)) {
+    if (!fm_solve_next(row->solve, &row->want) && !fm_row_fields_start(row)) {
         end_sample(row);
     }
 }
@@ -125,30 +123,20 @@ static void start_sample(fm_row *row)
     if (spec->x != NULL) {
         memcpy(x0, spec->x + row->index * job->dimension, job->dimension * sizeof *x0);
     } else {
-        const fm_model_config *config = &spec->model->config;
-        double sigma = fm_path_at(&config->path, spec->solver.grid[0]).sigma;
-        double scale = sigma * config->source_std;
+        double scale = fm_path_at(job->plan.path, spec->solver.grid[0]).sigma;
         fm_rng_normal(spec->seed, row->index, FM_RNG_SOURCE_NOISE, 0, job->dimension, x0);
         for (size_t i = 0; i < job->dimension; i++) {
             x0[i] *= scale;
         }
     }
-    row->solve = fm_solve_init(row->memory, &job->plan, x0, row);
+    row->solve = fm_solve_init(row->memory, &job->plan, row->index, x0, row);
     advance_sample(row);
 }
 
-static void end_velocity(fm_row *row)
+static void end_point(fm_row *row)
 {
-    fm_job *job = row->job;
-    bool finite = true;
-    for (size_t i = 0; i < job->dimension; i++) {
-        finite &= isfinite(row->vector[i]) != 0;
-    }
-    if (finite) { /* else it stays zero, and the status says so */
-        float *velocity = job->velocity + row->index * job->dimension;
-        finite = !to_float(row->vector, velocity, job->dimension);
-    }
-    job->records[row->index] = (fm_row_record){
+    bool finite = fm_row_fields_at_point(row);
+    row->job->records[row->index] = (fm_row_record){
         .status = finite ? FM_ROW_OK : FM_ROW_NON_FINITE, .t = row->want.t, .evaluations = 1};
     row->ended = true;
 }
@@ -160,12 +148,15 @@ void fm_row_start(fm_row *row)
     row->started = true;
     row->ended = false;
     row->overflowed = false;
+    row->reading = spec->task == FM_TASK_VELOCITY;
     row->n_recorded = 0;
+    row->n_read = 0;
     int32_t unconditional = config->has_null_label ? config->null_label : 0;
     row->condition = (fm_condition){
         .label = spec->labels != NULL ? spec->labels[row->index] : unconditional,
         .guidance_scale = spec->guidance_scale,
         .guidance_channels = spec->guidance_channels,
+        .path = spec->path,
     };
     if (spec->task == FM_TASK_SAMPLE) {
         start_sample(row);
@@ -176,12 +167,28 @@ void fm_row_start(fm_row *row)
     }
 }
 
+void fm_row_answer(fm_row *row, const double *other)
+{
+    const fm_field *field = &row->job->spec.model->field;
+    size_t dimension = row->job->dimension;
+    const fm_solve_want *want = &row->want;
+    if (row->reading) {
+        fm_field_combine(field, &row->condition, dimension, want->v, other);
+    } else {
+        fm_field_answer(field, &row->condition, want->t, dimension, want->x, want->v, other);
+    }
+}
+
 void fm_row_give(fm_row *row)
 {
-    if (row->job->spec.task == FM_TASK_SAMPLE) {
+    if (row->job->spec.task == FM_TASK_VELOCITY) {
+        end_point(row);
+    } else if (row->reading) {
+        if (!fm_row_fields_give(row)) {
+            end_sample(row);
+        }
+    } else {
         fm_solve_give(row->solve);
         advance_sample(row);
-    } else {
-        end_velocity(row);
     }
 }

@@ -109,28 +109,53 @@ static bool pick(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQUIRES(
     return true;
 }
 
-/* The second network output of every guided row goes to the end of the scratch. */
-static double *guidance_buffer(const fm_model *model, void *scratch)
+/* What is behind the network's scratch: a vector for each row of a call. */
+typedef struct fm_call_buffers {
+    double *others; /* the second network output of guided rows */
+    double *states; /* scaled for the network */
+} fm_call_buffers;
+
+static fm_call_buffers buffers_of(const fm_model *model, void *scratch)
 {
-    return (double *)(void *)((unsigned char *)scratch +
-                              fm_arena_round(model->network->info.scratch_bytes));
+    unsigned char *others =
+        (unsigned char *)scratch + fm_arena_round(model->network->info.scratch_bytes);
+    return (fm_call_buffers){
+        .others = (double *)(void *)others,
+        .states = (double *)(void *)(others + fm_model_others_bytes(model)),
+    };
 }
 
-static void gather_row(fm_call *call, fm_row *row, double **other)
+/* The state as the network is fed it. */
+static const double *network_state(const fm_row *row, double scale, fm_call_buffers *buffers)
+{
+    size_t dimension = row->job->dimension;
+    double *scaled = buffers->states;
+    if (scale == 1.0) {
+        return row->want.x;
+    }
+    for (size_t i = 0; i < dimension; i++) {
+        scaled[i] = scale * row->want.x[i];
+    }
+    buffers->states += dimension;
+    return scaled;
+}
+
+static void gather_row(fm_call *call, fm_row *row, fm_call_buffers *buffers)
 {
     const fm_job *job = row->job;
     const fm_model *model = job->spec.model;
     fm_field_ask asks[FM_FIELD_MAX_ROWS];
     size_t n = fm_field_asks(&model->field, &row->condition, row->want.t, asks);
+    const double *x = network_state(row, asks[0].state_scale, buffers);
     for (size_t i = 0; i < n; i++) {
         fm_tile_row *tile_row = &call->tile[call->n_tile_rows++];
-        *tile_row = (fm_tile_row){.x = row->want.x, .t = asks[i].t, .label = asks[i].label};
-        tile_row->out = i == 0 ? row->want.v : *other;
+        *tile_row = (fm_tile_row){.x = x, .t = asks[i].t, .label = asks[i].label};
+        tile_row->out = i == 0 ? row->want.v : buffers->others;
         if (i > 0) {
-            *other += job->dimension;
+            buffers->others += job->dimension;
         }
     }
-    bool density = job->log_density != NULL && (job->spec.fields & FM_FIELD_LOG_DENSITY) != 0;
+    bool density = job->log_density != NULL;
     if (density) {
         call->tile[call->n_tile_rows - n].log_density = &job->log_density[row->index];
     }
@@ -140,7 +165,7 @@ static void answer_row(fm_call *call, fm_row *row, double **other)
 {
     fm_job *job = row->job;
     const fm_field *field = &job->spec.model->field;
-    fm_field_answer(field, &row->condition, job->dimension, row->want.v, *other);
+    fm_row_answer(row, *other);
     *other += fm_field_n_rows(field, &row->condition) > 1 ? job->dimension : 0;
     (void)atomic_fetch_add_explicit(&job->evaluations, 1, memory_order_relaxed);
     call->n_evaluated++;
@@ -151,8 +176,8 @@ static void evaluate(fm_call *call, size_t worker)
 {
     const fm_model *model = call->lane->model;
     void *scratch = fm_model_scratch(model, worker);
-    double *others = guidance_buffer(model, scratch);
-    double *other = others;
+    fm_call_buffers buffers = buffers_of(model, scratch);
+    double *other = buffers.others;
     call->n_tile_rows = 0;
     call->n_evaluated = 0;
     for (size_t i = 0; i < call->n_rows; i++) {
@@ -161,7 +186,7 @@ static void evaluate(fm_call *call, size_t worker)
             fm_row_start(row);
         }
         if (!row->ended) {
-            gather_row(call, row, &other);
+            gather_row(call, row, &buffers);
         }
     }
     double start = fm_clock_seconds();
@@ -170,7 +195,6 @@ static void evaluate(fm_call *call, size_t worker)
                        : model->network->ops->eval(model->network, call->tile, call->n_tile_rows,
                                                    scratch, call->team);
     call->seconds = fm_clock_seconds() - start;
-    other = others;
     for (size_t i = 0; i < call->n_rows && call->status == FM_OK; i++) {
         if (!call->rows[i]->ended) {
             answer_row(call, call->rows[i], &other);

@@ -340,6 +340,7 @@ fm_status fm_model_config_read(const char *folder, fm_model_config *ret, fm_erro
 
 void fm_model_config_done(fm_model_config *config)
 {
+    fm_path_table_free(config->path_table);
     for (size_t i = 0; i < config->n_label_names; i++) {
         fm_free(config->label_names[i]);
     }

@@ -6,7 +6,7 @@
 #ifndef FM_MODEL_CONFIG_H
 #define FM_MODEL_CONFIG_H
 
-#include "engine/flow/path.h"
+#include "engine/flow/prediction.h"
 #include "engine/fm.h"
 #include "engine/math/activation.h"
 #include "engine/math/compute.h"
@@ -99,8 +99,9 @@ typedef struct fm_model_config {
     fm_compute compute;
     char *weights_entry; /* dotted path inside a PyTorch file, or NULL: find it */
     size_t rank, shape[FM_MAX_RANK], dimension;
-    double source_std;
-    fm_path path;
+    fm_path path;              /* with the source's standard deviation */
+    fm_path_table *path_table; /* owned; NULL: the scheduler has none */
+    fm_prediction prediction;
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */
     double time_scale;
     double time_range[2], sample_range[2];

@@ -1,12 +1,15 @@
-/* config.json's "flow": space, shape, source, scheduler, prediction and time. */
+/* config.json's "flow": space, shape, source and time; scheduler and prediction are model_config_path.c's. */
 #include "engine/checkpoint/model_config_private.h"
 #include "engine/memory.h"
 
 #include <math.h>
 
-#define MAX_DIMENSION      ((size_t)1 << 28)
-#define SINGULAR_MARGIN    1e-3 /* what the default grid keeps away from a singular end */
-#define MAX_SCHEDULER_KEYS (FM_PATH_MAX_PARAMETERS + 2)
+#define MAX_DIMENSION ((size_t)1 << 28)
+
+static bool is_closed_form(const fm_model_config *config)
+{
+    return !fm_architecture_has_weights(config->architecture);
+}
 
 static fm_status read_space(const fm_json_node *flow, fm_error *err)
 {
@@ -75,7 +78,7 @@ static fm_status read_source(const fm_json_node *flow, fm_model_config *config, 
     fm_json_node node = fm_json_member(flow, "source");
     fm_json_node type = fm_json_member(&node, "type");
     fm_json_node std = fm_json_member(&node, "std");
-    config->source_std = 1.0;
+    config->path.source_std = 1.0;
     int ignored = 0;
     /* The type first: it says more than a key that only another type has. */
     fm_status status = fm_json_read_choice(&type, types, &ignored, err);
@@ -83,101 +86,30 @@ static fm_status read_source(const fm_json_node *flow, fm_model_config *config, 
         status = fm_json_check_object(&node, keys, err);
     }
     if (status == FM_OK) {
-        status = fm_json_read_number(&std, &config->source_std, err);
+        status = fm_json_read_number(&std, &config->path.source_std, err);
     }
-    if (status == FM_OK && !(config->source_std > 0.0)) {
-        status =
-            fm_json_fail(&std, err, FM_EFORMAT, "must be above 0, found %g", config->source_std);
-    }
-    return status;
-}
-
-/* ---- Scheduler ---- */
-
-/* The contract's names; which of them are served is for path.def to say. */
-static const char *const scheduler_names[] = {"condot", "polynomial", "vp",  "sub_vp", "linear_vp",
-                                              "cosine", "ve",         "edm", "target", "table"};
-
-#define N_SCHEDULERS (sizeof scheduler_names / sizeof *scheduler_names)
-
-static fm_status read_scheduler_type(const fm_json_node *scheduler, const fm_path_type **ret,
-                                     fm_error *err)
-{
-    fm_json_choice choices[N_SCHEDULERS + 1] = {{0}};
-    for (size_t i = 0; i < N_SCHEDULERS; i++) {
-        bool served = fm_path_type_find(scheduler_names[i]) != NULL;
-        choices[i] = (fm_json_choice){.name = scheduler_names[i],
-                                      .value = served ? (int)i : FM_JSON_UNSUPPORTED};
-    }
-    int chosen = 0; /* condot */
-    fm_json_node type = fm_json_member(scheduler, "type");
-    fm_status status = fm_json_read_choice(&type, choices, &chosen, err);
-    if (status == FM_OK) {
-        *ret = fm_path_type_find(scheduler_names[chosen]);
+    if (status == FM_OK && !(config->path.source_std > 0.0)) {
+        status = fm_json_fail(&std, err, FM_EFORMAT, "must be above 0, found %g",
+                              config->path.source_std);
     }
     return status;
 }
 
-static fm_status read_scheduler(const fm_json_node *flow, fm_model_config *config, fm_error *err)
+/* ---- Prediction ---- */
+
+/* Closed forms answer with the velocity. */
+static fm_status check_prediction(const fm_json_node *flow, const fm_model_config *config,
+                                  fm_error *err)
 {
-    fm_json_node node = fm_json_member(flow, "scheduler");
-    const fm_path_type *type = NULL;
-    fm_status status = read_scheduler_type(&node, &type, err);
-    if (status != FM_OK) {
-        return status;
-    }
-    const char *keys[MAX_SCHEDULER_KEYS] = {"type"};
-    double parameters[FM_PATH_MAX_PARAMETERS] = {0};
-    size_t n_parameters = 0;
-    while (n_parameters < FM_PATH_MAX_PARAMETERS &&
-           fm_path_type_parameter(type, n_parameters, &keys[n_parameters + 1],
-                                  &parameters[n_parameters])) {
-        n_parameters++;
-    }
-    keys[n_parameters + 1] = NULL;
-    status = fm_json_check_object(&node, keys, err);
-    for (size_t i = 0; status == FM_OK && i < n_parameters; i++) {
-        fm_json_node parameter = fm_json_member(&node, keys[i + 1]);
-        status = fm_json_read_number(&parameter, &parameters[i], err);
-    }
-    if (status != FM_OK) {
-        return status;
-    }
-    fm_error cause = {0};
-    if (fm_path_init(&config->path, type, parameters, &cause) != FM_OK) {
-        return fm_json_fail(&node, err, FM_EFORMAT, "%s", cause.text);
+    if (is_closed_form(config) && !fm_prediction_is_velocity(&config->prediction)) {
+        fm_json_node node = fm_json_member(flow, "prediction");
+        return fm_json_fail(&node, err, FM_EFORMAT, "must be velocity for %s",
+                            fm_architecture_name(config->architecture));
     }
     return FM_OK;
 }
 
-static fm_status read_prediction(const fm_json_node *flow, fm_error *err)
-{
-    static const fm_json_choice predictions[] = {
-        {"velocity", 0},
-        {"x1", FM_JSON_UNSUPPORTED},
-        {"epsilon", FM_JSON_UNSUPPORTED},
-        {"score", FM_JSON_UNSUPPORTED},
-        {"v", FM_JSON_UNSUPPORTED},
-        {"edm", FM_JSON_UNSUPPORTED},
-        {"potential", FM_JSON_UNSUPPORTED},
-        {"logits", FM_JSON_UNSUPPORTED},
-        {0},
-    };
-    fm_json_node node = fm_json_member(flow, "prediction");
-    if (json_is_array(node.value)) {
-        return fm_json_fail(&node, err, FM_EUNSUPPORTED,
-                            "a pair of predictions is not supported by this release");
-    }
-    int ignored = 0;
-    return fm_json_read_choice(&node, predictions, &ignored, err);
-}
-
 /* ---- Time ---- */
-
-static bool is_closed_form(const fm_model_config *config)
-{
-    return !fm_architecture_has_weights(config->architecture);
-}
 
 static fm_status read_range(const fm_json_node *node, double range[2], fm_error *err)
 {
@@ -190,13 +122,18 @@ static fm_status read_range(const fm_json_node *node, double range[2], fm_error 
 }
 
 /* Whether the velocity is without bound at an end. Where sigma vanishes a set of points is a sum of
- * deltas; a mixture stays smooth as long as alpha does. A network's output is finite everywhere. */
+ * deltas; a mixture stays smooth as long as alpha does. A network's output is finite everywhere, and then it is for
+ * its reading as a velocity to say. */
 static bool is_singular(const fm_model_config *config, double t)
 {
-    if (!is_closed_form(config)) {
+    if (!is_closed_form(config) && fm_prediction_is_velocity(&config->prediction)) {
         return false;
     }
     fm_path_point point = fm_path_at(&config->path, t);
+    if (!is_closed_form(config)) {
+        fm_linear velocity = fm_prediction_read(&config->prediction, &point).velocity;
+        return !isfinite(velocity.x) || !isfinite(velocity.out);
+    }
     bool vanishes = config->architecture == FM_ARCHITECTURE_DATASET && point.sigma == 0.0;
     return vanishes || !isfinite(point.d_alpha);
 }
@@ -206,14 +143,14 @@ static fm_status read_sample_range(const fm_json_node *time, fm_model_config *co
     fm_json_node node = fm_json_member(time, "sample_range");
     double *range = config->sample_range;
     for (size_t end = 0; end < 2; end++) {
-        double margin = is_singular(config, config->time_range[end]) ? SINGULAR_MARGIN : 0.0;
+        double margin = is_singular(config, config->time_range[end]) ? FM_SINGULAR_MARGIN : 0.0;
         range[end] = config->time_range[end] + (end == 0 ? margin : -margin);
     }
     if (!fm_json_present(&node) && !(range[0] < range[1])) {
         fm_json_node whole = fm_json_member(time, "range");
         return fm_json_fail(&whole, err, FM_EFORMAT,
                             "must be wider than the margin of %g at a singular end",
-                            SINGULAR_MARGIN);
+                            FM_SINGULAR_MARGIN);
     }
     fm_status status = read_range(&node, range, err);
     if (status == FM_OK && (range[0] < config->time_range[0] || range[1] > config->time_range[1])) {
@@ -230,7 +167,7 @@ static fm_status check_source(const fm_json_node *range, const fm_model_config *
 {
     for (size_t end = 0; end < 2; end++) {
         double t = config->time_range[end];
-        if (!isfinite(fm_path_at(&config->path, t).sigma * config->source_std)) {
+        if (!isfinite(fm_path_at(&config->path, t).sigma)) {
             return fm_json_fail(range, err, FM_EFORMAT,
                                 "must end where the scheduler's sigma is finite; at %g it is not",
                                 t);
@@ -264,11 +201,13 @@ static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm
     if (status == FM_OK) {
         status = read_range(&range, config->time_range, err);
     }
-    /* Paths end at 0 and 1, and closed forms are made of them. */
-    if (status == FM_OK && is_closed_form(config) &&
+    /* Paths end at 0 and 1; closed forms are made of them, and other predictions read by them. */
+    bool needs_path = is_closed_form(config) || !fm_prediction_is_velocity(&config->prediction);
+    if (status == FM_OK && needs_path &&
         (config->time_range[0] < 0.0 || config->time_range[1] > 1.0)) {
         status = fm_json_fail(&range, err, FM_EFORMAT, "must be inside [0, 1] for %s",
-                              fm_architecture_name(config->architecture));
+                              is_closed_form(config) ? fm_architecture_name(config->architecture)
+                                                     : "predictions other than velocity");
     }
     if (status == FM_OK) {
         status = check_source(&range, config, err);
@@ -296,10 +235,13 @@ fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *c
         status = read_source(&flow, config, err);
     }
     if (status == FM_OK) {
-        status = read_scheduler(&flow, config, err);
+        status = fm_model_config_read_scheduler(&flow, config, err);
     }
     if (status == FM_OK) {
-        status = read_prediction(&flow, err);
+        status = fm_model_config_read_prediction(&flow, config, err);
+    }
+    if (status == FM_OK) {
+        status = check_prediction(&flow, config, err);
     }
     return status == FM_OK ? read_time(&flow, config, err) : status;
 }

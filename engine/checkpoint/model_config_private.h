@@ -14,6 +14,11 @@ FM_MUST_USE fm_status fm_model_config_read_architecture(const fm_json_node *root
 /* /flow; after the architecture. */
 FM_MUST_USE fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *config,
                                                 fm_error *err);
+/* /flow/scheduler, after the source, and /flow/prediction. */
+FM_MUST_USE fm_status fm_model_config_read_scheduler(const fm_json_node *flow,
+                                                     fm_model_config *config, fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_prediction(const fm_json_node *flow,
+                                                      fm_model_config *config, fm_error *err);
 /* /network; after the flow, for the dimension of means. */
 FM_MUST_USE fm_status fm_model_config_read_network(const fm_json_node *root,
                                                    fm_model_config *config, fm_error *err);

@@ -1,15 +1,18 @@
 /* The velocity field: a fixed chain of steps between a solver and a network.
  *
- * Downwards (asks): guidance chooses the labels, then each row's time passes through the clock.
- * Upwards (answer): the same steps in reverse order, the clock's sign and guidance's combination.
- * A further decorator is one more step in each of the two directions; callers see only rows. */
+ * Downwards (asks): guidance chooses the labels; the trajectory's time becomes one of the model's path, then
+ * passes through the clock. Upwards (answer): guidance's combination, then the reading of the output, which holds
+ * the clock's sign and both paths. A further decorator is one more step in each of the two directions. */
 #include "engine/flow/field.h"
 
 #include <assert.h>
+#include <math.h>
 
 void fm_field_init(fm_field *ret, const fm_model_config *config)
 {
-    *ret = (fm_field){.data_to_noise = config->data_to_noise,
+    *ret = (fm_field){.path = config->path,
+                      .prediction = config->prediction,
+                      .data_to_noise = config->data_to_noise,
                       .time_scale = config->time_scale,
                       .has_null_label = config->has_null_label,
                       .null_label = config->null_label,
@@ -34,15 +37,25 @@ static size_t guidance_labels(const fm_field *field, const fm_condition *conditi
     return !field->has_null_label || scale == 1.0 || ret[0] == field->null_label ? 1 : 2;
 }
 
-static void guidance_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
-                             double *v, const double *null)
+size_t fm_field_n_rows(const fm_field *field, const fm_condition *condition)
 {
+    int32_t labels[FM_FIELD_MAX_ROWS];
+    return guidance_labels(field, condition, labels);
+}
+
+void fm_field_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
+                      double *out, const double *other)
+{
+    if (fm_field_n_rows(field, condition) < 2) {
+        return;
+    }
+    assert(other != NULL);
     double scale = condition->guidance_scale;
     size_t guided = some_stay(field, condition)
                         ? dimension / field->channels * condition->guidance_channels
                         : dimension;
     for (size_t i = 0; i < guided; i++) {
-        v[i] = null[i] + scale * (v[i] - null[i]);
+        out[i] = other[i] + scale * (out[i] - other[i]);
     }
 }
 
@@ -53,43 +66,161 @@ static double clock_time(const fm_field *field, double t)
     return field->time_scale * (field->data_to_noise ? 1.0 - t : t);
 }
 
-/* Against the canonical direction dx/dt changes its sign; the time scale does not enter, for it is
- * only how t is written for the network. */
-static void clock_velocity(const fm_field *field, size_t dimension, double *v)
+/* Against the canonical direction a velocity changes its sign; the time scale does not enter, for it is only
+ * how t is written for the network. */
+static void turn_clock(const fm_field *field, fm_reading *reading)
 {
-    if (!field->data_to_noise) {
+    if (field->data_to_noise && fm_prediction_is_velocity(&field->prediction)) {
+        reading->x1.out = -reading->x1.out;
+        reading->noise.out = -reading->noise.out;
+        reading->velocity.out = -reading->velocity.out;
+    }
+}
+
+/* ---- the path ---- */
+
+/* The reading on the model's path becomes one of the trajectory's state, s times the model's, and its velocity
+ * that of the trajectory's path. */
+static void change_path(const fm_path_point *to, double s, fm_reading *reading)
+{
+    reading->x1.x /= s;
+    reading->noise.x /= s;
+    reading->velocity =
+        (fm_linear){.x = to->d_alpha * reading->x1.x + to->d_sigma * reading->noise.x,
+                    .out = to->d_alpha * reading->x1.out + to->d_sigma * reading->noise.out};
+}
+
+fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *condition, double t)
+{
+    if (condition->path != NULL || !fm_prediction_is_velocity(&field->prediction)) {
+        return fm_field_at_time(field, condition, t);
+    }
+    return (fm_field_at){.network_t = clock_time(field, t),
+                         .state_scale = 1.0,
+                         .reading.velocity.out = field->data_to_noise ? -1.0 : 1.0};
+}
+
+fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *condition, double t)
+{
+    const fm_path *path = condition->path != NULL ? condition->path : &field->path;
+    fm_path_point to = fm_path_at(path, t), from = to;
+    double model_t = t, s = 1.0;
+    if (condition->path != NULL) {
+        model_t = fm_path_time_of(&field->path, to.alpha, to.sigma);
+        from = fm_path_at(&field->path, model_t);
+        s = (to.alpha + to.sigma) / (from.alpha + from.sigma);
+    }
+    fm_network_input input = fm_prediction_input(&field->prediction, &from);
+    fm_field_at ret = {.network_t = input.has_time ? field->time_scale * input.time
+                                                   : clock_time(field, model_t),
+                       .state_scale = input.scale / s,
+                       .reading = fm_prediction_read(&field->prediction, &from),
+                       .score_of_noise = -1.0 / to.sigma};
+    turn_clock(field, &ret.reading);
+    if (condition->path != NULL) {
+        change_path(&to, s, &ret.reading);
+    }
+    return ret;
+}
+
+/* ---- reading ---- */
+
+/* Terms with coefficient 0 or 1 leave the other's bits as they are. */
+void fm_field_read(fm_linear reading, size_t dimension, const double *x, const double *out,
+                   double *ret)
+{
+    if (reading.x == 0.0) {
+        for (size_t i = 0; i < dimension; i++) {
+            ret[i] = reading.out * out[i];
+        }
         return;
     }
     for (size_t i = 0; i < dimension; i++) {
-        v[i] = -v[i];
+        ret[i] = reading.x * x[i] + reading.out * out[i];
     }
 }
 
 /* ---- ask and answer ---- */
-
-size_t fm_field_n_rows(const fm_field *field, const fm_condition *condition)
-{
-    int32_t labels[FM_FIELD_MAX_ROWS];
-    return guidance_labels(field, condition, labels);
-}
 
 size_t fm_field_asks(const fm_field *field, const fm_condition *condition, double t,
                      fm_field_ask ret[FM_FIELD_MAX_ROWS])
 {
     int32_t labels[FM_FIELD_MAX_ROWS];
     size_t n_rows = guidance_labels(field, condition, labels);
+    fm_field_at at = fm_field_velocity_at(field, condition, t);
     for (size_t i = 0; i < n_rows; i++) {
-        ret[i] = (fm_field_ask){.t = clock_time(field, t), .label = labels[i]};
+        ret[i] =
+            (fm_field_ask){.t = at.network_t, .state_scale = at.state_scale, .label = labels[i]};
     }
     return n_rows;
 }
 
-void fm_field_answer(const fm_field *field, const fm_condition *condition, size_t dimension,
-                     double *v, const double *other)
+void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
+                     size_t dimension, const double *x, double *out, const double *other)
 {
-    if (fm_field_n_rows(field, condition) == 2) {
-        assert(other != NULL);
-        guidance_combine(field, condition, dimension, v, other);
+    fm_field_combine(field, condition, dimension, out, other);
+    fm_field_read(fm_field_velocity_at(field, condition, t).reading.velocity, dimension, x, out,
+                  out);
+}
+
+/* ---- quantities ---- */
+
+const char *fm_field_name(fm_field_id id)
+{
+    static const char *const names[] = {
+#define FM_FIELD(ID, name) name,
+#include "engine/field.def"
+#undef FM_FIELD
+        "log_density",
+    };
+    return names[id];
+}
+
+fm_linear fm_field_reading(const fm_field_at *at, fm_field_id id)
+{
+    double scale = at->score_of_noise;
+    fm_linear noise = at->reading.noise;
+    fm_linear readings[FM_N_VECTOR_FIELDS] = {
+        [FM_FIELD_X] = {.x = 1.0},
+        [FM_FIELD_VELOCITY] = at->reading.velocity,
+        [FM_FIELD_X1_HAT] = at->reading.x1,
+        [FM_FIELD_X0_HAT] = noise,
+        [FM_FIELD_SCORE] = {.x = scale * noise.x, .out = scale * noise.out},
+    };
+    assert(id < FM_N_VECTOR_FIELDS);
+    return readings[id];
+}
+
+static bool is_finite(fm_linear reading)
+{
+    return isfinite(reading.x) && isfinite(reading.out);
+}
+
+bool fm_flow_has_field(const fm_model_info *model, const fm_path *path, fm_field_id id, double t)
+{
+    fm_condition condition = {.path = path};
+    if (id == FM_FIELD_X || id == FM_FIELD_LOG_DENSITY) {
+        return true;
     }
-    clock_velocity(field, dimension, v);
+    fm_field_at at = id == FM_FIELD_VELOCITY ? fm_field_velocity_at(model->field, &condition, t)
+                                             : fm_field_at_time(model->field, &condition, t);
+    return is_finite(fm_field_reading(&at, id));
+}
+
+/* ---- the span ---- */
+
+void fm_flow_span(const fm_model_info *model, const fm_path *path, double ret[2])
+{
+    fm_condition condition = {.path = path};
+    for (size_t end = 0; end < 2; end++) {
+        ret[end] = model->sample_range[end];
+        if (path == NULL) {
+            continue;
+        }
+        fm_path_point at = fm_path_at(model->path, ret[end]);
+        ret[end] = fm_path_time_of(path, at.alpha, at.sigma);
+        if (!is_finite(fm_field_velocity_at(model->field, &condition, ret[end]).reading.velocity)) {
+            ret[end] += end == 0 ? FM_SINGULAR_MARGIN : -FM_SINGULAR_MARGIN;
+        }
+    }
 }

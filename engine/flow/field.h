@@ -1,21 +1,30 @@
 /* The velocity field of a model: what makes a network's output a velocity in the one convention.
  *
  * A field does not evaluate anything. For one velocity at (x, t) of one trajectory it says which network
- * rows are needed (one, or a guided pair), and afterwards turns their outputs into dx/dt. So rows of
- * any trajectories share a network call. Decorators (time direction and scale, prediction, guidance)
- * are steps of ask and answer.
+ * rows are needed (one, or a guided pair) and what they are fed, and afterwards turns their outputs into
+ * dx/dt or into another quantity of the flow. So rows of any trajectories share a network call. Decorators
+ * (time direction and scale, prediction, change of the path, guidance) are steps of ask and answer.
  *
  * Guidance: v = v_null + scale (v_label - v_null), in all channels or in the first few, where the others
- * stay v_label. Scales 0 (of all channels) and 1 cost one row.
- * Source: Ho and Salimans, arXiv:2207.12598; for flows Zheng et al., arXiv:2311.13443. */
+ * stay v_label. Scales 0 (of all channels) and 1 cost one row. As readings of one state are affine in the
+ * output, it may be done before them.
+ * Source: Ho and Salimans, arXiv:2207.12598; for flows Zheng et al., arXiv:2311.13443.
+ *
+ * Change of the path: a model of the path (alpha, sigma) serves any other path (a, b) of the same source. At the
+ * time where alpha/sigma = a/b the states differ by the factor s = (a + b) / (alpha + sigma) alone, and what the
+ * network says of x1 and of the noise holds on both; so u = da x1 + db noise, which is finite at both ends.
+ * Source: Lipman et al., arXiv:2412.06264, section 4.6.2, in another form. */
 #ifndef FM_FIELD_H
 #define FM_FIELD_H
 
 #include "engine/checkpoint/model_config.h"
+#include "engine/flow/prediction.h"
 
 #define FM_FIELD_MAX_ROWS 2 /* network rows that one velocity may need */
 
 typedef struct fm_field {
+    fm_path path; /* that the model was trained on */
+    fm_prediction prediction;
     bool data_to_noise;
     double time_scale;
     bool has_null_label;
@@ -28,26 +37,56 @@ typedef struct fm_condition {
     int32_t label;
     double guidance_scale;
     size_t guidance_channels; /* so many of the first channels; 0: all */
+    const fm_path *path;      /* that the trajectory follows, or NULL: the model's */
 } fm_condition;
 
+/* A network row. */
 typedef struct fm_field_ask {
-    double t; /* what the network is fed */
+    double t;           /* what the network is fed */
+    double state_scale; /* what the state is multiplied by for it; of all rows the same */
     int32_t label;
 } fm_field_ask;
+
+/* The field at one time of a trajectory. */
+typedef struct fm_field_at {
+    double network_t;      /* what the network is fed */
+    double state_scale;    /* what the state is multiplied by for the network */
+    fm_reading reading;    /* of the trajectory's state and the network's output */
+    double score_of_noise; /* score = this times the noise */
+} fm_field_at;
 
 void fm_field_init(fm_field *ret, const fm_model_config *config);
 
 /* How many network rows a velocity under this condition takes: 1 or 2. */
 size_t fm_field_n_rows(const fm_field *field, const fm_condition *condition);
 
-/* The rows to evaluate at x for the velocity at canonical time t; returns their number. */
+/* The rows to evaluate for the velocity at canonical time t; returns their number. */
 size_t fm_field_asks(const fm_field *field, const fm_condition *condition, double t,
                      fm_field_ask ret[FM_FIELD_MAX_ROWS]);
 
-/* The network wrote row 0 to v itself and row 1, if any, to other; v becomes dx/dt.
- *   v      [dimension] in and out
- *   other  [dimension] in; unused with one row */
-void fm_field_answer(const fm_field *field, const fm_condition *condition, size_t dimension,
-                     double *v, const double *other);
+/* What the rows are fed at canonical time t of the trajectory, and what their outputs mean: everything, for t in
+ * [0, 1], or what the velocity needs, which of a velocity prediction on its own path is nothing of the path. */
+fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *condition, double t);
+fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *condition, double t);
+
+/* Guidance: out becomes the combination of two rows' outputs.
+ *   out    [dimension] in and out: of row 0
+ *   other  [dimension] in: of row 1; unused with one row */
+void fm_field_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
+                      double *out, const double *other);
+
+/* Guidance, then the velocity at canonical time t.
+ *   x    [dimension] the trajectory's state
+ *   out  [dimension] in: the output of row 0; out: dx/dt */
+void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
+                     size_t dimension, const double *x, double *out, const double *other);
+
+/* A quantity of the flow at state x from the network's (combined) output there.
+ *   out, ret  [dimension]; may be the same */
+void fm_field_read(fm_linear reading, size_t dimension, const double *x, const double *out,
+                   double *ret);
+
+/* The reading of a vector field. */
+fm_linear fm_field_reading(const fm_field_at *at, fm_field_id id);
 
 #endif

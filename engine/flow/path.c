@@ -1,5 +1,8 @@
-/* The schedulers: formulas of alpha, sigma and their derivatives, one pair of functions a row. */
+/* The schedulers: formulas of alpha, sigma and their derivatives, and of the inverse of alpha / sigma; one
+ * set of functions a row. */
 #include "engine/flow/path.h"
+
+#include "engine/flow/path_table.h"
 
 #include <assert.h>
 #include <math.h>
@@ -15,7 +18,8 @@ typedef struct path_parameter {
 /* at() is given the whole path, so that a type with arrays can keep them there. */
 struct fm_path_type {
     const char *name;
-    fm_path_point (*at)(const fm_path *path, double t);
+    fm_path_point (*at)(const fm_path *path, double t); /* of a source of standard deviation 1 */
+    double (*time_of)(const fm_path *path, double alpha, double sigma); /* idem; may leave [0, 1] */
     const char *(*rule)(const double *parameters); /* the rule they break, or NULL */
     path_parameter parameters[FM_PATH_MAX_PARAMETERS + 1];
 };
@@ -35,6 +39,12 @@ static fm_path_point condot_at(const fm_path *path, double t)
     return (fm_path_point){.alpha = t, .sigma = 1.0 - t, .d_alpha = 1.0, .d_sigma = -1.0};
 }
 
+static double condot_time_of(const fm_path *path, double alpha, double sigma)
+{
+    (void)path;
+    return alpha / (alpha + sigma);
+}
+
 static const char *polynomial_rule(const double *parameters)
 {
     return parameters[0] > 0.0 ? NULL : "n must be above 0";
@@ -49,6 +59,11 @@ static fm_path_point polynomial_at(const fm_path *path, double t)
         .alpha = alpha, .sigma = 1.0 - alpha, .d_alpha = d_alpha, .d_sigma = -d_alpha};
 }
 
+static double polynomial_time_of(const fm_path *path, double alpha, double sigma)
+{
+    return pow(alpha / (alpha + sigma), 1.0 / path->parameters[0]);
+}
+
 static const char *target_rule(const double *parameters)
 {
     return parameters[0] >= 0.0 && parameters[0] < 1.0 ? NULL : "sigma_min must be in [0, 1)";
@@ -60,6 +75,11 @@ static fm_path_point target_at(const fm_path *path, double t)
     /* Written from the far end, so that sigma(1) is exactly sigma_min. */
     double sigma = path->parameters[0] + slope * (1.0 - t);
     return (fm_path_point){.alpha = t, .sigma = sigma, .d_alpha = 1.0, .d_sigma = -slope};
+}
+
+static double target_time_of(const fm_path *path, double alpha, double sigma)
+{
+    return alpha / (sigma + alpha * (1.0 - path->parameters[0]));
 }
 
 /* ---- vp, sub_vp: T(t) = u^2 (beta_max - beta_min)/2 + u beta_min with u = 1 - t ---- */
@@ -117,6 +137,24 @@ static fm_path_point vp_at(const fm_path *path, double t)
                            .sigma_d_sigma = clock.rate * clock.decay / 2.0};
 }
 
+/* The time at which T has this value: the positive root, written without cancellation. */
+static double vp_clock_time(const fm_path *path, double integral)
+{
+    double beta_min = path->parameters[0];
+    double span = path->parameters[1] - beta_min;
+    if (!isfinite(integral)) {
+        return -HUGE_VAL;
+    }
+    double root = beta_min + sqrt(beta_min * beta_min + 2.0 * span * integral);
+    return root > 0.0 ? 1.0 - 2.0 * integral / root : 1.0;
+}
+
+static double vp_time_of(const fm_path *path, double alpha, double sigma)
+{
+    double ratio = sigma / alpha;
+    return vp_clock_time(path, log1p(ratio * ratio));
+}
+
 static fm_path_point sub_vp_at(const fm_path *path, double t)
 {
     vp_clock clock = vp_clock_at(path, t);
@@ -124,6 +162,12 @@ static fm_path_point sub_vp_at(const fm_path *path, double t)
                            .sigma = clock.variance,
                            .d_alpha = clock.d_alpha,
                            .d_sigma = clock.rate * clock.decay};
+}
+
+/* sigma / alpha = 2 sinh(T / 2) */
+static double sub_vp_time_of(const fm_path *path, double alpha, double sigma)
+{
+    return vp_clock_time(path, 2.0 * asinh(sigma / (2.0 * alpha)));
 }
 
 /* ---- linear_vp, cosine: alpha^2 + sigma^2 = 1 ---- */
@@ -138,6 +182,12 @@ static fm_path_point linear_vp_at(const fm_path *path, double t)
         .alpha = t, .sigma = sigma, .d_alpha = 1.0, .d_sigma = d_sigma, .sigma_d_sigma = -t};
 }
 
+static double linear_vp_time_of(const fm_path *path, double alpha, double sigma)
+{
+    (void)path;
+    return alpha / hypot(alpha, sigma);
+}
+
 #define cosine_rule no_rule
 static fm_path_point cosine_at(const fm_path *path, double t)
 {
@@ -146,6 +196,12 @@ static fm_path_point cosine_at(const fm_path *path, double t)
     double sigma = sin(HALF_PI * (1.0 - t)); /* cos(pi t/2) that is exactly 0 at t = 1 */
     return (fm_path_point){
         .alpha = alpha, .sigma = sigma, .d_alpha = HALF_PI * sigma, .d_sigma = -HALF_PI * alpha};
+}
+
+static double cosine_time_of(const fm_path *path, double alpha, double sigma)
+{
+    (void)path;
+    return atan2(alpha, sigma) / HALF_PI;
 }
 
 /* ---- ve, edm: alpha = 1, only the noise moves ---- */
@@ -164,6 +220,12 @@ static fm_path_point ve_at(const fm_path *path, double t)
     double sigma = path->parameters[0] * pow(ratio, 1.0 - t);
     return (fm_path_point){
         .alpha = 1.0, .sigma = sigma, .d_alpha = 0.0, .d_sigma = -sigma * log(ratio)};
+}
+
+static double ve_time_of(const fm_path *path, double alpha, double sigma)
+{
+    double ratio = path->parameters[1] / path->parameters[0];
+    return 1.0 - log(sigma / alpha / path->parameters[0]) / log(ratio);
 }
 
 static const char *edm_rule(const double *parameters)
@@ -187,11 +249,36 @@ static fm_path_point edm_at(const fm_path *path, double t)
                            .d_sigma = rho * pow(root, rho - 1.0) * (last - first)};
 }
 
-/* ---- the table ---- */
+static double edm_time_of(const fm_path *path, double alpha, double sigma)
+{
+    double rho = path->parameters[2];
+    double first = pow(path->parameters[1], 1.0 / rho);
+    double last = pow(path->parameters[0], 1.0 / rho);
+    return (first - pow(sigma / alpha, 1.0 / rho)) / (first - last);
+}
+
+/* ---- table: points and what lies between them ---- */
+
+#define table_rule no_rule
+static fm_path_point table_at(const fm_path *path, double t)
+{
+    return fm_path_table_at(path->table, t);
+}
+
+static double table_time_of(const fm_path *path, double alpha, double sigma)
+{
+    return fm_path_table_time_of(path->table, alpha, sigma);
+}
+
+/* ---- the table of types ---- */
 
 static const fm_path_type path_types[] = {
 #define FM_PATH_TYPE(id, text, ...)                                                                \
-    {.name = (text), .at = id##_at, .rule = id##_rule, .parameters = {__VA_ARGS__}},
+    {.name = (text),                                                                               \
+     .at = id##_at,                                                                                \
+     .time_of = id##_time_of,                                                                      \
+     .rule = id##_rule,                                                                            \
+     .parameters = {__VA_ARGS__}},
 #include "engine/flow/path.def"
 #undef FM_PATH_TYPE
 };
@@ -225,11 +312,17 @@ bool fm_path_type_parameter(const fm_path_type *type, size_t index, const char *
     return true;
 }
 
-fm_status fm_path_init(fm_path *ret, const fm_path_type *type,
-                       const double parameters[FM_PATH_MAX_PARAMETERS], fm_error *err)
+bool fm_path_type_is_table(const fm_path_type *type)
 {
-    assert(type != NULL);
-    fm_path path = {.type = type};
+    return type->at == table_at;
+}
+
+fm_status fm_path_init(fm_path *ret, const fm_path_type *type,
+                       const double parameters[FM_PATH_MAX_PARAMETERS], const fm_path_table *table,
+                       double source_std, fm_error *err)
+{
+    assert(type != NULL && fm_path_type_is_table(type) == (table != NULL));
+    fm_path path = {.type = type, .table = table, .source_std = source_std};
     for (size_t i = 0; type->parameters[i].name != NULL; i++) {
         if (!isfinite(parameters[i])) {
             return fm_fail(err, FM_EINVAL, "scheduler %s: %s must be finite", type->name,
@@ -248,9 +341,28 @@ fm_status fm_path_init(fm_path *ret, const fm_path_type *type,
 fm_path_point fm_path_at(const fm_path *path, double t)
 {
     assert(path->type != NULL);
+    double std = path->source_std;
     fm_path_point point = path->type->at(path, t);
     if (isfinite(point.d_sigma)) { /* else the type has set it */
         point.sigma_d_sigma = point.sigma * point.d_sigma;
     }
+    point.sigma *= std;
+    point.d_sigma *= std;
+    point.sigma_d_sigma *= std * std;
     return point;
+}
+
+double fm_path_time_of(const fm_path *path, double alpha, double sigma)
+{
+    double t = path->type->time_of(path, alpha, sigma / path->source_std);
+    return fmin(1.0, fmax(0.0, t));
+}
+
+bool fm_path_equal(const fm_path *a, const fm_path *b)
+{
+    bool equal = a->type == b->type && a->table == b->table && a->source_std == b->source_std;
+    for (size_t i = 0; equal && a->type->parameters[i].name != NULL; i++) {
+        equal = a->parameters[i] == b->parameters[i];
+    }
+    return equal;
 }

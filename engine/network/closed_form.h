@@ -8,29 +8,21 @@
 
 typedef struct fm_closed_form {
     fm_path path;
-    double source_std;
     bool data_to_noise;
     double time_scale;
 } fm_closed_form;
 
 static inline fm_closed_form fm_closed_form_of(const fm_model_config *config, const fm_path *path)
 {
-    return (fm_closed_form){.path = *path,
-                            .source_std = config->source_std,
-                            .data_to_noise = config->data_to_noise,
-                            .time_scale = config->time_scale};
+    return (fm_closed_form){
+        .path = *path, .data_to_noise = config->data_to_noise, .time_scale = config->time_scale};
 }
 
-/* alpha, sigma and derivatives where the network is fed t; sigma is that of the noise with the
- * source's standard deviation. */
+/* alpha, sigma and derivatives where the network is fed t. */
 static inline fm_path_point fm_closed_form_at(const fm_closed_form *form, double t)
 {
     double unscaled = t / form->time_scale;
-    fm_path_point point = fm_path_at(&form->path, form->data_to_noise ? 1.0 - unscaled : unscaled);
-    point.sigma *= form->source_std;
-    point.d_sigma *= form->source_std;
-    point.sigma_d_sigma *= form->source_std * form->source_std;
-    return point;
+    return fm_path_at(&form->path, form->data_to_noise ? 1.0 - unscaled : unscaled);
 }
 
 /* What a canonical velocity is multiplied by to be the network's output. */

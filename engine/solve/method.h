@@ -35,6 +35,7 @@ struct fm_solve {
     const fm_method *method;
     void *own; /* the stepper's struct */
     void *output_context;
+    uint64_t sample; /* of its noise */
     fm_solve_want want;
     double t, last;
     double *x; /* [dimension] */

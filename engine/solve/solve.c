@@ -180,7 +180,7 @@ size_t fm_solve_size_bytes(const fm_solve_plan *plan)
     return vectors_bytes > SIZE_MAX - head_bytes ? SIZE_MAX : head_bytes + vectors_bytes;
 }
 
-fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, const double *x0,
+fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample, const double *x0,
                         void *output_context)
 {
     layout parts;
@@ -195,6 +195,7 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, const double *x
         .method = solver->method,
         .own = bytes + parts.solve_bytes,
         .output_context = output_context,
+        .sample = sample,
         .t = solver->grid[0],
         .last = solver->grid[solver->n_grid - 1],
         .x = (double *)(void *)vectors,

@@ -36,7 +36,7 @@
 #ifndef FM_SOLVE_H
 #define FM_SOLVE_H
 
-#include "engine/fm.h"
+#include "engine/flow/path.h"
 
 typedef struct fm_solve fm_solve;
 
@@ -49,6 +49,8 @@ typedef void (*fm_solve_output)(void *context, size_t index, double t, const dou
 typedef struct fm_solve_plan {
     fm_solver solver; /* as given; grid and method are borrowed */
     size_t dimension;
+    const fm_path *path; /* that the flow follows, for methods that know it; outlives the plan */
+    uint64_t seed;       /* of stochastic methods' noise */
     const double *output_times; /* [n_output_times] along the grid, within its span */
     size_t n_output_times;
     bool output_every_step;
@@ -71,10 +73,11 @@ size_t fm_solve_size_bytes(const fm_solve_plan *plan);
 
 /* Starts a trajectory.
  *   memory  fm_solve_size_bytes(), aligned to FM_ALIGNMENT, caller-owned, reusable afterwards
+ *   sample  which of the job's, for its noise
  *   x0      [dimension] the state at grid[0]; copied
  *   output_context  passed to plan->output
  * Thread: one at a time per fm_solve. */
-fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, const double *x0,
+fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample, const double *x0,
                         void *output_context);
 
 /* True: *ret says what is wanted. False: the trajectory has ended. Idempotent until give. */

@@ -154,7 +154,7 @@ static void run_job(bench *b, size_t n_rows)
                         .guidance_scale = 1,
                         .x = b->x,
                         .t = b->t,
-                        .fields = FM_FIELD_VELOCITY};
+                        .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY)};
     if (fm_engine_submit(b->engine, &spec, &job, &error) != FM_OK) {
         fail("job", error.text);
     }
@@ -166,7 +166,7 @@ static void run_job(bench *b, size_t n_rows)
             fail("job", fm_row_status_name(result.status));
         }
         for (size_t j = 0; j < b->dimension; j++) {
-            b->out[i * b->dimension + j] = result.velocity[j];
+            b->out[i * b->dimension + j] = result.fields[FM_FIELD_VELOCITY][j];
         }
     }
     fm_job_free(job);

@@ -20,7 +20,7 @@ from rounds import Medians, note
 
 THREADS = (1, 2)
 LONG_CALLS = ((5e3, 1), (1.5e3, 2))  # a peer's call that takes longer than so many ms is measured in so many rounds
-WRONG = {"engine": 2e-4, "engine bf16": 0.3, "torch": 2e-4, "torch bf16": 0.3, "ort": 2e-4}  # deviations that are another network's
+WRONG = {"engine": 2e-4, "engine bf16": 0.7, "torch": 2e-4, "torch bf16": 0.7, "ort": 2e-4}  # deviations that are another network's (its own would be 1.4)
 GOLDEN = ("unet-torchcfm-mnist", "sit-tiny-sigma")
 LONE_STEPS = 10
 LARGE_BYTES = 4 << 30

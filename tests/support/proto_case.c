@@ -1,25 +1,41 @@
 #include "tests/support/proto_case.h"
 
+#include "engine/flow/field.h"
+
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Of all models: a velocity on condot. */
+static fm_field field;
+
+static void set_field(void)
+{
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    fm_status status = fm_path_init(&field.path, fm_path_type_find("condot"), none, NULL, 1, NULL);
+    ck_assert_int_eq(status, FM_OK);
+    field.prediction.type = fm_prediction_type_find("velocity");
+    field.time_scale = 1;
+}
+
 fm_model_info proto_case_plain(void)
 {
+    set_field();
     return (fm_model_info){.name = "two-moons",
                            .description = "Two moons",
                            .license = "CC0-1.0",
                            .version = "sha256:00ff",
                            .architecture = "mlp",
                            .space = "euclidean",
-                           .scheduler = "condot",
+
                            .prediction = "velocity",
                            .output_kind = "points",
                            .compute = "float32",
                            .rank = 1,
                            .shape = {2},
                            .dimension = 2,
-                           .source_std = 1,
+                           .path = &field.path,
+                           .field = &field,
                            .time_range = {0, 1},
                            .sample_range = {0, 1},
                            .parameter_count = 1234,

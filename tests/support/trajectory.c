@@ -60,7 +60,7 @@ void trajectory_run(trajectory *ret, fm_solve_plan *plan, velocity_function velo
     void *memory = fm_alloc(fm_solve_size_bytes(plan));
     ret->end = fm_alloc_array(plan->dimension, sizeof(double));
     ck_assert(memory != NULL && ret->end != NULL);
-    fm_solve *solve = fm_solve_init(memory, plan, x0, ret);
+    fm_solve *solve = fm_solve_init(memory, plan, 0, x0, ret);
     fm_solve_want want;
     while (fm_solve_next(solve, &want)) {
         ret->earliest = fmin(ret->earliest, want.t);

@@ -123,7 +123,7 @@ static float *copy_results(const random_request *request, const fm_job *job)
         ck_assert_int_ne(result.status, FM_ROW_UNFINISHED);
         memcpy(to, result.x, dimension * sizeof *to);
         if (n > 0) {
-            memcpy(to + dimension, result.trajectory, n * sizeof *to);
+            memcpy(to + dimension, result.fields[FM_FIELD_X], n * sizeof *to);
         }
         to += dimension + n;
     }
@@ -332,7 +332,7 @@ START_TEST(budget_ends_a_row_with_its_state_and_time)
         ck_assert_double_eq_tol(result.t, 0.5, 1e-15);
         ck_assert_uint_eq(result.evaluations, 5);
         /* a time that was not reached carries the last state */
-        ck_assert_mem_eq(result.trajectory + 2, result.x, 2 * sizeof(float));
+        ck_assert_mem_eq(result.fields[FM_FIELD_X] + 2, result.x, 2 * sizeof(float));
     }
     fm_job_free(job);
     close_models();
@@ -479,7 +479,7 @@ START_TEST(every_step_is_recorded_per_row)
         ck_assert_uint_eq(result.n_trajectory, result.accepted + 1);
         ck_assert_double_eq(result.trajectory_times[0], 0);
         ck_assert_double_eq(result.trajectory_times[result.n_trajectory - 1], 1);
-        ck_assert_mem_eq(result.trajectory + 2 * (result.n_trajectory - 1), result.x,
+        ck_assert_mem_eq(result.fields[FM_FIELD_X] + 2 * (result.n_trajectory - 1), result.x,
                          2 * sizeof(float));
     }
     fm_job_free(job);
@@ -548,7 +548,8 @@ START_TEST(velocity_and_density_are_those_of_the_network)
                         .guidance_scale = 1,
                         .x = x,
                         .t = t,
-                        .fields = FM_FIELD_VELOCITY | FM_FIELD_LOG_DENSITY};
+                        .fields =
+                            FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)};
     fm_job *job = run(&spec);
     /* at t = 1 the density is the mixture's own: dominated by 0.5 N((2, 0), 0.4) at its mean */
     fm_row_result result;
@@ -556,7 +557,7 @@ START_TEST(velocity_and_density_are_those_of_the_network)
     double expected = log(0.5) - log(2 * acos(-1) * 0.16);
     ck_assert_double_eq_tol(result.log_density, expected, 1e-6);
     fm_job_row(job, 0, &result);
-    ck_assert_ptr_nonnull(result.velocity);
+    ck_assert_ptr_nonnull(result.fields[FM_FIELD_VELOCITY]);
     ck_assert_uint_eq(result.evaluations, 1);
     fm_job_free(job);
     close_models();
@@ -629,7 +630,7 @@ START_TEST(drawn_noise_has_the_scale_of_source_and_path)
         fm_row_result result;
         fm_rng_normal(spec.seed, i, FM_RNG_SOURCE_NOISE, 0, 1, &noise);
         fm_job_row(job, i, &result);
-        ck_assert_float_eq(result.trajectory[0], (float)(2 * 5 * noise));
+        ck_assert_float_eq(result.fields[FM_FIELD_X][0], (float)(2 * 5 * noise));
     }
     fm_job_free(job);
     fm_model_unref(wide);

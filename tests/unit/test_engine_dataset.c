@@ -36,7 +36,7 @@ static fm_model_config config_of(const char *scheduler, size_t dimension)
     fm_model_config config = {.architecture = FM_ARCHITECTURE_DATASET,
                               .folder = folder.path,
                               .dimension = dimension,
-                              .source_std = 1,
+                              .prediction.type = fm_prediction_type_find("velocity"),
                               .time_scale = 1,
                               .dataset.file = points_file};
     const fm_path_type *type = fm_path_type_find(scheduler);
@@ -44,7 +44,7 @@ static fm_model_config config_of(const char *scheduler, size_t dimension)
     const char *parameter = NULL;
     for (size_t i = 0; fm_path_type_parameter(type, i, &parameter, &parameters[i]); i++) {
     }
-    ck_assert_int_eq(fm_path_init(&config.path, type, parameters, NULL), FM_OK);
+    ck_assert_int_eq(fm_path_init(&config.path, type, parameters, NULL, 1, NULL), FM_OK);
     return config;
 }
 
@@ -131,13 +131,11 @@ START_TEST(any_number_of_points_follows_the_plain_formula)
     double points[5000];
     write_points(n, d, points);
     fm_model_config config = config_of(shapes[_i].scheduler, d);
-    config.source_std = shapes[_i].source_std;
+    config.path.source_std = shapes[_i].source_std;
     network_case it;
     open_config(&it, &config);
     for (double t = 0; t < 0.99; t += 0.11) {
         fm_path_point at = fm_path_at(&config.path, t);
-        at.sigma *= config.source_std;
-        at.d_sigma *= config.source_std;
         double x[5];
         for (size_t j = 0; j < d; j++) {
             x[j] = at.alpha * points[n / 2 * d + j] + 0.8 * at.sigma * cos((double)j + 9 * t);
@@ -203,7 +201,7 @@ START_TEST(the_field_moves_the_density_as_the_continuity_equation_says)
     double points[200];
     write_points(100, 2, points);
     fm_model_config config = config_of(_i == 0 ? "condot" : "vp", 2);
-    config.source_std = 1.2;
+    config.path.source_std = 1.2;
     network_case it;
     open_config(&it, &config);
     for (double t = 0.1; t < 0.75; t += 0.15) {
@@ -239,7 +237,7 @@ START_TEST(time_direction_and_scale_are_undone)
         eval_one(&plain, x, t, expected, NULL);
         fm_field_asks(&field, &condition, t, asks);
         eval_one(&mirrored, x, asks[0].t, v, NULL);
-        fm_field_answer(&field, &condition, 2, v, NULL);
+        fm_field_answer(&field, &condition, t, 2, x, v, NULL);
         ck_assert_double_eq_tol(v[0], expected[0], 1e-10);
         ck_assert_double_eq_tol(v[1], expected[1], 1e-10);
     }

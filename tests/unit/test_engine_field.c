@@ -2,11 +2,25 @@
 #include "engine/flow/field.h"
 #include "tests/unit/suites.h"
 
+#include <math.h>
 #include <string.h>
 
-static const fm_field labelled = {.time_scale = 1, .has_null_label = true, .null_label = 8};
-static const fm_field unlabelled = {.time_scale = 1};
-static const fm_field reversed = {.data_to_noise = true, .time_scale = 1000};
+static fm_field labelled = {.time_scale = 1, .has_null_label = true, .null_label = 8};
+static fm_field unlabelled = {.time_scale = 1};
+static fm_field reversed = {.data_to_noise = true, .time_scale = 1000};
+
+static fm_prediction velocity(void)
+{
+    return (fm_prediction){.type = fm_prediction_type_find("velocity")};
+}
+
+static void set_predictions(void)
+{
+    labelled.prediction = unlabelled.prediction = reversed.prediction = velocity();
+}
+
+/* A state that a velocity prediction must not read. */
+static const double anywhere[6] = {NAN, NAN, NAN, NAN, NAN, NAN};
 
 /* Outputs whose combinations round differently in every order of operations. */
 static const double row_label[3] = {0.1, -2.7, 1e9 / 3};
@@ -62,7 +76,7 @@ START_TEST(a_single_row_passes_with_its_bits)
     }
     double v[3];
     memcpy(v, row_label, sizeof v);
-    fm_field_answer(rows[_i].field, &rows[_i].condition, 3, v, NULL);
+    fm_field_answer(rows[_i].field, &rows[_i].condition, 0.375, 3, anywhere, v, NULL);
     ck_assert_mem_eq(v, row_label, sizeof v);
 }
 END_TEST
@@ -72,7 +86,7 @@ START_TEST(guidance_goes_from_the_null_towards_the_label)
     double v[3];
     memcpy(v, row_label, sizeof v);
     fm_condition condition = {.label = 1, .guidance_scale = 2.5};
-    fm_field_answer(&labelled, &condition, 3, v, row_null);
+    fm_field_answer(&labelled, &condition, 0.375, 3, anywhere, v, row_null);
     for (size_t i = 0; i < 3; i++) {
         double expected = -1.5 * row_null[i] + 2.5 * row_label[i];
         ck_assert_double_eq_tol(v[i] / expected, 1.0, 1e-14);
@@ -82,7 +96,11 @@ END_TEST
 
 START_TEST(guidance_of_the_first_channels_leaves_the_others_to_the_label)
 {
-    fm_field field = {.time_scale = 1, .has_null_label = true, .null_label = 5, .channels = 3};
+    fm_field field = {.prediction = velocity(),
+                      .time_scale = 1,
+                      .has_null_label = true,
+                      .null_label = 5,
+                      .channels = 3};
     static const double scales[] = {0, -1, 2.5};
     for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
         fm_condition condition = {.label = 1, .guidance_scale = scales[i], .guidance_channels = 2};
@@ -91,7 +109,8 @@ START_TEST(guidance_of_the_first_channels_leaves_the_others_to_the_label)
         ck_assert_int_eq(asks[0].label, 1);
         ck_assert_int_eq(asks[1].label, 5);
         double v[6] = {1, 2, 3, 4, 5, 6}; /* two entries a channel */
-        fm_field_answer(&field, &condition, 6, v, (double[]){10, 20, 30, 40, 50, 60});
+        fm_field_answer(&field, &condition, 0.375, 6, anywhere, v,
+                        (double[]){10, 20, 30, 40, 50, 60});
         for (size_t k = 0; k < 6; k++) {
             double label = (double)k + 1, null = 10 * label;
             ck_assert_double_eq(v[k], k < 4 ? null + scales[i] * (label - null) : label);
@@ -112,7 +131,7 @@ START_TEST(networks_against_the_direction_get_the_mirrored_time_and_lose_their_s
     ck_assert_double_eq(asks[0].t, 750);
     double v[3];
     memcpy(v, row_label, sizeof v);
-    fm_field_answer(&reversed, &condition, 3, v, NULL);
+    fm_field_answer(&reversed, &condition, 0.375, 3, anywhere, v, NULL);
     for (size_t i = 0; i < 3; i++) {
         ck_assert_double_eq(v[i], -row_label[i]);
     }
@@ -121,15 +140,18 @@ END_TEST
 
 START_TEST(guided_networks_against_the_direction_do_both)
 {
-    fm_field field = {
-        .data_to_noise = true, .time_scale = 2, .has_null_label = true, .null_label = 5};
+    fm_field field = {.prediction = velocity(),
+                      .data_to_noise = true,
+                      .time_scale = 2,
+                      .has_null_label = true,
+                      .null_label = 5};
     fm_condition condition = {.label = 1, .guidance_scale = 3};
     fm_field_ask asks[FM_FIELD_MAX_ROWS];
     ck_assert_uint_eq(fm_field_asks(&field, &condition, 0.75, asks), 2);
     ck_assert_double_eq(asks[0].t, 0.5);
     ck_assert_double_eq(asks[1].t, 0.5);
     double v[1] = {2};
-    fm_field_answer(&field, &condition, 1, v, (double[]){1});
+    fm_field_answer(&field, &condition, 0.375, 1, anywhere, v, (double[]){1});
     ck_assert_double_eq(v[0], -4);
 }
 END_TEST
@@ -138,6 +160,7 @@ Suite *suite_engine_field(void)
 {
     Suite *suite = suite_create("engine/field");
     TCase *tcase = tcase_create("field");
+    tcase_add_checked_fixture(tcase, set_predictions, NULL);
     int n_rows = (int)(sizeof rows / sizeof rows[0]);
     tcase_add_test(tcase, fields_take_clock_and_null_label_from_the_configuration);
     tcase_add_loop_test(tcase, one_row_is_asked_wherever_one_is_enough, 0, n_rows);

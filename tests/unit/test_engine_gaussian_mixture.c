@@ -16,7 +16,7 @@ static fm_path path_of(const char *name)
     for (size_t i = 0; fm_path_type_parameter(type, i, &parameter, &parameters[i]); i++) {
     }
     fm_path path;
-    ck_assert_int_eq(fm_path_init(&path, type, parameters, NULL), FM_OK);
+    ck_assert_int_eq(fm_path_init(&path, type, parameters, NULL, 1, NULL), FM_OK);
     return path;
 }
 
@@ -29,7 +29,7 @@ static fm_model_config config_of(const char *scheduler)
 {
     return (fm_model_config){.architecture = FM_ARCHITECTURE_GAUSSIAN_MIXTURE,
                              .dimension = 2,
-                             .source_std = 1,
+                             .prediction.type = fm_prediction_type_find("velocity"),
                              .time_scale = 1,
                              .path = path_of(scheduler),
                              .gaussian_mixture.mixture = {3, weights, means, stds}};
@@ -165,7 +165,8 @@ START_TEST(guided_gaussians_end_in_the_known_gaussian)
                     fm_field_asks(&field, &condition, (step + 0.5 * half) / n_steps, asks), 2);
                 eval_one(&it, &at, asks[0].t, asks[0].label, &v[0], NULL);
                 eval_one(&it, &at, asks[1].t, asks[1].label, &v[1], NULL);
-                fm_field_answer(&field, &condition, 1, &v[0], &v[1]);
+                fm_field_answer(&field, &condition, (step + 0.5 * half) / n_steps, 1, &at, &v[0],
+                                &v[1]);
                 at = x + 0.5 / n_steps * v[0];
             }
             x += v[0] / n_steps;
@@ -210,7 +211,7 @@ static double continuity_residual(const network_case *it, const double *x, doubl
 START_TEST(the_field_moves_the_density_as_the_continuity_equation_says)
 {
     fm_model_config config = config_of(schedulers[_i]);
-    config.source_std = 1.3;
+    config.path.source_std = 1.3;
     network_case it;
     open_config(&it, &config);
     for (double t = 0.1; t < 0.95; t += 0.2) {
@@ -331,7 +332,7 @@ START_TEST(time_direction_and_scale_are_undone)
         eval_one(&plain, x, t, 0, expected, &log_density[0]);
         fm_field_asks(&field, &condition, t, asks);
         eval_one(&mirrored, x, asks[0].t, 0, v, &log_density[1]);
-        fm_field_answer(&field, &condition, 2, v, NULL);
+        fm_field_answer(&field, &condition, t, 2, x, v, NULL);
         ck_assert_double_eq_tol(v[0], expected[0], 1e-12);
         ck_assert_double_eq_tol(v[1], expected[1], 1e-12);
         ck_assert_double_eq_tol(log_density[1], log_density[0], 1e-12);

@@ -44,7 +44,6 @@ static fm_model_config config_of(size_t dimension)
     return (fm_model_config){.architecture = FM_ARCHITECTURE_MLP,
                              .dimension = dimension,
                              .time_scale = 1,
-                             .source_std = 1,
                              .mlp = {.activation = FM_ACTIVATION_SILU}};
 }
 

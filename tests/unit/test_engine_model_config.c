@@ -74,7 +74,7 @@ START_TEST(a_minimal_file_has_the_contracts_defaults)
     ck_assert_str_eq(config.weights_prefix, "");
     ck_assert_uint_eq(config.rank, 1);
     ck_assert_uint_eq(config.dimension, 2);
-    ck_assert(config.source_std == 1.0);
+    ck_assert(config.path.source_std == 1.0);
     ck_assert_str_eq(fm_path_type_name(config.path.type), "condot");
     ck_assert(!config.data_to_noise);
     ck_assert(config.time_scale == 1.0);
@@ -121,7 +121,7 @@ START_TEST(every_key_is_read)
     ck_assert_uint_eq(config.rank, 3);
     ck_assert_uint_eq(config.shape[2], 5);
     ck_assert_uint_eq(config.dimension, 60);
-    ck_assert(config.source_std == 2.0);
+    ck_assert(config.path.source_std == 2.0);
     ck_assert_str_eq(fm_path_type_name(config.path.type), "edm");
     ck_assert(config.path.parameters[0] == 0.002 && config.path.parameters[1] == 90.5 &&
               config.path.parameters[2] == 5.0);
@@ -441,9 +441,14 @@ static const refusal refusals[] = {
     BAD(FLOW_WITH("\"scheduler\":{\"type\":\"ot\"}"),
         "/flow/scheduler/type: must be one of condot, polynomial, vp, sub_vp, linear_vp, cosine, "
         "ve, "
-        "edm, target, found \"ot\""),
-    LATER(FLOW_WITH("\"scheduler\":{\"type\":\"table\",\"t\":[0,1]}"),
-          "/flow/scheduler/type: \"table\" is not supported by this release"),
+        "edm, target, table, found \"ot\""),
+    BAD(FLOW_WITH("\"scheduler\":{\"type\":\"table\",\"t\":[0,1]}"),
+        "/flow/scheduler/alpha: is required"),
+    BAD(FLOW_WITH("\"scheduler\":{\"type\":\"table\",\"t\":[0,1],\"alpha\":[0,1],\"sigma\":[1]}"),
+        "/flow/scheduler/sigma: must have 2 items, found 1"),
+    BAD(FLOW_WITH("\"scheduler\":{\"type\":\"table\",\"t\":[0,1],\"alpha\":[0,1],\"sigma\":[0,1]}"),
+        "/flow/scheduler: sigma must not rise; entry 1 does"),
+    BAD(FLOW_WITH("\"scheduler\":{\"type\":\"table\",\"n\":2}"), "/flow/scheduler/n: unknown key"),
     BAD(FLOW_WITH("\"scheduler\":{\"n\":2}"),
         "/flow/scheduler/n: unknown key; must be one of type"),
     BAD(FLOW_WITH("\"scheduler\":{\"type\":\"vp\",\"beta\":2}"),
@@ -451,9 +456,16 @@ static const refusal refusals[] = {
     BAD(FLOW_WITH("\"scheduler\":{\"type\":\"polynomial\",\"n\":\"2\"}"),
         "/flow/scheduler/n: must be a number"),
     BAD(FLOW_WITH("\"scheduler\":{\"type\":\"polynomial\",\"n\":0}"), "/flow/scheduler: "),
-    BAD(FLOW_WITH("\"prediction\":\"noise\""), "/flow/prediction: must be one of velocity, found"),
-    LATER(FLOW_WITH("\"prediction\":\"epsilon\""),
-          "/flow/prediction: \"epsilon\" is not supported"),
+    BAD(FLOW_WITH("\"prediction\":\"noise\""),
+        "/flow/prediction: must be one of velocity, x1, epsilon, score, v, edm, found"),
+    LATER(FLOW_WITH("\"prediction\":\"potential\""),
+          "/flow/prediction: \"potential\" is not supported"),
+    BAD(FLOW_WITH("\"prediction\":{\"type\":\"edm\",\"sigma_data\":0}"),
+        "/flow/prediction/sigma_data: must be above 0, found 0"),
+    BAD(FLOW_WITH("\"prediction\":{\"type\":\"x1\",\"sigma_data\":1}"),
+        "/flow/prediction/sigma_data: unknown key; must be one of type"),
+    BAD(FLOW_WITH("\"prediction\":\"x1\",\"time\":{\"range\":[0,2]}"),
+        "/flow/time/range: must be inside [0, 1] for predictions other than velocity"),
     LATER(FLOW_WITH("\"prediction\":[\"velocity\",\"score\"]"), "/flow/prediction: a pair of pre"),
     BAD(FLOW_WITH("\"time\":1"), "/flow/time: must be an object"),
     BAD(FLOW_WITH("\"time\":{\"start\":0}"), "/flow/time/start: unknown key"),

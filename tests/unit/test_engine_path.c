@@ -25,14 +25,14 @@ static fm_path path_of(const char *name, const double *parameters)
     }
     fm_path path;
     fm_error err;
-    ck_assert_msg(fm_path_init(&path, type, all, &err) == FM_OK, "%s", name);
+    ck_assert_msg(fm_path_init(&path, type, all, NULL, 1, &err) == FM_OK, "%s", name);
     return path;
 }
 
 static void check_derivatives(const fm_path *path)
 {
     const double h = 1e-5;
-    for (double t = 0.02; t < 0.985; t += 0.0317) {
+    for (double t = 0.021; t < 0.985; t += 0.0317) {
         fm_path_point at = fm_path_at(path, t);
         fm_path_point before = fm_path_at(path, t - h);
         fm_path_point after = fm_path_at(path, t + h);
@@ -180,10 +180,124 @@ START_TEST(parameters_out_of_range_are_refused_by_name)
     fm_path path = {0};
     fm_error err = {0};
     const fm_path_type *type = fm_path_type_find(broken[_i].name);
-    ck_assert_int_eq(fm_path_init(&path, type, broken[_i].parameters, &err), FM_EINVAL);
+    ck_assert_int_eq(fm_path_init(&path, type, broken[_i].parameters, NULL, 1, &err), FM_EINVAL);
     ck_assert_msg(strstr(err.text, broken[_i].culprit) != NULL, "%s", err.text);
     ck_assert_msg(strstr(err.text, broken[_i].name) != NULL, "%s", err.text);
     ck_assert_ptr_null(path.type);
+}
+END_TEST
+
+START_TEST(the_time_of_a_ratio_is_the_time_that_has_it)
+{
+    static const double source_stds[] = {1, 2.5};
+    fm_path path = path_of(names[_i], NULL);
+    for (size_t i = 0; i < 2; i++) {
+        path.source_std = source_stds[i];
+        for (double t = 0; t <= 1; t += 0.03125) {
+            fm_path_point at = fm_path_at(&path, t);
+            double found = fm_path_time_of(&path, 3 * at.alpha, 3 * at.sigma);
+            ck_assert_msg(fabs(found - t) <= 1e-9, "%s: t = %g became %.17g", names[_i], t, found);
+        }
+    }
+}
+END_TEST
+
+START_TEST(ratios_that_a_path_does_not_reach_give_its_ends)
+{
+    fm_path ve = path_of("ve", NULL), vp = path_of("vp", NULL), edm = path_of("edm", NULL);
+    ck_assert_double_eq(fm_path_time_of(&ve, 1, 60), 0);
+    ck_assert_double_eq(fm_path_time_of(&ve, 1, 0), 1);
+    ck_assert_double_eq(fm_path_time_of(&vp, 0, 1), 0);
+    ck_assert_double_eq(fm_path_time_of(&vp, 1, 0), 1);
+    ck_assert_double_eq(fm_path_time_of(&edm, 0, 1), 0);
+    ck_assert_double_eq(fm_path_time_of(&edm, 1, 0), 1);
+}
+END_TEST
+
+/* ---- table ---- */
+
+#define N_POINTS ((size_t)33)
+
+static fm_path table_of(const char *name, fm_path_table **ret_table)
+{
+    double t[N_POINTS], alpha[N_POINTS], sigma[N_POINTS];
+    fm_path formula = path_of(name, NULL);
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    fm_error err = {0};
+    for (size_t i = 0; i < N_POINTS; i++) {
+        t[i] = (double)i / (N_POINTS - 1);
+        fm_path_point at = fm_path_at(&formula, t[i]);
+        alpha[i] = at.alpha;
+        sigma[i] = at.sigma;
+    }
+    fm_status status = fm_path_table_new(N_POINTS, t, alpha, sigma, ret_table, &err);
+    ck_assert_msg(status == FM_OK, "%s", err.text);
+    fm_path path;
+    ck_assert_int_eq(fm_path_init(&path, fm_path_type_find("table"), none, *ret_table, 1, &err),
+                     FM_OK);
+    return path;
+}
+
+START_TEST(a_table_meets_its_points_and_follows_the_curve_between_them)
+{
+    static const char *const curves[] = {"condot", "cosine", "polynomial", "sub_vp"};
+    fm_path_table *table = NULL;
+    fm_path path = table_of(curves[_i], &table), formula = path_of(curves[_i], NULL);
+    check_derivatives(&path);
+    for (size_t i = 0; i <= 8 * (N_POINTS - 1); i++) {
+        double t = (double)i / (8 * (N_POINTS - 1));
+        fm_path_point ours = fm_path_at(&path, t), theirs = fm_path_at(&formula, t);
+        double tolerance = i % 8 == 0 ? 0 : 2e-3;
+        ck_assert_double_le(fabs(ours.alpha - theirs.alpha), tolerance);
+        ck_assert_double_le(fabs(ours.sigma - theirs.sigma), tolerance);
+        double found = fm_path_time_of(&path, ours.alpha, ours.sigma);
+        ck_assert_msg(fabs(found - t) <= 1e-12, "t = %g became %.17g", t, found);
+    }
+    fm_path_table_free(table);
+}
+END_TEST
+
+START_TEST(a_table_is_monotone_between_its_points)
+{
+    static const double t[] = {0, 0.1, 0.15, 0.7, 1}, alpha[] = {0, 0.001, 0.8, 0.81, 1},
+                        sigma[] = {5, 4, 4, 0.1, 0};
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    fm_path_table *table = NULL;
+    fm_path path;
+    ck_assert_int_eq(fm_path_table_new(5, t, alpha, sigma, &table, NULL), FM_OK);
+    ck_assert_int_eq(fm_path_init(&path, fm_path_type_find("table"), none, table, 1, NULL), FM_OK);
+    fm_path_point before = fm_path_at(&path, 0);
+    for (double at = 0.001; at <= 1; at += 0.001) {
+        fm_path_point now = fm_path_at(&path, at);
+        ck_assert(now.alpha >= before.alpha && now.sigma <= before.sigma);
+        before = now;
+    }
+    fm_path_table_free(table);
+}
+END_TEST
+
+static const struct {
+    double t[3], alpha[3], sigma[3];
+    const char *rule;
+} broken_tables[] = {
+    {{0, 0.5, 0.9}, {0, 0.5, 1}, {1, 0.5, 0}, "t must begin with 0 and end with 1"},
+    {{0, 0, 1}, {0, 0.5, 1}, {1, 0.5, 0}, "t must ascend; entry 1"},
+    {{0, 0.5, 1}, {0, 0.5, 0.4}, {1, 0.5, 0}, "alpha must not fall; entry 2"},
+    {{0, 0.5, 1}, {0, 0.5, 1}, {1, 0.5, 0.6}, "sigma must not rise; entry 2"},
+    {{0, 0.5, 1}, {0, 0.5, 1}, {1, -0.5, -1}, "sigma must be finite and not negative; entry 1"},
+    {{0, 0.5, 1}, {0, HUGE_VAL, HUGE_VAL}, {1, 0.5, 0}, "alpha must be finite"},
+    {{0, 0.5, 1}, {0, 0, 1}, {1, 0.5, 0.5}, "alpha must rise between all points, or sigma fall"},
+};
+
+START_TEST(tables_that_are_no_path_are_refused_with_the_rule)
+{
+    fm_path_table *table = NULL;
+    fm_error err = {0};
+    fm_status status = fm_path_table_new(3, broken_tables[_i].t, broken_tables[_i].alpha,
+                                         broken_tables[_i].sigma, &table, &err);
+    ck_assert_int_eq(status, FM_EINVAL);
+    ck_assert_msg(strstr(err.text, broken_tables[_i].rule) != NULL, "%s", err.text);
+    ck_assert_ptr_null(table);
 }
 END_TEST
 
@@ -218,6 +332,12 @@ Suite *suite_engine_path(void)
     tcase_add_test(tcase, coefficients_match_the_reference_table);
     tcase_add_loop_test(tcase, parameters_out_of_range_are_refused_by_name, 0,
                         (int)(sizeof broken / sizeof broken[0]));
+    tcase_add_loop_test(tcase, the_time_of_a_ratio_is_the_time_that_has_it, 0, N_NAMES);
+    tcase_add_test(tcase, ratios_that_a_path_does_not_reach_give_its_ends);
+    tcase_add_loop_test(tcase, a_table_meets_its_points_and_follows_the_curve_between_them, 0, 4);
+    tcase_add_test(tcase, a_table_is_monotone_between_its_points);
+    tcase_add_loop_test(tcase, tables_that_are_no_path_are_refused_with_the_rule, 0,
+                        (int)(sizeof broken_tables / sizeof *broken_tables));
     tcase_add_test(tcase, schedulers_are_found_by_name_with_their_defaults);
     suite_add_tcase(suite, tcase);
     return suite;

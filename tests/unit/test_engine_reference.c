@@ -137,7 +137,7 @@ static double largest_trajectory_error(const reference_run *run, const double *e
         for (size_t k = 0; k < n_times * run->dimension; k++) {
             size_t time = k / run->dimension, i = k % run->dimension;
             double want = expected[(time * n_rows + row) * run->dimension + i];
-            largest = fmax(largest, fabs(result.trajectory[k] - want));
+            largest = fmax(largest, fabs(result.fields[FM_FIELD_X][k] - want));
         }
     }
     return largest;

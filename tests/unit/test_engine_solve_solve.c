@@ -328,7 +328,7 @@ static void ignore_output(void *context, size_t index, double t, const double *x
 /* ret [2] is the end state. */
 static void run_quietly(void *memory, const fm_solve_plan *plan, double *ret)
 {
-    fm_solve *solve = fm_solve_init(memory, plan, trajectory_start, NULL);
+    fm_solve *solve = fm_solve_init(memory, plan, 0, trajectory_start, NULL);
     fm_solve_want want, again;
     while (fm_solve_next(solve, &want)) {
         ck_assert(fm_solve_next(solve, &again) && again.t == want.t && again.x == want.x &&

@@ -448,7 +448,8 @@ START_TEST(velocity_takes_points_and_times)
     ck_assert_int_eq(request.spec.task, FM_TASK_VELOCITY);
     ck_assert_uint_eq(request.spec.n_rows, 2);
     ck_assert(request.spec.x[11] == 3 && request.spec.t[1] == 0.5);
-    ck_assert_uint_eq(request.spec.fields, FM_FIELD_VELOCITY | FM_FIELD_LOG_DENSITY);
+    ck_assert_uint_eq(request.spec.fields,
+                      FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_LOG_DENSITY));
     ck_assert_int_eq(request.spec.labels[1], 1);
     /* defaults are a sampling request's */
     ck_assert(request.spec.guidance_scale == 1);
@@ -458,7 +459,7 @@ START_TEST(velocity_takes_points_and_times)
                               "{\"x\": [[1,2], [3,4]], \"t\": 0.25}", &request, &problem);
     ck_assert(parsed);
     ck_assert(request.spec.t[0] == 0.25 && request.spec.t[1] == 0.25);
-    ck_assert_uint_eq(request.spec.fields, FM_FIELD_VELOCITY);
+    ck_assert_uint_eq(request.spec.fields, FM_FIELD_BIT(FM_FIELD_VELOCITY));
     fmp_request_done(&request);
 }
 END_TEST

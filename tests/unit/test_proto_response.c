@@ -29,10 +29,10 @@ static void row_at(const void *context, size_t row, fm_row_result *ret)
                            .accepted = 50 - 30 * row,
                            .rejected = 3 * row,
                            .x = states[row],
-                           .velocity = states[row],
+                           .fields[FM_FIELD_VELOCITY] = states[row],
                            .log_density = row == 0 ? -1.25 : (double)-INFINITY};
     if (*with_trajectory) {
-        ret->trajectory = &trajectory[row][0][0];
+        ret->fields[FM_FIELD_X] = &trajectory[row][0][0];
         ret->trajectory_times = own_times[row];
         ret->n_trajectory = row == 0 ? 3 : 2;
     }
@@ -226,9 +226,10 @@ START_TEST(velocity_answers_have_the_fields_asked_for)
 {
     fm_model_info model = proto_case_plain();
     fmp_rows rows = made_rows();
-    fmp_request request = {.spec = {.task = FM_TASK_VELOCITY,
-                                    .n_rows = N_ROWS,
-                                    .fields = FM_FIELD_VELOCITY | FM_FIELD_LOG_DENSITY}};
+    fmp_request request = {
+        .spec = {.task = FM_TASK_VELOCITY,
+                 .n_rows = N_ROWS,
+                 .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)}};
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, SIZE_MAX);
     fmp_response_write_velocity(&buffer, &request, &model, "01J", &rows);
@@ -242,7 +243,7 @@ START_TEST(velocity_answers_have_the_fields_asked_for)
     fmp_buffer_done(&buffer);
 
     request.encoding = FMP_ENCODING_BASE64;
-    request.spec.fields = FM_FIELD_LOG_DENSITY;
+    request.spec.fields = FM_FIELD_BIT(FM_FIELD_LOG_DENSITY);
     fmp_buffer_init(&buffer, SIZE_MAX);
     fmp_response_write_velocity(&buffer, &request, &model, "01J", &rows);
     json_t *json = read_back(&buffer);
@@ -281,9 +282,10 @@ START_TEST(without_a_velocity_there_is_no_npy_but_json)
 {
     fm_model_info model = proto_case_plain();
     fmp_rows rows = made_rows();
-    fmp_request request = {
-        .spec = {.task = FM_TASK_VELOCITY, .n_rows = N_ROWS, .fields = FM_FIELD_LOG_DENSITY},
-        .encoding = FMP_ENCODING_NPY};
+    fmp_request request = {.spec = {.task = FM_TASK_VELOCITY,
+                                    .n_rows = N_ROWS,
+                                    .fields = FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)},
+                           .encoding = FMP_ENCODING_NPY};
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, SIZE_MAX);
     fmp_response_write_rows(&buffer, &request, &model, "01J", &rows);
@@ -292,7 +294,7 @@ START_TEST(without_a_velocity_there_is_no_npy_but_json)
     ck_assert_ptr_null(json_object_get(json, "velocity"));
     json_decref(json);
 
-    request.spec.fields |= FM_FIELD_VELOCITY;
+    request.spec.fields |= FM_FIELD_BIT(FM_FIELD_VELOCITY);
     fmp_buffer_init(&buffer, SIZE_MAX);
     fmp_response_write_rows(&buffer, &request, &model, "01J", &rows);
     ck_assert_mem_eq(buffer.data, "\x93NUMPY", 6);

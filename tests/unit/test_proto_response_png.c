@@ -33,7 +33,7 @@ static void row_at(const void *context, size_t row, fm_row_result *ret)
     *ret = (fm_row_result){.status = row == 2 ? FM_ROW_MAX_EVALUATIONS : FM_ROW_OK,
                            .t = 1,
                            .x = &states[row][0][0],
-                           .trajectory = &states[row][0][0],
+                           .fields[FM_FIELD_X] = &states[row][0][0],
                            .trajectory_times = own_times,
                            .n_trajectory = 1};
 }

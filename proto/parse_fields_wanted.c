@@ -1,0 +1,46 @@
+/* Which quantities of the flow a request asks for, and whether they have values where it asks. */
+#include "proto/number.h"
+#include "proto/parse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static fm_field_id field_of(const char *name)
+{
+    unsigned id = 0;
+    while (strcmp(fm_field_name((fm_field_id)id), name) != 0) {
+        id++; /* the row's choices are names of fields */
+    }
+    return (fm_field_id)id;
+}
+
+unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_id fallback)
+{
+    json_t *list = parse->values[field];
+    unsigned fields = list == NULL ? FM_FIELD_BIT(fallback) : 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        fm_field_id id = field_of(json_string_value(json_array_get(list, i)));
+        fields |= FM_FIELD_BIT(id);
+        if (id == FM_FIELD_LOG_DENSITY && !parse->model->has_log_density) {
+            char pointer[64];
+            (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
+            fmp_parse_fail_at(parse, pointer,
+                              "log_density is not known of this model: it is no closed form");
+        }
+    }
+    return fields;
+}
+
+void fmp_parse_check_fields_at(fmp_parse *parse, const char *pointer, double t)
+{
+    const fm_job_spec *spec = &parse->request->spec;
+    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
+        if ((spec->fields & FM_FIELD_BIT(id)) != 0 &&
+            !fm_flow_has_field(parse->model, spec->path, (fm_field_id)id, t)) {
+            char text[FMP_NUMBER_MAX_BYTES + 1];
+            text[fmp_number_write_double(text, t)] = '\0';
+            fmp_parse_fail_at(parse, pointer, "%s has no finite value at t = %s of this path",
+                              fm_field_name((fm_field_id)id), text);
+        }
+    }
+}
