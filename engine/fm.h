@@ -11,6 +11,7 @@
 #include "engine/annotate.h"
 #include "engine/status.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,6 +90,8 @@ size_t fm_method_count(void);
 const fm_method *fm_method_at(size_t index);
 const fm_method *fm_method_find(const char *name); /* NULL when there is none */
 const fm_method_info *fm_method_describe(const fm_method *method);
+/* Words: the members of fm_sampling that it reads, by the names that requests have for them; "": none. */
+const char *fm_method_options(const fm_method *method);
 
 /* ---- Fields: rows of engine/field.def ---------------------------------------------------------- */
 
@@ -201,6 +204,65 @@ FM_MUST_USE fm_status fm_model_convert(const char *in, const char *out,
                                        const fm_convert_options *options, fm_write_cb write,
                                        void *context, fm_error *err);
 
+/* ---- Stochastic methods: rows of engine/solve/diffusion.def --------------------------------------- */
+
+/* D(t) >= 0 of dx = (v + D s) dt + sqrt(2 D) dW, s the score: the marginals are those of the flow for any. */
+typedef enum fm_diffusion_form {
+#define FM_DIFFUSION(ID, name) FM_DIFFUSION_##ID,
+#include "engine/solve/diffusion.def"
+#undef FM_DIFFUSION
+    FM_N_DIFFUSIONS,
+} fm_diffusion_form;
+
+/* FM_N_DIFFUSIONS when there is none. */
+fm_diffusion_form fm_diffusion_find(const char *name);
+const char *fm_diffusion_name(fm_diffusion_form form);
+
+typedef struct fm_diffusion {
+    fm_diffusion_form form;
+    double norm; /* >= 0; all but the table are in proportion to it */
+    const double *t,
+        *values; /* [n] FM_DIFFUSION_TABLE: t strictly ascending, values >= 0; linear between,
+                               * constant beyond; borrowed */
+    size_t n;
+} fm_diffusion;
+
+/* How the grid's last step is made, where noise would stay in the samples. */
+typedef enum fm_last_step {
+    FM_LAST_STEP_MEAN,    /* without its noise */
+    FM_LAST_STEP_TWEEDIE, /* the data prediction */
+    FM_LAST_STEP_EULER,   /* by the velocity alone */
+    FM_LAST_STEP_NOISE,   /* as every other */
+    FM_N_LAST_STEPS,
+} fm_last_step;
+
+fm_last_step fm_last_step_find(const char *name); /* FM_N_LAST_STEPS when there is none */
+const char *fm_last_step_name(fm_last_step last_step);
+
+/* What some methods are told beside the grid; fm_method_options() names what a method reads. */
+typedef struct fm_sampling {
+    fm_diffusion diffusion;
+    fm_last_step last_step;
+    double eta;       /* 0 … 1: how much of the ancestral noise */
+    double refresh;   /* 0 … 1: the share of the noise that is drawn anew at each step */
+    double overshoot; /* >= 0: how far beyond a step's end it is made, in parts of its length */
+    double churn;     /* >= 0: noise added over all steps, in parts of the noise level */
+    double churn_range[2]; /* of noise levels sigma / alpha at which it is added */
+    double noise_scale;    /* > 0: standard deviation of churn's noise, in parts of the right one */
+    double signal_to_noise;   /* > 0: of Langevin's corrector */
+    unsigned corrector_steps; /* of Langevin's corrector, after each step */
+} fm_sampling;
+
+#define FM_SAMPLING_DEFAULT                                                                        \
+    ((fm_sampling){.diffusion = {.form = FM_DIFFUSION_SIGMA, .norm = 1},                           \
+                   .eta = 1,                                                                       \
+                   .refresh = 0.5,                                                                 \
+                   .overshoot = 1,                                                                 \
+                   .churn_range = {0, HUGE_VAL},                                                   \
+                   .noise_scale = 1,                                                               \
+                   .signal_to_noise = 0.16,                                                        \
+                   .corrector_steps = 1})
+
 /* ---- Solver settings ------------------------------------------------------------------------- */
 
 typedef struct fm_solver {
@@ -211,6 +273,7 @@ typedef struct fm_solver {
     size_t n_grid;
     double rtol, atol;        /* adaptive: >= 0, not both 0 */
     double first_step;        /* adaptive: 0 chooses one after Hairer, Norsett and Wanner */
+    fm_sampling sampling;     /* of methods that have options */
     uint64_t max_evaluations; /* >= 1; reaching it ends a trajectory with FM_ROW_MAX_EVALUATIONS */
 } fm_solver;
 

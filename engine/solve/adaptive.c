@@ -312,5 +312,8 @@ static double adaptive_expected(const fm_solve_plan *plan)
     return 2 + steps * (double)(tableau->stages - 1) + with_outputs * (double)tableau->extra;
 }
 
-const fm_stepper fm_stepper_adaptive = {adaptive_own_bytes, adaptive_vectors, adaptive_start,
-                                        adaptive_advance, adaptive_expected};
+const fm_stepper fm_stepper_adaptive = {.own_bytes = adaptive_own_bytes,
+                                        .vectors = adaptive_vectors,
+                                        .start = adaptive_start,
+                                        .advance = adaptive_advance,
+                                        .expected = adaptive_expected};

@@ -159,5 +159,8 @@ static double fixed_expected(const fm_solve_plan *plan)
     return steps * stages + (ends_with_slope(plan) ? 1 : 0);
 }
 
-const fm_stepper fm_stepper_fixed = {fixed_own_bytes, fixed_vectors, fixed_start, fixed_advance,
-                                     fixed_expected};
+const fm_stepper fm_stepper_fixed = {.own_bytes = fixed_own_bytes,
+                                     .vectors = fixed_vectors,
+                                     .start = fixed_start,
+                                     .advance = fixed_advance,
+                                     .expected = fixed_expected};

@@ -14,15 +14,37 @@
 #include "engine/solve/solve.h"
 #include "engine/solve/tableau.h"
 
+/* A step of a sampler, from t to s along the path. */
+typedef struct fm_step {
+    double t, s;
+    fm_path_point from, to;
+    const fm_path *path;
+    bool last; /* of the grid */
+} fm_step;
+
+/* What the state at s is made of: x + velocity at (t, x) + fresh noise. */
+typedef struct fm_step_sum {
+    double x, v, noise;
+} fm_step_sum;
+
+typedef fm_step_sum fm_step_rule(const fm_solver *solver, const fm_step *step);
+
 typedef struct fm_stepper {
     size_t (*own_bytes)(void);                    /* of the stepper's struct */
     size_t (*vectors)(const fm_solve_plan *plan); /* [dimension] buffers it takes, x not counted */
     void (*start)(fm_solve *solve, double *vectors); /* vectors: that many, solve->stride apart */
     void (*advance)(fm_solve *solve);
     double (*expected)(const fm_solve_plan *plan); /* evaluations, max_evaluations aside */
+    fm_step_rule *rule;  /* of samplers with one evaluation a step, else NULL */
+    const char *options; /* words of fm_method_options(), or NULL: none */
+    bool needs_path;     /* the plan must have one, and the grid lie within [0, 1] */
+    bool ascends;        /* the grid must */
 } fm_stepper;
 
-extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive;
+extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_ddim, fm_stepper_ddpm,
+    fm_stepper_noise_refresh, fm_stepper_overshoot, fm_stepper_euler_maruyama,
+    fm_stepper_stochastic_heun, fm_stepper_edm_heun, fm_stepper_predictor_corrector,
+    fm_stepper_dpmpp_2m, fm_stepper_dpmpp_3m, fm_stepper_dpmpp_2s, fm_stepper_unipc;
 
 struct fm_method {
     fm_method_info info;

@@ -2,6 +2,7 @@
 #include "engine/solve/solve.h"
 
 #include "engine/memory.h"
+#include "engine/solve/diffusion.h"
 #include "engine/solve/method.h"
 #include "engine/solve/vector.h"
 
@@ -41,6 +42,11 @@ const fm_method *fm_method_find(const char *name)
 const fm_method_info *fm_method_describe(const fm_method *method)
 {
     return &method->info;
+}
+
+const char *fm_method_options(const fm_method *method)
+{
+    return method->stepper->options != NULL ? method->stepper->options : "";
 }
 
 const char *fm_row_status_name(fm_row_status status)
@@ -94,6 +100,23 @@ static fm_status check_tolerances(const fm_solver *solver, fm_error *err)
     return FM_OK;
 }
 
+static fm_status check_sampler(const fm_solve_plan *plan, fm_error *err)
+{
+    const fm_solver *solver = &plan->solver;
+    const char *name = solver->method->info.name;
+    if (plan->path == NULL) {
+        return fm_fail(err, FM_EINVAL, "path must be set for %s", name);
+    }
+    double first = solver->grid[0], last = solver->grid[solver->n_grid - 1];
+    if (fmin(first, last) < 0 || fmax(first, last) > 1) {
+        return fm_fail(err, FM_EINVAL, "solver.grid must lie within [0, 1] for %s", name);
+    }
+    if (solver->method->stepper->ascends && last < first) {
+        return fm_fail(err, FM_EINVAL, "solver.grid must ascend for %s", name);
+    }
+    return fm_sampling_check(&solver->sampling, err);
+}
+
 static fm_status check_outputs(const fm_solve_plan *plan, fm_error *err)
 {
     size_t n = plan->n_output_times;
@@ -136,6 +159,9 @@ fm_status fm_solve_check(const fm_solve_plan *plan, fm_error *err)
     fm_status status = check_grid(solver, err);
     if (status == FM_OK && solver->method->info.adaptive) {
         status = check_tolerances(solver, err);
+    }
+    if (status == FM_OK && solver->method->stepper->needs_path) {
+        status = check_sampler(plan, err);
     }
     return status == FM_OK ? check_outputs(plan, err) : status;
 }

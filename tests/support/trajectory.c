@@ -1,6 +1,7 @@
 #include "tests/support/trajectory.h"
 
 #include "engine/memory.h"
+#include "engine/solve/method.h"
 
 #include <check.h>
 #include <math.h>
@@ -12,14 +13,25 @@ static const double forward_grid[5] = {0, 0.2, 0.45, 0.8, 1};
 static const double backward_grid[5] = {1, 0.8, 0.45, 0.2, 0};
 static const double inner_times_backward[6] = {1, 0.9, 0.5, 0.45, 0.1, 0};
 
+const fm_path *trajectory_path(void)
+{
+    static fm_path path;
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    fm_status status = fm_path_init(&path, fm_path_type_find("condot"), none, NULL, 1, NULL);
+    ck_assert_int_eq(status, FM_OK);
+    return &path;
+}
+
 fm_solve_plan trajectory_plan(int i, bool backward)
 {
     return (fm_solve_plan){.dimension = 2,
+                           .path = trajectory_path(),
                            .solver = {.method = fm_method_at((size_t)i),
                                       .grid = backward ? backward_grid : forward_grid,
                                       .n_grid = 5,
                                       .rtol = 1e-6,
                                       .atol = 1e-6,
+                                      .sampling = FM_SAMPLING_DEFAULT,
                                       .max_evaluations = 10000}};
 }
 
@@ -27,6 +39,17 @@ void trajectory_ask_times(fm_solve_plan *plan, bool backward)
 {
     plan->output_times = backward ? inner_times_backward : trajectory_times;
     plan->n_output_times = 6;
+}
+
+bool trajectory_knows_path(const fm_solve_plan *plan)
+{
+    return plan->solver.method->stepper->needs_path;
+}
+
+bool trajectory_is_refused(const fm_solve_plan *plan)
+{
+    bool backward = plan->solver.grid[1] < plan->solver.grid[0];
+    return backward && plan->solver.method->stepper->ascends;
 }
 
 const fm_method_info *trajectory_method(const fm_solve_plan *plan)

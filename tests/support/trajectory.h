@@ -31,10 +31,15 @@ double trajectory_distance(size_t dimension, const double *a, const double *b);
 /* A usual plan: the i-th method on a coarse grid from 0 to 1 or back, in two dimensions, with tolerances
  * of 1e-6 and no outputs; where to start it; and six times to ask for with both ends, of which 0.45 is on
  * the grid. */
+/* condot, for methods that know the path. */
+const fm_path *trajectory_path(void);
 extern const double trajectory_start[2];
 extern const double trajectory_times[6]; /* forward */
 fm_solve_plan trajectory_plan(int i, bool backward);
 void trajectory_ask_times(fm_solve_plan *plan, bool backward);
+/* Whether the method is one of those that know the path, and whether it is not made for such a grid. */
+bool trajectory_knows_path(const fm_solve_plan *plan);
+bool trajectory_is_refused(const fm_solve_plan *plan);
 const fm_method_info *trajectory_method(const fm_solve_plan *plan);
 
 /* Velocity fields. The context of the last two is not used. */

@@ -59,6 +59,15 @@ static unsigned next_random(unsigned *state)
     return *state >> 8;
 }
 
+static const fm_path *other_path(void)
+{
+    static fm_path path;
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    fm_status status = fm_path_init(&path, fm_path_type_find("cosine"), none, NULL, 1, NULL);
+    ck_assert_int_eq(status, FM_OK);
+    return &path;
+}
+
 static void make_request(random_request *request, unsigned *state)
 {
     memset(request, 0, sizeof *request);
@@ -76,8 +85,11 @@ static void make_request(random_request *request, unsigned *state)
                    .n_grid = steps + 1,
                    .rtol = tolerance,
                    .atol = tolerance,
+                   .sampling = FM_SAMPLING_DEFAULT,
                    .max_evaluations = 2000},
     };
+    request->spec.solver.sampling.churn = next_random(state) % 20;
+    request->spec.path = next_random(state) % 3 == 0 ? other_path() : NULL;
     if (request->which == 1) {
         static const double scales[] = {0, 0.5, 1, 2.5};
         request->spec.guidance_scale = scales[next_random(state) % 4];
@@ -89,6 +101,8 @@ static void make_request(random_request *request, unsigned *state)
         request->times[i] = (double)(i + 1) / 3;
     }
     request->spec.n_output_times = next_random(state) % 2 == 0 ? 3 : 0;
+    request->spec.fields = FM_FIELD_BIT(FM_FIELD_X) |
+                           (next_random(state) % 2 == 0 ? FM_FIELD_BIT(FM_FIELD_X1_HAT) : 0);
 }
 
 static fm_job *submit(random_request *request)
@@ -104,18 +118,18 @@ static fm_job *submit(random_request *request)
     return job;
 }
 
-/* Samples, then trajectories, as one array. */
+/* Samples, then trajectories and their fields, as one array. */
 static size_t result_count(const random_request *request)
 {
     size_t dimension = models[request->which]->config.dimension;
-    return request->spec.n_rows * dimension * (1 + request->spec.n_output_times);
+    return request->spec.n_rows * dimension * (1 + 2 * request->spec.n_output_times);
 }
 
 static float *copy_results(const random_request *request, const fm_job *job)
 {
     size_t dimension = models[request->which]->config.dimension;
     size_t n = request->spec.n_output_times * dimension;
-    float *copy = malloc(result_count(request) * sizeof *copy);
+    float *copy = calloc(result_count(request), sizeof *copy);
     float *to = copy;
     for (size_t row = 0; row < request->spec.n_rows; row++) {
         fm_row_result result;
@@ -125,7 +139,10 @@ static float *copy_results(const random_request *request, const fm_job *job)
         if (n > 0) {
             memcpy(to + dimension, result.fields[FM_FIELD_X], n * sizeof *to);
         }
-        to += dimension + n;
+        if (n > 0 && result.fields[FM_FIELD_X1_HAT] != NULL) {
+            memcpy(to + dimension + n, result.fields[FM_FIELD_X1_HAT], n * sizeof *to);
+        }
+        to += dimension + 2 * n;
     }
     return copy;
 }

@@ -180,6 +180,9 @@ START_TEST(probe_stays_within_the_span_where_the_field_is_slow)
 {
     for (int backward = 0; backward < 2; backward++) {
         fm_solve_plan plan = trajectory_plan(_i, backward);
+        if (trajectory_knows_path(&plan)) {
+            return; /* they take the velocity for one of their path */
+        }
         const double x0[2] = {1e4, 1e4};
         watch seen = {.slope = 0.1};
         trajectory run;
@@ -243,6 +246,9 @@ END_TEST
 START_TEST(first_step_below_the_rounding_of_t_still_moves)
 {
     fm_solve_plan plan = trajectory_plan(_i, true);
+    if (!trajectory_method(&plan)->adaptive) {
+        return;
+    }
     plan.solver.first_step = 1e-300;
     trajectory run;
     trajectory_run(&run, &plan, velocity_mixture, NULL, trajectory_start);

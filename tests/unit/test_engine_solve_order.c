@@ -124,6 +124,9 @@ START_TEST(tableau_meets_every_order_condition)
 {
     const fm_method *method = fm_method_at((size_t)_i);
     const fm_tableau *tableau = method->tableau;
+    if (tableau == NULL) {
+        return;
+    }
     unsigned order = method->info.order;
     plant(&conditions);
     weigh(&conditions, tableau);
@@ -161,6 +164,9 @@ START_TEST(dense_output_meets_its_order_conditions_and_both_ends)
 {
     const fm_method *method = fm_method_at((size_t)_i);
     const fm_tableau *tableau = method->tableau;
+    if (tableau == NULL) {
+        return;
+    }
     if (tableau->dense == NULL) {
         ck_assert(!method->info.adaptive);
         return;
@@ -202,15 +208,17 @@ END_TEST
 
 /* Adaptive methods take fixed steps when each step is a trajectory of its own, with the step as its
  * first step and a tolerance that accepts everything. */
-static void chain_steps(const fm_method *method, size_t n_steps, double *x)
+static void chain_steps(const fm_method *method, double begin, size_t n_steps, double *x)
 {
     for (size_t i = 0; i < n_steps; i++) {
-        double grid[2] = {END * (double)i / (double)n_steps,
-                          END * (double)(i + 1) / (double)n_steps};
+        double step = (END - begin) / (double)n_steps;
+        double grid[2] = {begin + step * (double)i, begin + step * (double)(i + 1)};
         fm_solve_plan plan = {.dimension = 2,
+                              .path = trajectory_path(),
                               .solver = {.method = method,
                                          .grid = grid,
                                          .n_grid = 2,
+                                         .sampling = FM_SAMPLING_DEFAULT,
                                          .rtol = 1e300,
                                          .atol = 1e300,
                                          .first_step = 1,
@@ -224,14 +232,17 @@ static void chain_steps(const fm_method *method, size_t n_steps, double *x)
     }
 }
 
-static void fixed_steps(const fm_method *method, size_t n_steps, double *x)
+static void fixed_steps(const fm_method *method, double begin, size_t n_steps, double *x)
 {
     double grid[1025];
-    fm_grid_uniform(0, END, n_steps, grid);
-    fm_solve_plan plan = {
-        .dimension = 2,
-        .solver = {
-            .method = method, .grid = grid, .n_grid = n_steps + 1, .max_evaluations = 100000}};
+    fm_grid_uniform(begin, END, n_steps, grid);
+    fm_solve_plan plan = {.dimension = 2,
+                          .path = trajectory_path(),
+                          .solver = {.method = method,
+                                     .grid = grid,
+                                     .n_grid = n_steps + 1,
+                                     .sampling = FM_SAMPLING_DEFAULT,
+                                     .max_evaluations = 100000}};
     trajectory run;
     trajectory_run(&run, &plan, velocity_mixture, NULL, x);
     x[0] = run.end[0];
@@ -241,20 +252,22 @@ static void fixed_steps(const fm_method *method, size_t n_steps, double *x)
 
 #define N_STARTS 6
 
-/* RMS over start points of the error at END with that many steps. */
+/* RMS over start points of the error at END with that many steps. Integrators in the logarithm of the signal to
+ * noise begin where it is finite. */
 static double mixture_error(const fm_method *method, size_t n_steps)
 {
+    double begin = method->stepper->needs_path ? 0.1 : 0;
     static const double starts[N_STARTS][2] = {{0.3, -0.4}, {1.2, 0.7},   {-0.8, 1.1},
                                                {0.1, 1.9},  {-1.4, -0.6}, {0.9, -1.3}};
     double sum = 0;
     for (size_t i = 0; i < N_STARTS; i++) {
         double x[2] = {starts[i][0], starts[i][1]};
         double exact[2] = {starts[i][0], starts[i][1]};
-        chain_steps(fm_method_find("dopri8"), 50, exact);
+        chain_steps(fm_method_find("dopri8"), begin, 50, exact);
         if (fm_method_describe(method)->adaptive) {
-            chain_steps(method, n_steps, x);
+            chain_steps(method, begin, n_steps, x);
         } else {
-            fixed_steps(method, n_steps, x);
+            fixed_steps(method, begin, n_steps, x);
         }
         sum += (x[0] - exact[0]) * (x[0] - exact[0]) + (x[1] - exact[1]) * (x[1] - exact[1]);
     }
@@ -265,6 +278,9 @@ START_TEST(method_attains_its_declared_order_on_the_gaussian_mixture)
 {
     const fm_method *method = fm_method_at((size_t)_i);
     unsigned order = fm_method_describe(method)->order;
+    if (method->info.stochastic) {
+        return; /* its noise does not fall with the step */
+    }
     /* Fine enough for the asymptotic regime, coarse enough for errors above rounding. */
     static const size_t steps[MAX_ORDER + 1] = {0, 512, 256, 128, 64, 48, 0, 0, 7};
     size_t n = steps[order];
@@ -319,6 +335,9 @@ static double dense_error(const fm_method *method, double h)
 START_TEST(dense_output_error_falls_with_its_order_plus_one)
 {
     const fm_method *method = fm_method_at((size_t)_i);
+    if (method->tableau == NULL) {
+        return;
+    }
     double order = method->info.adaptive ? (double)method->tableau->dense_order : 3;
     if (!method->info.adaptive && method->info.order < 3) {
         order = method->info.order; /* the step's own error is the larger one */

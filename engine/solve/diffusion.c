@@ -1,0 +1,145 @@
+/* Forms of the diffusion coefficient, and the settings of stochastic methods by name and by rule. */
+#include "engine/solve/diffusion.h"
+
+#include <math.h>
+#include <string.h>
+
+#define PI 3.14159265358979323846
+
+static const char *const diffusion_names[FM_N_DIFFUSIONS] = {
+#define FM_DIFFUSION(ID, name) name,
+#include "engine/solve/diffusion.def"
+#undef FM_DIFFUSION
+};
+
+static const char *const last_step_names[FM_N_LAST_STEPS] = {
+    [FM_LAST_STEP_MEAN] = "mean",
+    [FM_LAST_STEP_TWEEDIE] = "tweedie",
+    [FM_LAST_STEP_EULER] = "euler",
+    [FM_LAST_STEP_NOISE] = "noise",
+};
+
+static unsigned index_of(const char *const *names, unsigned n, const char *name)
+{
+    unsigned i = 0;
+    while (i < n && strcmp(names[i], name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+fm_diffusion_form fm_diffusion_find(const char *name)
+{
+    return (fm_diffusion_form)index_of(diffusion_names, FM_N_DIFFUSIONS, name);
+}
+
+const char *fm_diffusion_name(fm_diffusion_form form)
+{
+    return diffusion_names[form];
+}
+
+fm_last_step fm_last_step_find(const char *name)
+{
+    return (fm_last_step)index_of(last_step_names, FM_N_LAST_STEPS, name);
+}
+
+const char *fm_last_step_name(fm_last_step last_step)
+{
+    return last_step_names[last_step];
+}
+
+static double table_at(const fm_diffusion *table, double t)
+{
+    size_t last = table->n - 1, i = 0;
+    if (t <= table->t[0]) {
+        return table->values[0];
+    }
+    if (t >= table->t[last]) {
+        return table->values[last];
+    }
+    while (table->t[i + 1] < t) {
+        i++;
+    }
+    double where = (t - table->t[i]) / (table->t[i + 1] - table->t[i]);
+    return table->values[i] + where * (table->values[i + 1] - table->values[i]);
+}
+
+double fm_diffusion_at(const fm_diffusion *diffusion, const fm_path_point *at, double t)
+{
+    double norm = diffusion->norm;
+    double wave = 0;
+    switch (diffusion->form) {
+    case FM_DIFFUSION_SIGMA:
+        return norm * at->sigma;
+    case FM_DIFFUSION_CONSTANT:
+        return norm;
+    case FM_DIFFUSION_LINEAR:
+        return norm * (1 - t);
+    case FM_DIFFUSION_SBDM:
+        return norm * (at->sigma * at->sigma * at->d_alpha / at->alpha - at->sigma_d_sigma);
+    case FM_DIFFUSION_DECREASING:
+        wave = norm * cos(PI * t) + 1;
+        return wave * wave / 4;
+    case FM_DIFFUSION_INCREASING_DECREASING:
+        wave = sin(PI * t);
+        return norm * wave * wave;
+    case FM_DIFFUSION_TABLE:
+        return table_at(diffusion, t);
+    case FM_N_DIFFUSIONS:
+        break;
+    }
+    return 0;
+}
+
+static fm_status check_table(const fm_diffusion *table, fm_error *err)
+{
+    if (table->n < 1 || table->t == NULL || table->values == NULL) {
+        return fm_fail(err, FM_EINVAL, "diffusion must have t and values");
+    }
+    for (size_t i = 0; i < table->n; i++) {
+        if (!isfinite(table->t[i]) || (i > 0 && !(table->t[i] > table->t[i - 1]))) {
+            return fm_fail(err, FM_EINVAL, "diffusion.t must ascend; entry %zu does not", i);
+        }
+        if (!(table->values[i] >= 0) || !isfinite(table->values[i])) {
+            return fm_fail(err, FM_EINVAL,
+                           "diffusion.values must be finite and not negative; entry %zu is not", i);
+        }
+    }
+    return FM_OK;
+}
+
+static bool is_within(double value, double least, double most)
+{
+    return value >= least && value <= most;
+}
+
+fm_status fm_sampling_check(const fm_sampling *sampling, fm_error *err)
+{
+    const double *range = sampling->churn_range;
+    const struct {
+        const char *rule;
+        bool holds;
+    } rules[] = {
+        {"diffusion.norm must be finite and not negative",
+         sampling->diffusion.norm >= 0 && isfinite(sampling->diffusion.norm)},
+        {"eta must be from 0 to 1", is_within(sampling->eta, 0, 1)},
+        {"refresh must be from 0 to 1", is_within(sampling->refresh, 0, 1)},
+        {"overshoot must be finite and not negative",
+         sampling->overshoot >= 0 && isfinite(sampling->overshoot)},
+        {"churn must be finite and not negative",
+         sampling->churn >= 0 && isfinite(sampling->churn)},
+        {"churn_range must be two ascending numbers of at least 0",
+         range[0] >= 0 && range[1] >= range[0]},
+        {"noise_scale must be finite and above 0",
+         sampling->noise_scale > 0 && isfinite(sampling->noise_scale)},
+        {"snr must be finite and above 0",
+         sampling->signal_to_noise > 0 && isfinite(sampling->signal_to_noise)},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        if (!rules[i].holds) {
+            return fm_fail(err, FM_EINVAL, "solver.%s", rules[i].rule);
+        }
+    }
+    bool is_table = sampling->diffusion.form == FM_DIFFUSION_TABLE;
+    return is_table ? check_table(&sampling->diffusion, err) : FM_OK;
+}

@@ -1,0 +1,132 @@
+/* Predictor and corrector: an Euler-Maruyama step to s, then steps of Langevin dynamics that leave the law at s as it
+ * is, each
+ *
+ *     x += e score + sqrt(2 e) z,   e = 2 a (snr |z| / |score|)^2,   a = (alpha_s^2 of a path with alpha^2 + sigma^2 = 1)
+ *
+ * for which a is alpha_s^2 / (alpha_s^2 + sigma_s^2), and 1 where alpha stays 1. No steps where sigma_s = 0, for there
+ * is no score. Source: Song et al., arXiv:2011.13456, algorithms 4 and 5. */
+#include "engine/solve/sampler.h"
+
+#include <math.h>
+
+typedef struct corrector {
+    size_t index;     /* of the step under way */
+    unsigned left;    /* corrector steps still to make at its end */
+    uint64_t n_drawn; /* draws of noise so far */
+    double *y, *v, *z;
+} corrector;
+
+static size_t own_bytes(void)
+{
+    return sizeof(corrector);
+}
+
+static size_t vectors(const fm_solve_plan *plan)
+{
+    (void)plan;
+    return 3;
+}
+
+static void want_step(fm_solve *solve)
+{
+    corrector *own = solve->own;
+    fm_solve_want_at(solve, solve->t, solve->x, own->v);
+}
+
+static void start(fm_solve *solve, double *memory)
+{
+    corrector *own = solve->own;
+    *own = (corrector){.y = memory, .v = memory + solve->stride, .z = memory + 2 * solve->stride};
+    want_step(solve);
+}
+
+static void arrive(fm_solve *solve)
+{
+    corrector *own = solve->own;
+    fm_sampler_line(solve, own->index, own->y, own->z);
+    if (fm_sampler_arrive(solve, own->index, &own->y)) {
+        own->index++;
+        want_step(solve);
+    }
+}
+
+static void predict(fm_solve *solve)
+{
+    corrector *own = solve->own;
+    const fm_solve_plan *plan = solve->plan;
+    double end = plan->solver.grid[own->index + 1];
+    fm_step step = fm_step_make(plan, own->index, end);
+    fm_step_sum sum = fm_rule_euler_maruyama(&plan->solver, &step);
+    fm_sampler_noise(solve, own->n_drawn++, own->z);
+    fm_step_apply(&sum, solve->dimension, solve->x, own->v, own->z, own->y);
+    own->left = step.to.sigma == 0 ? 0 : plan->solver.sampling.corrector_steps;
+    if (own->left == 0) {
+        arrive(solve);
+    } else {
+        fm_solve_want_at(solve, end, own->y, own->v);
+    }
+}
+
+static double square_sum(size_t n, const double *x)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * x[i];
+    }
+    return sum;
+}
+
+static void correct(fm_solve *solve)
+{
+    corrector *own = solve->own;
+    const fm_solve_plan *plan = solve->plan;
+    size_t n = solve->dimension;
+    double end = plan->solver.grid[own->index + 1];
+    fm_path_point at = fm_path_at(plan->path, end);
+    fm_estimates estimates = fm_estimates_at(&at);
+    fm_sampler_noise(solve, own->n_drawn++, own->z);
+    for (size_t i = 0; i < n; i++) { /* v becomes the score */
+        own->v[i] = -(estimates.noise.x * own->y[i] + estimates.noise.out * own->v[i]) / at.sigma;
+    }
+    double score = square_sum(n, own->v);
+    double ratio = plan->solver.sampling.signal_to_noise;
+    double part = at.alpha * at.alpha / (at.alpha * at.alpha + at.sigma * at.sigma);
+    double scale = at.d_alpha == 0 ? 1 : part;
+    double size = score == 0 ? 0 : 2 * scale * ratio * ratio * square_sum(n, own->z) / score;
+    const fm_step_sum sum = {.x = 1, .v = size, .noise = sqrt(2 * size)};
+    fm_step_apply(&sum, n, own->y, own->v, own->z, own->y);
+    own->left--;
+    if (own->left == 0) {
+        arrive(solve);
+    } else {
+        fm_solve_want_at(solve, end, own->y, own->v);
+    }
+}
+
+static void advance(fm_solve *solve)
+{
+    corrector *own = solve->own;
+    if (own->left > 0) {
+        correct(solve);
+    } else {
+        predict(solve);
+    }
+}
+
+static double expected(const fm_solve_plan *plan)
+{
+    const fm_solver *solver = &plan->solver;
+    double n_steps = (double)(solver->n_grid - 1);
+    bool last_is_data = fm_path_at(plan->path, solver->grid[solver->n_grid - 1]).sigma == 0;
+    return n_steps + (n_steps - last_is_data) * solver->sampling.corrector_steps;
+}
+
+const fm_stepper fm_stepper_predictor_corrector = {.own_bytes = own_bytes,
+                                                   .vectors = vectors,
+                                                   .start = start,
+                                                   .advance = advance,
+                                                   .expected = expected,
+                                                   .options =
+                                                       "diffusion last_step corrector_steps snr",
+                                                   .needs_path = true,
+                                                   .ascends = true};
