@@ -92,6 +92,8 @@ const fm_method *fm_method_find(const char *name); /* NULL when there is none */
 const fm_method_info *fm_method_describe(const fm_method *method);
 /* Words: the members of fm_sampling that it reads, by the names that requests have for them; "": none. */
 const char *fm_method_options(const fm_method *method);
+/* Whether its grid must lie within [0, 1], where paths are. */
+bool fm_method_needs_path(const fm_method *method);
 
 /* ---- Fields: rows of engine/field.def ---------------------------------------------------------- */
 
@@ -227,6 +229,9 @@ typedef struct fm_diffusion {
     size_t n;
 } fm_diffusion;
 
+/* Whether D is finite at time t of the path. */
+bool fm_diffusion_has_value(const fm_diffusion *diffusion, const fm_path *path, double t);
+
 /* How the grid's last step is made, where noise would stay in the samples. */
 typedef enum fm_last_step {
     FM_LAST_STEP_MEAN,    /* without its noise */
@@ -320,6 +325,7 @@ typedef struct fm_job_spec {
     fm_solver solver;           /* FM_TASK_SAMPLE */
     const double *output_times; /* [n_output_times] along the grid's direction, or NULL */
     size_t n_output_times;
+    bool measures_path;         /* FM_TASK_SAMPLE: fm_row_result.shape is filled */
     bool output_every_step;     /* the first state and the end of every accepted step */
     size_t max_recording_bytes; /* with output_every_step: bytes that all rows' recordings may take;
                                  * 0: no bound */
@@ -336,6 +342,14 @@ typedef struct fm_job_spec {
  * and doubles when it is full. */
 #define FM_RECORDING_STATES ((size_t)32)
 
+/* How a trajectory ran, from its velocities at the ends of its steps, by the trapezoid rule. */
+typedef struct fm_path_shape {
+    double
+        straightness; /* int |x1 - x0 - v|^2 dt over a unit of time: int |v|^2 dt - |x1 - x0|^2 / T; 0: straight */
+    double kinetic_energy; /* int |v|^2 dt */
+    double curvature;      /* how far the direction turns in all, in radians */
+} fm_path_shape;
+
 typedef struct fm_row_result {
     fm_row_status status;
     double t; /* time reached */
@@ -347,6 +361,7 @@ typedef struct fm_row_result {
         *fields[FM_N_VECTOR_FIELDS]; /* those asked for, else NULL: [n_trajectory][dimension], of
                                               * FM_TASK_VELOCITY [dimension] */
     double log_density;              /* FM_TASK_VELOCITY with FM_FIELD_LOG_DENSITY */
+    fm_path_shape shape;             /* with measures_path, else 0 */
 } fm_row_result;
 
 typedef struct fm_job_stats {

@@ -40,6 +40,8 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
     total = add(total, array_bytes(request->grid, spec->solver.n_grid, sizeof *request->grid));
     total = add(total, array_bytes(request->path, 1, sizeof *request->path));
     total = add(total, fm_path_table_bytes(request->path_table));
+    size_t n_diffusion = spec->solver.sampling.diffusion.n;
+    total = add(total, array_bytes(request->diffusion_t, 2 * n_diffusion, sizeof(double)));
     return add(total, array_bytes(request->output_times, spec->n_output_times,
                                   sizeof *request->output_times));
 }
@@ -88,7 +90,10 @@ static size_t sample_bytes(const fmp_request *request, size_t last_bytes, size_t
     size_t n_states = count_states(request);
     size_t time_bytes = number_bytes(request->encoding, true);
     size_t output_bytes = multiply(count_fields(spec->fields), state_bytes);
-    size_t row = add(add(ROW_STATS_BYTES, last_bytes), multiply(n_states, output_bytes));
+    size_t n_measures = (size_t)request->wants_straightness + request->wants_kinetic_energy +
+                        request->wants_curvature;
+    size_t stats_bytes = ROW_STATS_BYTES + n_measures * JSON_DOUBLE_BYTES;
+    size_t row = add(add(stats_bytes, last_bytes), multiply(n_states, output_bytes));
     bool own_times = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
     size_t times = multiply(n_states, time_bytes);
     size_t total = multiply(spec->n_rows, add(row, own_times ? times : 0));

@@ -198,7 +198,7 @@ static void write_field(fmp_json *json, fmp_api_route route, const fmp_field *fi
     fmp_json_close(json, '}');
 }
 
-/* Objects lie two deep: the body and its own. */
+/* Objects lie three deep at most: the body, its own and theirs. */
 static void write_members(fmp_json *json, fmp_api_route route, const char *parent,
                           const fmp_limits *limits)
 {

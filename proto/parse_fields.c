@@ -295,6 +295,9 @@ static bool has_grid_key(const field_reader *body)
 /* Whether a request that is silent about a field takes the model's default of it. */
 static bool takes_default(const field_reader *body, fmp_field_id id)
 {
+    if (is_within(id, FMP_FIELD_SOLVER_DIFFUSION) && body->present[FMP_FIELD_SOLVER_DIFFUSION]) {
+        return false; /* each type has its own keys */
+    }
     if (is_within(id, FMP_FIELD_SOLVER)) {
         return !body->present[FMP_FIELD_SOLVER_METHOD] && !(is_grid_key(id) && has_grid_key(body));
     }

@@ -1,6 +1,6 @@
 /* The solver: method, tolerances and the grid of times. */
 #include "proto/number.h"
-#include "proto/parse.h"
+#include "proto/solver_options.h"
 
 #include <assert.h>
 #include <math.h>
@@ -105,6 +105,17 @@ static void check_start(fmp_parse *parse)
     }
 }
 
+/* Methods that know the path have none beyond its ends; flows through several marginals go there. */
+static void check_within_path(fmp_parse *parse)
+{
+    const fm_solver *solver = &parse->request->spec.solver;
+    if (solver->grid != NULL && fm_method_needs_path(solver->method) &&
+        (solver->grid[0] < 0 || solver->grid[solver->n_grid - 1] > 1)) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD, "%s needs a grid within 0 to 1",
+                       fm_method_describe(solver->method)->name);
+    }
+}
+
 static void read_time_grid(fmp_parse *parse, bool adaptive)
 {
     const double *range = parse->span;
@@ -201,10 +212,13 @@ void fmp_parse_solver(fmp_parse *parse)
                         : parse->limits->max_evaluations;
     solver->max_evaluations = count_or(parse, FMP_FIELD_SOLVER_MAX_EVALUATIONS, base);
     refuse_unused(parse, adaptive);
+    fmp_parse_solver_options(parse);
     check_one_grid_key(parse);
     if (adaptive && solver->rtol == 0 && solver->atol == 0) {
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_RTOL, "must be above 0 where atol is 0");
     }
     read_grid(parse, adaptive);
     check_start(parse);
+    check_within_path(parse);
+    fmp_parse_check_diffusion(parse);
 }

@@ -206,6 +206,19 @@ static void read_common(fmp_parse *parse)
     fmp_parse_guidance(parse);
 }
 
+static void read_stats(fmp_parse *parse)
+{
+    fmp_request *request = parse->request;
+    json_t *list = parse->values[FMP_FIELD_STATS];
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        request->wants_straightness |= strcmp(name, "straightness") == 0;
+        request->wants_kinetic_energy |= strcmp(name, "kinetic_energy") == 0;
+        request->wants_curvature |= strcmp(name, "curvature") == 0;
+    }
+    request->spec.measures_path = list != NULL;
+}
+
 static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
 {
     fmp_request *request = parse->request;
@@ -221,6 +234,7 @@ static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
     fmp_parse_scheduler(parse);
     fmp_parse_solver(parse);
     fmp_parse_trajectory(parse);
+    read_stats(parse);
 }
 
 static void read_velocity_times(fmp_parse *parse)
@@ -380,6 +394,8 @@ void fmp_request_done(fmp_request *request)
     free(request->t);
     free(request->labels);
     free(request->path);
+    free(request->diffusion_t);
+    free(request->diffusion_values);
     fm_path_table_free(request->path_table);
     *request = (fmp_request){0};
 }

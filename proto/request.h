@@ -37,11 +37,13 @@ typedef struct fmp_request {
     bool grid_from_steps; /* echo solver.steps */
     size_t n_steps;
     bool has_trajectory;
+    bool wants_straightness, wants_kinetic_energy, wants_curvature; /* in stats */
     /* owned */
     double *grid, *output_times, *x, *t;
     int32_t *labels;
     fm_path *path; /* of `scheduler`; NULL: none was asked for */
     fm_path_table *path_table;
+    double *diffusion_t, *diffusion_values; /* of solver.diffusion */
 } fmp_request;
 
 /* POST …/sample. false: *problem is filled and *ret needs no release.

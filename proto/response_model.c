@@ -163,6 +163,8 @@ void fmp_response_write_solvers(fmp_buffer *buffer)
         fmp_json_pair_number(&json, "evaluations_per_step", method->evaluations_per_step);
         fmp_json_pair_bool(&json, "adaptive", method->adaptive);
         fmp_json_pair_bool(&json, "stochastic", method->stochastic);
+        fmp_json_key(&json, "options");
+        write_words(&json, fm_method_options(fm_method_at(i)));
         fmp_json_key(&json, "spaces");
         write_words(&json, method->spaces);
         fmp_json_close(&json, '}');

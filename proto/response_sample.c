@@ -3,6 +3,7 @@
 #include "proto/json.h"
 #include "proto/number.h"
 #include "proto/response_rows.h"
+#include "proto/solver_options.h"
 #include "proto/tensor.h"
 
 #include <inttypes.h>
@@ -152,6 +153,7 @@ static void write_solver(fmp_json *json, const fmp_request *request)
     } else if (request->grid_from_steps) {
         fmp_json_pair_unsigned(json, "steps", request->n_steps);
     }
+    fmp_solver_options_write(json, solver);
     fmp_json_pair_unsigned(json, "max_evaluations", solver->max_evaluations);
     fmp_json_key(json, "time_grid");
     write_time_list(json, request->encoding, solver->grid, solver->n_grid);
@@ -187,7 +189,41 @@ static void write_counts(fmp_json *json, const char *key, const fmp_rows *rows, 
     fmp_json_close(json, ']');
 }
 
-static void write_stats(fmp_json *json, const fmp_rows *rows)
+typedef double row_number(const fm_row_result *row);
+
+static double time_of(const fm_row_result *row)
+{
+    return row->t;
+}
+
+static double straightness_of(const fm_row_result *row)
+{
+    return row->shape.straightness;
+}
+
+static double kinetic_energy_of(const fm_row_result *row)
+{
+    return row->shape.kinetic_energy;
+}
+
+static double curvature_of(const fm_row_result *row)
+{
+    return row->shape.curvature;
+}
+
+static void write_numbers(fmp_json *json, const char *key, const fmp_rows *rows, row_number *number)
+{
+    fmp_json_key(json, key);
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
+        fm_row_result row;
+        rows->at(rows->context, i, &row);
+        fmp_json_number(json, number(&row));
+    }
+    fmp_json_close(json, ']');
+}
+
+static void write_stats(fmp_json *json, const fmp_request *request, const fmp_rows *rows)
 {
     fmp_json_key(json, "stats");
     fmp_json_open(json, '{');
@@ -195,14 +231,16 @@ static void write_stats(fmp_json *json, const fmp_rows *rows)
     write_counts(json, "accepted", rows, accepted_of);
     write_counts(json, "rejected", rows, rejected_of);
     fmp_response_write_statuses(json, rows);
-    fmp_json_key(json, "t");
-    fmp_json_open(json, '[');
-    for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
-        fm_row_result row;
-        rows->at(rows->context, i, &row);
-        fmp_json_number(json, row.t);
+    write_numbers(json, "t", rows, time_of);
+    if (request->wants_straightness) {
+        write_numbers(json, "straightness", rows, straightness_of);
     }
-    fmp_json_close(json, ']');
+    if (request->wants_kinetic_energy) {
+        write_numbers(json, "kinetic_energy", rows, kinetic_energy_of);
+    }
+    if (request->wants_curvature) {
+        write_numbers(json, "curvature", rows, curvature_of);
+    }
     fmp_response_write_times(json, &rows->stats);
     fmp_json_close(json, '}');
 }
@@ -235,6 +273,6 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
         }
         fmp_json_close(&json, '}');
     }
-    write_stats(&json, rows);
+    write_stats(&json, request, rows);
     fmp_json_close(&json, '}');
 }

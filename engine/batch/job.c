@@ -51,6 +51,7 @@ static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
                            .output_times = spec->output_times,
                            .n_output_times = spec->n_output_times,
                            .output_every_step = spec->output_every_step,
+                           .measures_path = spec->measures_path,
                            .output = fm_row_keep_output};
 }
 
@@ -384,7 +385,8 @@ void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret)
                            .t = record->t,
                            .evaluations = record->evaluations,
                            .accepted = record->accepted,
-                           .rejected = record->rejected};
+                           .rejected = record->rejected,
+                           .shape = record->shape};
     if (job->spec.task == FM_TASK_SAMPLE) {
         ret->x = job->x + row * job->dimension;
         describe_trajectory(job, row, ret);

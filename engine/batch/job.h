@@ -52,6 +52,7 @@ typedef struct fm_row_record {
     fm_row_status status;
     double t;
     uint64_t evaluations, accepted, rejected;
+    fm_path_shape shape;
 } fm_row_record;
 
 struct fm_job {

@@ -104,7 +104,8 @@ static void end_sample(fm_row *row)
                         .t = report.t,
                         .evaluations = report.evaluations + row->n_read,
                         .accepted = report.accepted,
-                        .rejected = report.rejected};
+                        .rejected = report.rejected,
+                        .shape = report.shape};
     row->ended = true;
 }
 

@@ -91,6 +91,12 @@ double fm_diffusion_at(const fm_diffusion *diffusion, const fm_path_point *at, d
     return 0;
 }
 
+bool fm_diffusion_has_value(const fm_diffusion *diffusion, const fm_path *path, double t)
+{
+    fm_path_point at = fm_path_at(path, t);
+    return isfinite(fm_diffusion_at(diffusion, &at, t)) != 0;
+}
+
 static fm_status check_table(const fm_diffusion *table, fm_error *err)
 {
     if (table->n < 1 || table->t == NULL || table->values == NULL) {

@@ -64,7 +64,8 @@ struct fm_solve {
     size_t dimension, stride;
     uint64_t evaluations, accepted, rejected;
     size_t next_output;
-    double slack; /* fm_solve_slack() */
+    struct fm_measure *measure; /* NULL: the plan does not ask for it */
+    double slack;               /* fm_solve_slack() */
     fm_row_status status;
     bool ended;
 };
@@ -82,6 +83,23 @@ static inline void fm_solve_want_at(fm_solve *solve, double t, const double *x, 
 
 /* Times of a trajectory closer than this differ by rounding only and count as equal. */
 double fm_solve_slack(const fm_solve_plan *plan);
+
+/* ---- measure.c ---- */
+
+/* How the trajectory runs, while it runs. */
+typedef struct fm_measure {
+    bool has_slope;
+    double t, square; /* of the last slope: its time and squared norm */
+    double energy, turning;
+    double first_t;
+    double *start, *slope; /* [dimension] the first state, the last slope */
+} fm_measure;
+
+/* vectors: two, solve->stride apart. */
+void fm_measure_start(fm_solve *solve, double *vectors);
+/* The velocity v has been found at the state that the trajectory is at. */
+void fm_measure_slope(fm_solve *solve, const double *v);
+fm_path_shape fm_measure_end(const fm_solve *solve);
 
 /* ---- output.c ---- */
 

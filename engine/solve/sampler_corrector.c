@@ -1,10 +1,12 @@
 /* Predictor and corrector: an Euler-Maruyama step to s, then steps of Langevin dynamics that leave the law at s as it
  * is, each
  *
- *     x += e score + sqrt(2 e) z,   e = 2 a (snr |z| / |score|)^2,   a = (alpha_s^2 of a path with alpha^2 + sigma^2 = 1)
+ *     x += e score + sqrt(2 e) z,   e = 2 (snr sigma_s)^2
  *
- * for which a is alpha_s^2 / (alpha_s^2 + sigma_s^2), and 1 where alpha stays 1. No steps where sigma_s = 0, for there
- * is no score. Source: Song et al., arXiv:2011.13456, algorithms 4 and 5. */
+ * The published size is 2 (snr |z| / |score|)^2 with norms averaged over a batch. Here no trajectory knows another, and
+ * a size that depends on a trajectory's own state would change the law; |z|^2 / |score|^2 is sigma_s^2 in the mean over
+ * many dimensions. No steps where sigma_s = 0, for there is no score.
+ * Source: Song et al., arXiv:2011.13456, algorithms 4 and 5. */
 #include "engine/solve/sampler.h"
 
 #include <math.h>
@@ -67,34 +69,21 @@ static void predict(fm_solve *solve)
     }
 }
 
-static double square_sum(size_t n, const double *x)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * x[i];
-    }
-    return sum;
-}
-
 static void correct(fm_solve *solve)
 {
     corrector *own = solve->own;
     const fm_solve_plan *plan = solve->plan;
-    size_t n = solve->dimension;
     double end = plan->solver.grid[own->index + 1];
     fm_path_point at = fm_path_at(plan->path, end);
     fm_estimates estimates = fm_estimates_at(&at);
     fm_sampler_noise(solve, own->n_drawn++, own->z);
-    for (size_t i = 0; i < n; i++) { /* v becomes the score */
-        own->v[i] = -(estimates.noise.x * own->y[i] + estimates.noise.out * own->v[i]) / at.sigma;
-    }
-    double score = square_sum(n, own->v);
-    double ratio = plan->solver.sampling.signal_to_noise;
-    double part = at.alpha * at.alpha / (at.alpha * at.alpha + at.sigma * at.sigma);
-    double scale = at.d_alpha == 0 ? 1 : part;
-    double size = score == 0 ? 0 : 2 * scale * ratio * ratio * square_sum(n, own->z) / score;
-    const fm_step_sum sum = {.x = 1, .v = size, .noise = sqrt(2 * size)};
-    fm_step_apply(&sum, n, own->y, own->v, own->z, own->y);
+    double ratio = plan->solver.sampling.signal_to_noise * at.sigma;
+    double size = 2 * ratio * ratio;
+    double weight = -size / at.sigma; /* score = -noise / sigma */
+    const fm_step_sum sum = {.x = 1 + weight * estimates.noise.x,
+                             .v = weight * estimates.noise.out,
+                             .noise = sqrt(2 * size)};
+    fm_step_apply(&sum, solve->dimension, own->y, own->v, own->z, own->y);
     own->left--;
     if (own->left == 0) {
         arrive(solve);

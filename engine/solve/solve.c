@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+#define MEASURE_VECTORS 2
+
 static const fm_method methods[] = {
 #define FM_METHOD(name, title, order, cost, adaptive, stochastic, spaces, tableau, stepper)        \
     {{name, title, order, cost, adaptive, stochastic, spaces}, tableau, stepper},
@@ -47,6 +49,11 @@ const fm_method_info *fm_method_describe(const fm_method *method)
 const char *fm_method_options(const fm_method *method)
 {
     return method->stepper->options != NULL ? method->stepper->options : "";
+}
+
+bool fm_method_needs_path(const fm_method *method)
+{
+    return method->stepper->needs_path;
 }
 
 const char *fm_row_status_name(fm_row_status status)
@@ -187,10 +194,10 @@ static bool lay_out(const fm_solve_plan *plan, layout *ret)
         vector_bytes > SIZE_MAX - FM_ALIGNMENT) {
         return false;
     }
-    ret->solve_bytes = fm_arena_round(sizeof(fm_solve));
+    ret->solve_bytes = fm_arena_round(sizeof(fm_solve) + sizeof(fm_measure));
     ret->own_bytes = fm_arena_round(stepper->own_bytes());
     ret->vector_bytes = fm_arena_round(vector_bytes);
-    ret->n_vectors = 1 + stepper->vectors(plan);
+    ret->n_vectors = 1 + stepper->vectors(plan) + (plan->measures_path ? MEASURE_VECTORS : 0);
     return true;
 }
 
@@ -236,7 +243,13 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample
         return solve;
     }
     fm_output_at(solve, solve->t, solve->x);
-    solve->method->stepper->start(solve, solve->x + solve->stride);
+    double *free_vectors = solve->x + solve->stride;
+    if (plan->measures_path) {
+        solve->measure = (fm_measure *)(void *)(solve + 1);
+        fm_measure_start(solve, free_vectors);
+        free_vectors += MEASURE_VECTORS * solve->stride;
+    }
+    solve->method->stepper->start(solve, free_vectors);
     return solve;
 }
 
@@ -249,6 +262,26 @@ bool fm_solve_next(fm_solve *solve, fm_solve_want *ret)
     return true;
 }
 
+static bool is_at_state(const fm_solve *solve, const fm_solve_want *want)
+{
+    return want->x == solve->x && want->t == solve->t;
+}
+
+static void advance(fm_solve *solve)
+{
+    const fm_solve_want given = solve->want;
+    bool before = is_at_state(solve, &given);
+    if (solve->measure != NULL && before) {
+        fm_measure_slope(solve, given.v);
+    }
+    solve->method->stepper->advance(solve);
+    /* The last look of an adaptive step that has just been accepted is the first of the next. */
+    if (solve->measure != NULL && !before && solve->method->info.adaptive &&
+        is_at_state(solve, &given)) {
+        fm_measure_slope(solve, given.v);
+    }
+}
+
 void fm_solve_give(fm_solve *solve)
 {
     assert(!solve->ended);
@@ -257,7 +290,7 @@ void fm_solve_give(fm_solve *solve)
         fm_solve_end(solve, FM_ROW_NON_FINITE);
         return;
     }
-    solve->method->stepper->advance(solve);
+    advance(solve);
     if (!solve->ended && solve->evaluations == solve->plan->solver.max_evaluations) {
         fm_solve_end(solve, FM_ROW_MAX_EVALUATIONS);
     }
@@ -273,6 +306,9 @@ void fm_solve_describe(const fm_solve *solve, fm_solve_report *ret)
         .accepted = solve->accepted,
         .rejected = solve->rejected,
     };
+    if (solve->measure != NULL && solve->ended) {
+        ret->shape = fm_measure_end(solve);
+    }
 }
 
 double fm_solve_expected_evaluations(const fm_solve_plan *plan)

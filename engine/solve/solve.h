@@ -54,6 +54,7 @@ typedef struct fm_solve_plan {
     const double *output_times; /* [n_output_times] along the grid, within its span */
     size_t n_output_times;
     bool output_every_step;
+    bool measures_path;     /* fm_solve_report.shape is filled */
     fm_solve_output output; /* called when either of the above asks for it */
 } fm_solve_plan;
 
@@ -93,6 +94,7 @@ typedef struct fm_solve_report {
     double t;
     const double *x; /* [dimension] last finite accepted state */
     uint64_t evaluations, accepted, rejected;
+    fm_path_shape shape; /* of an ended trajectory whose plan measures it */
 } fm_solve_report;
 
 void fm_solve_describe(const fm_solve *solve, fm_solve_report *ret);

@@ -206,6 +206,67 @@ START_TEST(all_schedulers_give_the_same_endpoint_map)
 }
 END_TEST
 
+/* ---- how trajectories run ---- */
+
+static fm_path_shape shape_of(const char *method, const char *scheduler, double std, double mean)
+{
+    double grid[2001], one = 1;
+    fm_path path = path_of(scheduler);
+    target to = {.path = &path, .dimension = 1, .mean = mean, .std = std};
+    fm_solve_plan plan = plan_of(method, &to, 0, 1, 2000, grid);
+    plan.measures_path = true;
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_normal, &to, &one);
+    fm_path_shape shape = run.report.shape;
+    trajectory_done(&run);
+    return shape;
+}
+
+/* Of the start 1, which is its mean over N(0, 1), for displacements are linear in the start. */
+START_TEST(straightness_to_a_normal_is_s_times_2_minus_half_pi)
+{
+    static const double stds[] = {0.5, 1, 2};
+    for (size_t i = 0; i < 3; i++) {
+        double expected = stds[i] * (2 - PI / 2);
+        double fixed = shape_of("midpoint", "condot", stds[i], 0).straightness;
+        ck_assert_double_eq_tol(fixed, expected, 2e-6);
+        double adaptive = shape_of("dopri8", "condot", stds[i], 0).straightness;
+        ck_assert_double_eq_tol(adaptive, expected, 5e-2); /* few steps, so a coarse quadrature */
+    }
+    ck_assert_double_eq_tol(shape_of("rk4", "condot", 1, 0).straightness, 0.429203673, 2e-6);
+}
+END_TEST
+
+START_TEST(kinetic_energies_are_0_464602_and_0_308425)
+{
+    ck_assert_double_eq_tol(shape_of("rk4", "condot", 0.5, 0).kinetic_energy, 0.464602, 1e-6);
+    ck_assert_double_eq_tol(shape_of("rk4", "cosine", 0.5, 0).kinetic_energy, 0.308425, 1e-6);
+}
+END_TEST
+
+static void velocity_turning(void *context, double t, const double *x, double *v)
+{
+    (void)context;
+    (void)x;
+    v[0] = cos(3 * t);
+    v[1] = sin(3 * t);
+}
+
+START_TEST(a_direction_that_turns_by_three_radians_has_a_curvature_of_three)
+{
+    double grid[501];
+    const double x0[2] = {0, 0};
+    target to = {.dimension = 2};
+    fm_solve_plan plan = plan_of("rk4", &to, 0, 1, 500, grid);
+    plan.measures_path = true;
+    trajectory run;
+    trajectory_run(&run, &plan, velocity_turning, NULL, x0);
+    ck_assert_double_eq_tol(run.report.shape.curvature, 3 * 499.0 / 500, 1e-9);
+    ck_assert_double_eq_tol(run.report.shape.kinetic_energy, 1, 1e-12);
+    trajectory_done(&run);
+}
+END_TEST
+
 /* ---- laws of stochastic samplers, by their noise ---- */
 
 #define MAX_NOISE ((size_t)160)
@@ -451,6 +512,22 @@ START_TEST(churn_adds_the_variance_between_both_noise_levels)
 }
 END_TEST
 
+/* The corrector alone: many Langevin steps of size e on N(mean, V) end in N(mean, V / (1 - e / (2 V))). */
+START_TEST(langevin_steps_have_the_stationary_variance_of_their_size)
+{
+    double grid[2];
+    fm_path path = path_of("condot");
+    target to = {.path = &path, .dimension = 1, .mean = 2, .std = 0.5};
+    fm_solve_plan plan = plan_of("predictor_corrector", &to, 0.499, 0.5, 1, grid);
+    plan.solver.sampling.corrector_steps = 150;
+    plan.solver.sampling.signal_to_noise = 0.3;
+    linear_map map = measure(plan, to, 151);
+    double variance = 0.25 * 0.25 + 0.25, size = 2 * pow(0.3 * 0.5, 2);
+    ck_assert_double_eq_tol(map.variance, variance / (1 - size / (2 * variance)), 1e-8);
+    ck_assert_double_eq_tol(map.shift, 1, 1e-8);
+}
+END_TEST
+
 /* ---- last steps ---- */
 
 START_TEST(the_last_step_is_made_as_asked)
@@ -531,6 +608,9 @@ Suite *suite_engine_identities(void)
     tcase_add_test(natural, ten_ddim_steps_on_normal_data_scale_it_by_0_8834852);
     tcase_add_test(natural, ddim_goes_back_the_way_that_euler_goes);
     tcase_add_loop_test(natural, all_schedulers_give_the_same_endpoint_map, 0, N_SCHEDULERS);
+    tcase_add_test(natural, straightness_to_a_normal_is_s_times_2_minus_half_pi);
+    tcase_add_test(natural, kinetic_energies_are_0_464602_and_0_308425);
+    tcase_add_test(natural, a_direction_that_turns_by_three_radians_has_a_curvature_of_three);
     suite_add_tcase(suite, natural);
     TCase *laws = tcase_create("laws");
     tcase_add_test(laws, euler_maruyama_by_injected_noise_has_variance_0_2497094864);
@@ -543,6 +623,7 @@ Suite *suite_engine_identities(void)
     tcase_add_test(laws, eta_takes_part_of_the_ancestral_noise);
     tcase_add_test(laws, an_overshot_step_is_renoised_to_the_right_variance);
     tcase_add_test(laws, churn_adds_the_variance_between_both_noise_levels);
+    tcase_add_test(laws, langevin_steps_have_the_stationary_variance_of_their_size);
     tcase_add_test(laws, the_last_step_is_made_as_asked);
     tcase_add_loop_test(laws, two_look_samplers_and_the_corrector_keep_the_marginals, 0, 3);
     suite_add_tcase(suite, laws);

@@ -10,17 +10,19 @@
 static void body_with(const fmp_field *field, const char *value, char *ret, size_t size_bytes)
 {
     const char *name = fmp_field_name(field);
-    size_t parent_length = (size_t)(name - field->pointer) - 1;
     const char *required = (field->routes & FMP_API_SAMPLE) != 0 ? ""
                            : strcmp(name, "x") == 0              ? "\"t\": 0, "
                            : strcmp(name, "t") == 0              ? "\"x\": [[1, 2]], "
                                                                  : "\"x\": [[1, 2]], \"t\": 0, ";
-    if (parent_length == 0) {
-        (void)snprintf(ret, size_bytes, "{%s\"%s\": %s}", required, name, value);
-    } else {
-        (void)snprintf(ret, size_bytes, "{%s\"%.*s\": {\"%s\": %s}}", required,
-                       (int)parent_length - 1, field->pointer + 1, name, value);
+    /* "/solver/diffusion/" becomes "solver": {"diffusion": { */
+    char before[128] = "", after[8] = "";
+    for (const char *at = field->pointer; at + 1 < name; at = strchr(at + 1, '/')) {
+        size_t length = strcspn(at + 1, "/");
+        (void)snprintf(before + strlen(before), sizeof before - strlen(before), "\"%.*s\": {",
+                       (int)length, at + 1);
+        (void)snprintf(after + strlen(after), sizeof after - strlen(after), "}");
     }
+    (void)snprintf(ret, size_bytes, "{%s%s\"%s\": %s%s}", required, before, name, value, after);
 }
 
 START_TEST(every_row_refuses_a_wrong_type_with_its_own_pointer)

@@ -117,10 +117,11 @@ START_TEST(every_served_field_is_a_property_and_no_refused_one_is)
                                                                              : "VelocityRequest");
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "%s", field->pointer + 1);
-    char *slash = strchr(pointer, '/');
-    if (slash != NULL) {
+    char *name = pointer;
+    for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(name, '/')) {
         *slash = '\0';
-        at = json_object_get(json_object_get(at, "properties"), pointer);
+        at = json_object_get(json_object_get(at, "properties"), name);
+        name = slash + 1;
     }
     ck_assert(json_is_false(json_object_get(at, "additionalProperties")));
     const json_t *property =

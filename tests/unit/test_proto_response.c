@@ -191,6 +191,38 @@ START_TEST(every_step_of_a_fixed_grid_has_the_grids_times)
 }
 END_TEST
 
+START_TEST(options_that_the_method_reads_are_echoed)
+{
+    fm_model_info model = proto_case_plain();
+    json_t *json = sample_answer(
+        &model, "{\"num_samples\": 2, \"solver\": {\"method\": \"edm_heun\", \"steps\": 1, "
+                "\"churn\": 2.5, \"churn_range\": [0.25, 50]}}");
+    check_member(json, "solver", NULL,
+                 "{\"method\":\"edm_heun\",\"steps\":1,\"churn\":2.5,\"noise_scale\":1,"
+                 "\"churn_range\":[0.25,50],\"max_evaluations\":10000,\"time_grid\":[0,1]}");
+    json_decref(json);
+    json = sample_answer(
+        &model, "{\"num_samples\": 2, \"solver\": {\"method\": \"predictor_corrector\", "
+                "\"steps\": 1, \"diffusion\": {\"type\": \"linear\"}, \"last_step\": \"euler\"}}");
+    check_member(
+        json, "solver", NULL,
+        "{\"method\":\"predictor_corrector\",\"steps\":1,\"snr\":0.16,\"corrector_steps\":1,"
+        "\"diffusion\":{\"type\":\"linear\",\"norm\":1},\"last_step\":\"euler\","
+        "\"max_evaluations\":10000,\"time_grid\":[0,1]}");
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(another_path_is_echoed_with_all_its_parameters)
+{
+    fm_model_info model = proto_case_plain();
+    json_t *json = sample_answer(&model, "{\"num_samples\": 2, \"scheduler\": {\"type\": \"vp\", "
+                                         "\"beta_min\": 0.5, \"beta_max\": 10}}");
+    check_member(json, "scheduler", NULL, "{\"type\":\"vp\",\"beta_min\":0.5,\"beta_max\":10}");
+    json_decref(json);
+}
+END_TEST
+
 /* Bytes of a base64 member, after its dtype and shape. */
 static void check_base64(const json_t *object, const char *dtype, const char *shape,
                          const void *bytes, size_t length)
@@ -455,6 +487,8 @@ Suite *suite_proto_response(void)
     tcase_add_loop_test(tcase, the_seed_is_echoed_as_sent, 0, sizeof seeds / sizeof *seeds);
     tcase_add_test(tcase, an_adaptive_answer_has_its_tolerances_and_interval);
     tcase_add_test(tcase, every_step_of_a_fixed_grid_has_the_grids_times);
+    tcase_add_test(tcase, options_that_the_method_reads_are_echoed);
+    tcase_add_test(tcase, another_path_is_echoed_with_all_its_parameters);
     tcase_add_test(tcase, base64_answers_hold_the_same_numbers);
     tcase_add_test(tcase, velocity_answers_have_the_fields_asked_for);
     tcase_add_test(tcase, npy_files_are_as_numpy_writes_them);
