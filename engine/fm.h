@@ -288,6 +288,28 @@ size_t fm_grid_steps(double first, double last, double step_size);
 void fm_grid_uniform(double first, double last, size_t n_steps, double *ret_grid);
 void fm_grid_step_size(double first, double last, double step_size, double *ret_grid);
 
+/* Families of grids: rows of engine/solve/schedule.def. */
+#define FM_SCHEDULE_MAX_PARAMETERS 5
+
+typedef struct fm_schedule_type fm_schedule_type;
+
+typedef struct fm_schedule {
+    const fm_schedule_type *type;
+    size_t n_steps; /* >= 1 */
+    double parameters[FM_SCHEDULE_MAX_PARAMETERS];
+} fm_schedule;
+
+const fm_schedule_type *fm_schedule_type_find(const char *name); /* NULL when there is none */
+const char *fm_schedule_type_name(const fm_schedule_type *type);
+/* Parameter `index` of a type: its name, and its default or NAN where it is required; false past the last. */
+bool fm_schedule_type_parameter(const fm_schedule_type *type, size_t index, const char **ret_name,
+                                double *ret_default);
+/* Writes n_steps + 1 ascending times; the first is `first`, the last `last`.
+ *   path  whose noise levels some types list
+ * Errors: FM_EINVAL a parameter breaks its rule, or the times do not ascend within the span; the text says it. */
+FM_MUST_USE fm_status fm_schedule_make(const fm_schedule *schedule, const fm_path *path,
+                                       double first, double last, double *ret_grid, fm_error *err);
+
 /* ---- Jobs: the unit of submission -------------------------------------------------------------- */
 
 typedef struct fm_engine fm_engine;

@@ -87,6 +87,10 @@ void fmp_parse_check_fields_at(fmp_parse *parse, const char *pointer, double t);
 /* parse_scheduler.c: the path, and the span of the times on it. */
 void fmp_parse_scheduler(fmp_parse *parse);
 
+/* parse_schedule.c: the times of solver.schedule, request->schedule.n_steps + 1 of them, malloc()ed; NULL when a rule
+ * is broken or out of memory. */
+double *fmp_parse_schedule(fmp_parse *parse);
+
 /* parse_solver.c, then parse_trajectory.c, which needs the grid. */
 void fmp_parse_solver(fmp_parse *parse);
 void fmp_parse_trajectory(fmp_parse *parse);

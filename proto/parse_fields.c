@@ -283,13 +283,14 @@ static bool is_within(fmp_field_id id, fmp_field_id object)
 static bool is_grid_key(fmp_field_id id)
 {
     return id == FMP_FIELD_SOLVER_STEPS || id == FMP_FIELD_SOLVER_STEP_SIZE ||
-           id == FMP_FIELD_SOLVER_TIME_GRID || id == FMP_FIELD_SOLVER_SCHEDULE;
+           id == FMP_FIELD_SOLVER_TIME_GRID || id == FMP_FIELD_SOLVER_SCHEDULE ||
+           is_within(id, FMP_FIELD_SOLVER_SCHEDULE);
 }
 
 static bool has_grid_key(const field_reader *body)
 {
     return body->present[FMP_FIELD_SOLVER_STEPS] || body->present[FMP_FIELD_SOLVER_STEP_SIZE] ||
-           body->present[FMP_FIELD_SOLVER_TIME_GRID];
+           body->present[FMP_FIELD_SOLVER_TIME_GRID] || body->present[FMP_FIELD_SOLVER_SCHEDULE];
 }
 
 /* Whether a request that is silent about a field takes the model's default of it. */

@@ -61,6 +61,7 @@ static void refuse_unused(fmp_parse *parse, bool adaptive)
                            "time_grid's first and last time give the interval)";
         refuse(parse, FMP_FIELD_SOLVER_STEPS, rule);
         refuse(parse, FMP_FIELD_SOLVER_STEP_SIZE, rule);
+        refuse(parse, FMP_FIELD_SOLVER_SCHEDULE, rule);
         return;
     }
     const char *rule = "is for adaptive methods";
@@ -72,14 +73,14 @@ static void refuse_unused(fmp_parse *parse, bool adaptive)
 static void check_one_grid_key(fmp_parse *parse)
 {
     static const fmp_field_id keys[] = {FMP_FIELD_SOLVER_STEPS, FMP_FIELD_SOLVER_STEP_SIZE,
-                                        FMP_FIELD_SOLVER_TIME_GRID};
+                                        FMP_FIELD_SOLVER_TIME_GRID, FMP_FIELD_SOLVER_SCHEDULE};
     size_t n_present = 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         n_present += parse->present[keys[i]];
     }
     if (n_present > 1) {
         fmp_parse_fail(parse, FMP_FIELD_SOLVER,
-                       "must have one of steps, step_size and time_grid at most");
+                       "must have one of steps, step_size, time_grid and schedule at most");
     }
 }
 
@@ -180,6 +181,13 @@ static void read_grid(fmp_parse *parse, bool adaptive)
     }
     if (adaptive) {
         make_uniform_grid(parse, 1); /* the interval */
+        return;
+    }
+    if (parse->present[FMP_FIELD_SOLVER_SCHEDULE]) {
+        if (parse->values[FMP_FIELD_SOLVER_SCHEDULE] != NULL) {
+            double *grid = fmp_parse_schedule(parse);
+            set_grid(parse, grid, grid == NULL ? 0 : request->schedule.n_steps + 1);
+        }
         return;
     }
     if (parse->present[FMP_FIELD_SOLVER_STEP_SIZE]) {

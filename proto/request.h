@@ -36,6 +36,7 @@ typedef struct fmp_request {
     uint64_t timeout_ms;
     bool grid_from_steps; /* echo solver.steps */
     size_t n_steps;
+    fm_schedule schedule; /* that made the grid; type NULL: none did */
     bool has_trajectory;
     bool wants_straightness, wants_kinetic_energy, wants_curvature; /* in stats */
     /* owned */

@@ -137,6 +137,20 @@ static void write_trajectory(fmp_json *json, const fmp_request *request, const f
     fmp_json_close(json, '}');
 }
 
+static void write_schedule(fmp_json *json, const fm_schedule *schedule)
+{
+    const char *name = NULL;
+    double ignored = 0;
+    fmp_json_key(json, "schedule");
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "type", fm_schedule_type_name(schedule->type));
+    fmp_json_pair_unsigned(json, "steps", schedule->n_steps);
+    for (size_t i = 0; fm_schedule_type_parameter(schedule->type, i, &name, &ignored); i++) {
+        fmp_json_pair_number(json, name, schedule->parameters[i]);
+    }
+    fmp_json_close(json, '}');
+}
+
 /* Every setting that had effect, given or by default. */
 static void write_solver(fmp_json *json, const fmp_request *request)
 {
@@ -152,6 +166,9 @@ static void write_solver(fmp_json *json, const fmp_request *request)
         }
     } else if (request->grid_from_steps) {
         fmp_json_pair_unsigned(json, "steps", request->n_steps);
+    }
+    if (request->schedule.type != NULL) {
+        write_schedule(json, &request->schedule);
     }
     fmp_solver_options_write(json, solver);
     fmp_json_pair_unsigned(json, "max_evaluations", solver->max_evaluations);

@@ -13,9 +13,13 @@
 #include <stdint.h>
 
 typedef struct fm_call_team {
-    fm_team team;              /* first: what the network is given */
-    unsigned char *memory;     /* the leader's scratch */
-    atomic_bool open;          /* a call is in progress */
+    fm_team team;     /* first: what the network is given */
+    size_t leader;    /* its index */
+    atomic_bool open; /* a call is in progress */
+    /* Of the call's model, [workers][scratch_stride]. A helper that is late for one call may serve the next, so every
+     * member finds its scratch with the piece, and brings none. */
+    _Atomic(unsigned char *) scratch;
+    atomic_size_t scratch_stride;
     atomic_uint_fast64_t next; /* generation << 32 | next piece */
     /* One round: */
     atomic_size_t n_pieces, n_done;
@@ -25,12 +29,15 @@ typedef struct fm_call_team {
 } fm_call_team;
 
 /* Leader: members may come until fm_call_team_close().
- *   n_members  the leader included */
-void fm_call_team_open(fm_call_team *team, size_t n_members, unsigned char *memory);
+ *   n_members  the leader included
+ *   scratch    [workers][scratch_stride], of the call's model
+ *   leader     which of them it is */
+void fm_call_team_open(fm_call_team *team, size_t n_members, unsigned char *scratch,
+                       size_t scratch_stride, size_t leader);
 void fm_call_team_close(fm_call_team *team);
 
 /* Runs pieces until the team is closed or *n_offered is not 0.
- *   memory  the helper's own scratch for the leader's model */
-void fm_call_team_help(fm_call_team *team, unsigned char *memory, const atomic_size_t *n_offered);
+ *   helper  which worker it is */
+void fm_call_team_help(fm_call_team *team, size_t helper, const atomic_size_t *n_offered);
 
 #endif

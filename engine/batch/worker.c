@@ -53,10 +53,9 @@ static void stand_by(fm_engine *engine, fm_worker *self) FM_REQUIRES(&engine->mu
         engine->n_idle--;
         return;
     }
-    unsigned char *memory = fm_model_scratch(leader->team_model, self->index);
     leader->n_helpers++;
     fm_mutex_unlock(&engine->mutex);
-    fm_call_team_help(&leader->team, memory, &engine->n_offered);
+    fm_call_team_help(&leader->team, self->index, &engine->n_offered);
     fm_mutex_lock(&engine->mutex);
     leader->n_helpers--;
 }
@@ -71,7 +70,8 @@ static void team_open(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQU
     if (others == 0 || engine->lanes.n_offered > 0 || !model->network->info.divisible) {
         return;
     }
-    fm_call_team_open(&self->team, others + 1, fm_model_scratch(model, self->index));
+    fm_call_team_open(&self->team, others + 1, model->scratch.base, model->scratch_stride,
+                      self->index);
     self->team_model = model;
     call->team = &self->team.team;
     for (size_t i = 0; i < engine->n_idle; i++) {

@@ -29,17 +29,20 @@ static fm_status count_piece(void *context, size_t piece, unsigned char *memory)
 
 static void *help(void *context)
 {
-    fm_call_team_help(&team, context, &nothing_offered);
+    fm_call_team_help(&team, *(const size_t *)context, &nothing_offered);
     return NULL;
 }
+
+static const size_t members[N_HELPERS] = {1, 2, 3}; /* 0 leads */
 
 START_TEST(every_piece_of_every_round_runs_once)
 {
     pthread_t helpers[N_HELPERS];
     static unsigned char memory[N_HELPERS + 1];
-    fm_call_team_open(&team, N_HELPERS + 1, memory);
+    fm_call_team_open(&team, N_HELPERS + 1, memory, 1, 0);
     for (size_t i = 0; i < N_HELPERS; i++) {
-        ck_assert_int_eq(pthread_create(&helpers[i], NULL, help, memory + 1 + i), 0);
+        void *member = (void *)(uintptr_t)&members[i];
+        ck_assert_int_eq(pthread_create(&helpers[i], NULL, help, member), 0);
     }
     for (size_t round = 0; round < N_ROUNDS; round++) {
         size_t n_pieces = 1 + round * 7919 % MAX_PIECES;
@@ -55,6 +58,47 @@ START_TEST(every_piece_of_every_round_runs_once)
 }
 END_TEST
 
+/* Scratch of one call: each member's part is as many bytes as the stride. */
+typedef struct call_scratch {
+    unsigned char *base;
+    size_t stride;
+    atomic_size_t astray; /* pieces with memory of another call */
+} call_scratch;
+
+static fm_status check_memory(void *context, size_t piece, unsigned char *memory)
+{
+    (void)piece;
+    call_scratch *scratch = context;
+    bool own =
+        memory >= scratch->base && memory < scratch->base + (N_HELPERS + 1) * scratch->stride;
+    (void)atomic_fetch_add(&scratch->astray, !own);
+    return FM_OK;
+}
+
+/* A helper that is late for one call is there for the next, which may be another model's. */
+START_TEST(helpers_work_in_the_scratch_of_the_call_whose_piece_they_run)
+{
+    pthread_t helpers[N_HELPERS];
+    static unsigned char small[(N_HELPERS + 1) * 8], large[(N_HELPERS + 1) * 4096];
+    call_scratch calls[2] = {{.base = small, .stride = 8}, {.base = large, .stride = 4096}};
+    fm_call_team_open(&team, N_HELPERS + 1, small, 8, 0);
+    for (size_t i = 0; i < N_HELPERS; i++) {
+        void *member = (void *)(uintptr_t)&members[i];
+        ck_assert_int_eq(pthread_create(&helpers[i], NULL, help, member), 0);
+    }
+    for (size_t round = 0; round < N_ROUNDS; round++) {
+        call_scratch *call = &calls[round % 2];
+        fm_call_team_open(&team, N_HELPERS + 1, call->base, call->stride, 0); /* none has left */
+        ck_assert_int_eq(team.team.run(&team.team, 20, check_memory, call), FM_OK);
+    }
+    fm_call_team_close(&team);
+    for (size_t i = 0; i < N_HELPERS; i++) {
+        ck_assert_int_eq(pthread_join(helpers[i], NULL), 0);
+    }
+    ck_assert_uint_eq(atomic_load(&calls[0].astray) + atomic_load(&calls[1].astray), 0);
+}
+END_TEST
+
 static fm_status fail_at_three(void *context, size_t piece, unsigned char *memory)
 {
     (void)context;
@@ -66,7 +110,7 @@ START_TEST(a_piece_that_fails_fails_its_round_and_no_later_one)
 {
     unsigned char memory[1];
     size_t n_pieces = 5;
-    fm_call_team_open(&team, 1, memory);
+    fm_call_team_open(&team, 1, memory, 1, 0);
     ck_assert_int_eq(team.team.run(&team.team, 5, fail_at_three, NULL), FM_ENOMEM);
     ck_assert_int_eq(team.team.run(&team.team, 5, count_piece, &n_pieces), FM_OK);
     fm_call_team_close(&team);
@@ -77,10 +121,10 @@ START_TEST(helpers_leave_for_rows_on_offer_and_after_the_call)
 {
     unsigned char memory[1];
     atomic_size_t offered = 1;
-    fm_call_team_open(&team, 2, memory);
-    fm_call_team_help(&team, memory, &offered); /* returns */
+    fm_call_team_open(&team, 2, memory, 1, 0);
+    fm_call_team_help(&team, 0, &offered); /* returns */
     fm_call_team_close(&team);
-    fm_call_team_help(&team, memory, &nothing_offered);
+    fm_call_team_help(&team, 0, &nothing_offered);
 }
 END_TEST
 
@@ -207,6 +251,7 @@ Suite *suite_engine_team(void)
     TCase *tcase = tcase_create("team");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, every_piece_of_every_round_runs_once);
+    tcase_add_test(tcase, helpers_work_in_the_scratch_of_the_call_whose_piece_they_run);
     tcase_add_test(tcase, a_piece_that_fails_fails_its_round_and_no_later_one);
     tcase_add_test(tcase, helpers_leave_for_rows_on_offer_and_after_the_call);
     tcase_add_test(tcase, image_models_give_the_same_bytes_alone_in_teams_and_in_any_mix);

@@ -213,6 +213,20 @@ START_TEST(options_that_the_method_reads_are_echoed)
 }
 END_TEST
 
+START_TEST(a_schedule_is_echoed_with_its_times)
+{
+    fm_model_info model = proto_case_plain(); /* whose default of 20 steps gives way */
+    json_t *json = sample_answer(
+        &model, "{\"num_samples\": 2, \"solver\": {\"schedule\": {\"type\": \"shift\", "
+                "\"steps\": 2, \"shift\": 4}}}");
+    check_member(
+        json, "solver", NULL,
+        "{\"method\":\"midpoint\",\"schedule\":{\"type\":\"shift\",\"steps\":2,\"shift\":4},"
+        "\"max_evaluations\":10000,\"time_grid\":[0,0.19999999999999996,1]}");
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(another_path_is_echoed_with_all_its_parameters)
 {
     fm_model_info model = proto_case_plain();
@@ -488,6 +502,7 @@ Suite *suite_proto_response(void)
     tcase_add_test(tcase, an_adaptive_answer_has_its_tolerances_and_interval);
     tcase_add_test(tcase, every_step_of_a_fixed_grid_has_the_grids_times);
     tcase_add_test(tcase, options_that_the_method_reads_are_echoed);
+    tcase_add_test(tcase, a_schedule_is_echoed_with_its_times);
     tcase_add_test(tcase, another_path_is_echoed_with_all_its_parameters);
     tcase_add_test(tcase, base64_answers_hold_the_same_numbers);
     tcase_add_test(tcase, velocity_answers_have_the_fields_asked_for);
