@@ -35,13 +35,17 @@ typedef struct fm_stepper {
     void (*start)(fm_solve *solve, double *vectors); /* vectors: that many, solve->stride apart */
     void (*advance)(fm_solve *solve);
     double (*expected)(const fm_solve_plan *plan); /* evaluations, max_evaluations aside */
-    fm_step_rule *rule;  /* of samplers with one evaluation a step, else NULL */
-    const char *options; /* words of fm_method_options(), or NULL: none */
-    bool needs_path;     /* the plan must have one, and the grid lie within [0, 1] */
-    bool ascends;        /* the grid must */
+    fm_step_rule *rule; /* of samplers with one evaluation a step, else NULL */
+    const struct fm_implicit_tableau *implicit; /* of implicit methods, else NULL */
+    const char *options;                        /* words of fm_method_options(), or NULL: none */
+    bool needs_path; /* the plan must have one, and the grid lie within [0, 1] */
+    bool ascends;    /* the grid must */
 } fm_stepper;
 
-extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_ddim, fm_stepper_ddpm,
+extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_explicit_adams,
+    fm_stepper_implicit_adams, fm_stepper_implicit_euler, fm_stepper_implicit_midpoint,
+    fm_stepper_trapezoid, fm_stepper_sdirk2, fm_stepper_trbdf2, fm_stepper_radau3,
+    fm_stepper_radau5, fm_stepper_gauss4, fm_stepper_gauss6, fm_stepper_ddim, fm_stepper_ddpm,
     fm_stepper_noise_refresh, fm_stepper_overshoot, fm_stepper_euler_maruyama,
     fm_stepper_stochastic_heun, fm_stepper_edm_heun, fm_stepper_predictor_corrector,
     fm_stepper_dpmpp_2m, fm_stepper_dpmpp_3m, fm_stepper_dpmpp_2s, fm_stepper_unipc;

@@ -1,6 +1,7 @@
 /* Every explicit Runge-Kutta row of the reference table against torchdiffeq's and torchode's numbers. */
 #include "engine/checkpoint/tensors.h"
 #include "engine/memory.h"
+#include "engine/solve/method.h"
 #include "tests/support/trajectory.h"
 #include "tests/unit/suites.h"
 
@@ -140,6 +141,42 @@ static void check_linear_row(const json_t *row)
     fm_free(expected);
 }
 
+/* Methods that solve equations do so to a tolerance of their own, and the reference's did. */
+static double tolerance_of(const json_t *row)
+{
+    const char *method = text(row, "method");
+    bool solves =
+        fm_method_find(method)->stepper->implicit != NULL || strcmp(method, "implicit_adams") == 0;
+    return solves ? 1e-7 : 1e-12;
+}
+
+/* torchdiffeq's Adams methods use the weights of equal steps on every grid. */
+static bool is_wrong_in_the_reference(const json_t *row)
+{
+    return strstr(text(row, "method"), "adams") != NULL &&
+           json_object_get(row, "time_grid") != NULL;
+}
+
+static void check_better_row(const json_t *row)
+{
+    double grid[128], output_times[128];
+    fm_solve_plan plan;
+    plan_row(row, grid, output_times, &plan);
+    size_t count;
+    double *y0 = values("y0", &count), *exact = values("exact", &count);
+    double largest = 0;
+    for (size_t state = 0; state < N_STATES; state++) {
+        trajectory run;
+        trajectory_run(&run, &plan, velocity_reference, NULL, y0 + state * DIMENSION);
+        largest = fmax(largest, trajectory_distance(DIMENSION, run.end, exact + state * DIMENSION));
+        trajectory_done(&run);
+    }
+    ck_assert_msg(largest < number(row, "error"), "%s: %g, theirs %g", text(row, "tensor"), largest,
+                  number(row, "error"));
+    fm_free(y0);
+    fm_free(exact);
+}
+
 static void check_fixed_row(const json_t *row)
 {
     double grid[128], output_times[128];
@@ -159,8 +196,8 @@ static void check_fixed_row(const json_t *row)
         for (size_t i = 0; i < (times > 0 ? times : 1); i++) {
             const double *wanted = expected + (i * N_STATES + state) * DIMENSION;
             double error = trajectory_distance(DIMENSION, at + i * DIMENSION, wanted);
-            ck_assert_msg(error <= 1e-12, "%s state %zu time %zu: %g", text(row, "tensor"), state,
-                          i, error);
+            ck_assert_msg(error <= tolerance_of(row), "%s state %zu time %zu: %g",
+                          text(row, "tensor"), state, i, error);
         }
         trajectory_done(&run);
     }
@@ -168,7 +205,7 @@ static void check_fixed_row(const json_t *row)
     fm_free(expected);
 }
 
-START_TEST(fixed_methods_reproduce_the_reference_to_1e_12)
+START_TEST(fixed_methods_reproduce_the_reference_to_their_tolerance)
 {
     open_table();
     size_t checked = 0, index;
@@ -181,10 +218,12 @@ START_TEST(fixed_methods_reproduce_the_reference_to_1e_12)
             continue;
         }
         bool is_linear = interpolation != NULL && strcmp(interpolation, "linear") == 0;
-        (is_linear ? check_linear_row : check_fixed_row)(row);
+        (is_wrong_in_the_reference(row) ? check_better_row
+         : is_linear                    ? check_linear_row
+                                        : check_fixed_row)(row);
         checked++;
     }
-    ck_assert_uint_eq(checked, 6 * 7 + 4 + 4);
+    ck_assert_uint_eq(checked, 16 * 7 + 4 + 4);
     close_table();
 }
 END_TEST
@@ -315,7 +354,7 @@ Suite *suite_engine_solve_reference(void)
 {
     Suite *suite = suite_create("engine/solve_reference");
     TCase *rows = tcase_create("rows");
-    tcase_add_test(rows, fixed_methods_reproduce_the_reference_to_1e_12);
+    tcase_add_test(rows, fixed_methods_reproduce_the_reference_to_their_tolerance);
     tcase_add_test(rows, adaptive_methods_reproduce_the_reference_s_ends_errors_steps_and_counts);
     suite_add_tcase(suite, rows);
     return suite;
