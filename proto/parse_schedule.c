@@ -2,6 +2,7 @@
 #include "proto/parse.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,8 @@
 /* The row of a parameter, by its name. */
 static fmp_field_id parameter_row(const fmp_parse *parse, const char *name)
 {
-    char pointer[64] = "/solver/schedule/";
-    strncat(pointer, name, sizeof pointer - strlen(pointer) - 1);
+    char pointer[64];
+    (void)snprintf(pointer, sizeof pointer, "/solver/schedule/%s", name);
     return fmp_field_find(parse->route, pointer, strlen(pointer));
 }
 

@@ -1,14 +1,15 @@
 /* Another path than the trained one: its type, its parameters or points, and the times that it has. */
 #include "proto/parse.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The rows of parameters, by their names. */
 static fmp_field_id parameter_row(const fmp_parse *parse, const char *name)
 {
-    char pointer[64] = "/scheduler/";
-    strncat(pointer, name, sizeof pointer - strlen(pointer) - 1);
+    char pointer[64];
+    (void)snprintf(pointer, sizeof pointer, "/scheduler/%s", name);
     return fmp_field_find(parse->route, pointer, strlen(pointer));
 }
 

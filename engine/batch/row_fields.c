@@ -116,7 +116,7 @@ static void want_output(fm_row *row, const fm_outputs *outputs)
     size_t dimension = row->job->dimension;
     const float *x = outputs->x + row->n_read * dimension;
     for (size_t i = 0; i < dimension; i++) {
-        row->vector[i] = x[i];
+        row->vector[i] = (double)x[i];
     }
     row->want =
         (fm_solve_want){.t = outputs->times[row->n_read], .x = row->vector, .v = row->output};

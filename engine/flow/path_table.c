@@ -105,14 +105,15 @@ fm_path_point fm_path_table_at(const fm_path_table *table, double t)
 
 double fm_path_table_time_of(const fm_path_table *table, double alpha, double sigma)
 {
-    double low = 0.0, high = 1.0;
-    for (double middle = 0.5; middle > low && middle < high; middle = low + (high - low) / 2.0) {
+    double low = 0.0, high = 1.0, middle = 0.5;
+    while (middle > low && middle < high) {
         fm_path_point at = fm_path_table_at(table, middle);
         if (at.alpha * sigma < alpha * at.sigma) { /* the ratio, without a division by 0 */
             low = middle;
         } else {
             high = middle;
         }
+        middle = low + (high - low) / 2.0;
     }
     fm_path_point first = fm_path_table_at(table, 0.0);
     return first.alpha * sigma >= alpha * first.sigma ? 0.0 : high;

@@ -151,13 +151,14 @@ static const char *logit_normal_rule(const fm_schedule *schedule)
 /* x with Phi(x) = u, by bisection. */
 static double normal_quantile(double u)
 {
-    double low = -40, high = 40;
-    for (double x = 0; x > low && x < high; x = low + (high - low) / 2) {
+    double low = -40, high = 40, x = 0;
+    while (x > low && x < high) {
         if (erfc(-x / sqrt(2)) / 2 < u) {
             low = x;
         } else {
             high = x;
         }
+        x = low + (high - low) / 2;
     }
     return high;
 }

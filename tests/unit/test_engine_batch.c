@@ -581,6 +581,102 @@ START_TEST(velocity_and_density_are_those_of_the_network)
 }
 END_TEST
 
+/* The fields of a row at its outputs, against those of the same points by themselves. */
+static void compare_fields(const fm_job *job, const double *times, unsigned fields)
+{
+    for (size_t row = 0; row < fm_job_n_rows(job); row++) {
+        fm_row_result result, point;
+        fm_job_row(job, row, &result);
+        const double *own = result.trajectory_times != NULL ? result.trajectory_times : times;
+        for (size_t k = 0; k < result.n_trajectory; k++) {
+            double x[2] = {(double)result.fields[FM_FIELD_X][2 * k],
+                           (double)result.fields[FM_FIELD_X][2 * k + 1]};
+            fm_job_spec spec = {.task = FM_TASK_VELOCITY,
+                                .model = models[2],
+                                .n_rows = 1,
+                                .guidance_scale = 1,
+                                .x = x,
+                                .t = &own[k],
+                                .fields = fields};
+            fm_job *alone = run(&spec);
+            fm_job_row(alone, 0, &point);
+            for (unsigned id = FM_FIELD_VELOCITY; id < FM_N_VECTOR_FIELDS; id++) {
+                bool asked = (fields & FM_FIELD_BIT(id)) != 0;
+                ck_assert_int_eq(asked, result.fields[id] != NULL);
+                if (asked) {
+                    ck_assert_mem_eq(result.fields[id] + 2 * k, point.fields[id],
+                                     2 * sizeof(float));
+                }
+            }
+            fm_job_free(alone);
+        }
+    }
+}
+
+START_TEST(fields_along_a_trajectory_are_those_of_its_points)
+{
+    open_models(2);
+    double times[] = {0, 0.31, 0.9};
+    unsigned fields = FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_X1_HAT) |
+                      FM_FIELD_BIT(FM_FIELD_X0_HAT) | FM_FIELD_BIT(FM_FIELD_SCORE);
+    fm_job_spec spec = mixture_spec(70, 4);
+    spec.output_times = times;
+    spec.n_output_times = 3;
+    spec.fields = fields;
+    fm_job *job = run(&spec);
+    fm_row_result result;
+    fm_job_row(job, 69, &result);
+    ck_assert_uint_eq(result.evaluations, 4 + 1 + 3); /* steps, a slope for 0.9, fields */
+    ck_assert_uint_eq(fm_job_evaluations_done(job), 70 * 8);
+    ck_assert_double_eq(fm_job_expected_evaluations(&spec), 8);
+    compare_fields(job, times, fields);
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+START_TEST(fields_are_given_at_every_accepted_step)
+{
+    open_models(2);
+    unsigned fields = FM_FIELD_BIT(FM_FIELD_X0_HAT) | FM_FIELD_BIT(FM_FIELD_X1_HAT);
+    fm_job_spec spec = mixture_spec(5, 1);
+    spec.solver.method = fm_method_find("dopri5");
+    spec.output_every_step = true;
+    spec.fields = fields;
+    fm_job *job = run(&spec);
+    compare_fields(job, NULL, fields);
+    fm_job_free(job);
+    spec.max_recording_bytes = 5 * FM_RECORDING_STATES * (2 * sizeof(float) + sizeof(double));
+    job = run(&spec); /* the states have room, their fields have none */
+    ck_assert_int_eq(fm_job_status(job), FM_ETOOBIG);
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
+START_TEST(fields_of_times_that_a_row_did_not_reach_are_those_of_its_last)
+{
+    open_models(2);
+    double times[] = {0, 0.25, 1};
+    fm_job_spec spec = mixture_spec(3, 4);
+    spec.output_times = times;
+    spec.n_output_times = 3;
+    spec.fields = FM_FIELD_BIT(FM_FIELD_VELOCITY);
+    spec.solver.max_evaluations = 2;
+    fm_job *job = run(&spec);
+    for (size_t i = 0; i < 3; i++) {
+        fm_row_result result;
+        fm_job_row(job, i, &result);
+        ck_assert_int_eq(result.status, FM_ROW_MAX_EVALUATIONS);
+        const float *velocity = result.fields[FM_FIELD_VELOCITY];
+        ck_assert_mem_eq(velocity + 4, velocity + 2, 2 * sizeof(float));
+        ck_assert_mem_ne(velocity + 2, velocity, 2 * sizeof(float));
+    }
+    fm_job_free(job);
+    close_models();
+}
+END_TEST
+
 /* A model of this configuration, beside the others. */
 static fm_model *open_model_text(temp_folder *folder, const char *config)
 {
@@ -730,6 +826,9 @@ Suite *suite_engine_batch(void)
     tcase_add_loop_test(tcase, every_step_is_recorded_per_row, 0, 2);
     tcase_add_test(tcase, recordings_end_the_job_at_their_bound);
     tcase_add_test(tcase, a_recording_that_doubles_counts_all_its_room);
+    tcase_add_test(tcase, fields_along_a_trajectory_are_those_of_its_points);
+    tcase_add_test(tcase, fields_are_given_at_every_accepted_step);
+    tcase_add_test(tcase, fields_of_times_that_a_row_did_not_reach_are_those_of_its_last);
     tcase_add_test(tcase, velocity_and_density_are_those_of_the_network);
     tcase_add_test(tcase, guidance_on_gaussians_gives_the_closed_form);
     tcase_add_test(tcase, drawn_noise_has_the_scale_of_source_and_path);
