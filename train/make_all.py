@@ -20,9 +20,11 @@ SCRIPTS = {
     "gaussian-mixture": "gaussian_mixture.py",
     "two-moons-score-vp": "two_moons_score.py",
     "two-moons-score-ve": "two_moons_score.py",
+    "two-moons-2rf": "reflow.py",
+    "two-moons-1step": "reflow.py",
 }
 # What starts from another script's model: after that, where both are asked for.
-AFTER = {}
+AFTER = {"reflow.py": "two_moons.py"}
 
 
 def environment(script):
