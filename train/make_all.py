@@ -20,11 +20,17 @@ SCRIPTS = {
     "gaussian-mixture": "gaussian_mixture.py",
     "two-moons-score-vp": "two_moons_score.py",
     "two-moons-score-ve": "two_moons_score.py",
+    "checkerboard-v": "checkerboard_v.py",
+    "checkerboard-v-8step": "progressive_distillation.py",
+    "checkerboard-v-4step": "progressive_distillation.py",
+    "checkerboard-v-2step": "progressive_distillation.py",
+    "checkerboard-v-1step": "progressive_distillation.py",
     "two-moons-2rf": "reflow.py",
     "two-moons-1step": "reflow.py",
 }
 # What starts from another script's model: after that, where both are asked for.
-AFTER = {"reflow.py": "two_moons.py"}
+AFTER = {"progressive_distillation.py": "checkerboard_v.py",
+         "reflow.py": "two_moons.py"}
 
 
 def environment(script):
