@@ -16,6 +16,7 @@ import quality
 from digits_classifier import accuracy, classifier
 from make_all import SCRIPTS
 from model_directory import MODELS, read_model, read_safetensors
+from sampling import Model
 
 MAX_BYTES = 1_500_000  # of an MLP
 MAX_IMAGE_BYTES = 8_000_000
@@ -33,7 +34,7 @@ def check_config(fields):
     assert fields["schema"] == "velocityd.model/1", "schema"
     assert fields["license"] == "CC0-1.0" and fields["description"], "licence or description"
     solver = fields["defaults"]["solver"]
-    assert solver["method"] in quality.METHODS and solver["steps"] > 0, f"solver {solver}"
+    assert solver["method"] in {*quality.METHODS, "ddim"} and solver["steps"] > 0, f"solver {solver}"
     labels = fields.get("conditioning", {}).get("labels")
     if labels:
         assert len(set(labels["names"])) == labels["count"] == labels["null"], f"labels {labels}"
@@ -69,7 +70,7 @@ def check_quality(name, folder, fields, network):
     row = re.search(re.escape(start) + r".*?\*\*([0-9.]+) ±", text)
     assert row, "README.md has no bold row for the default solver"
     stated = float(row[1])
-    now = quality.model_distances(network, data, solver).mean().item()
+    now = quality.model_distances(Model(fields, network), data, solver).mean().item()
     ratio = now / quality.data_distances(data).mean().item()
     close = abs(now - stated) <= TOLERANCE * stated + 5e-5
     assert close, f"distance {now:.4f}, README says {stated}"

@@ -144,9 +144,9 @@ class Run:
         self.losses.append(loss.item())
 
 
-def train(network, data, *, steps, batch, coupling=independent, null_label=None,
-          label_dropout=0.15, learning_rate=1e-3, ema_decay=0.999, schedule=one_cycle, clip=None,
-          checkpoint=None, report=1000):
+def train(network, data, *, steps, batch, coupling=independent, loss=flow_matching_loss,
+          null_label=None, label_dropout=0.15, learning_rate=1e-3, ema_decay=0.999, schedule=one_cycle,
+          clip=None, checkpoint=None, report=1000):
     """Trains the network in place; returns (the averaged network, facts about the run).
 
     data(n) returns (x1 [n, dimension], labels [n] or None). With a null_label, that share of labels
@@ -161,7 +161,7 @@ def train(network, data, *, steps, batch, coupling=independent, null_label=None,
         x0, x1 = coupling(torch.randn_like(x1), x1)
         if null_label is not None:
             label = torch.where(torch.rand(batch) < label_dropout, null_label, label)
-        run.step(flow_matching_loss(network, x0, x1, label), clip, ema_decay)
+        run.step(loss(network, x0, x1, label), clip, ema_decay)
         if (step + 1) % report == 0:
             print(f"step {step + 1:6d}  loss {sum(run.losses[-report:]) / report:.4f}", flush=True)
         if checkpoint and (step + 1) % 100 == 0:
@@ -182,21 +182,21 @@ METHODS = {
 
 
 @torch.no_grad()
-def integrate(network, x, method, steps, label=None, times=None):
-    """Integrates dx/dt = network(x, t, label) from t = 0 to 1 in equal steps; returns the last x.
+def integrate(network, x, method, steps, label=None, times=None, span=(0.0, 1.0)):
+    """Integrates dx/dt = network(x, t, label) over the span in equal steps; returns the last x.
 
     A list given as times is filled with (t, x) at every step's end, for pictures.
     """
-    table, h = METHODS[method], 1 / steps
+    table, start, h = METHODS[method], span[0], (span[1] - span[0]) / steps
     if times is not None:
-        times.append((0.0, x))
+        times.append((start, x))
     for step in range(steps):
         slope, move = torch.zeros_like(x), torch.zeros_like(x)
         for a, c, b in zip(table["a"], table["c"], table["b"]):
-            t = torch.full((len(x),), (step + c) * h, dtype=x.dtype)
+            t = torch.full((len(x),), start + (step + c) * h, dtype=x.dtype)
             slope = network(x + h * a * slope, t, label)
             move = move + b * slope
         x = x + h * move
         if times is not None:
-            times.append(((step + 1) * h, x))
+            times.append((start + (step + 1) * h, x))
     return x

@@ -18,30 +18,59 @@ SCRIPTS = {
     "two-moons": "two_moons.py",
     "eight-gaussians": "eight_gaussians.py",
     "gaussian-mixture": "gaussian_mixture.py",
+    "two-moons-score-vp": "two_moons_score.py",
+    "two-moons-score-ve": "two_moons_score.py",
+    "checkerboard-v": "checkerboard_v.py",
+    "checkerboard-v-8step": "progressive_distillation.py",
+    "checkerboard-v-4step": "progressive_distillation.py",
+    "checkerboard-v-2step": "progressive_distillation.py",
+    "checkerboard-v-1step": "progressive_distillation.py",
+    "two-moons-2rf": "reflow.py",
+    "two-moons-1step": "reflow.py",
 }
+# What starts from another script's model: after that, where both are asked for.
+AFTER = {"progressive_distillation.py": "checkerboard_v.py",
+         "reflow.py": "two_moons.py"}
 
 
-def environment(name):
+def environment(script):
     """One thread a library. Debian 12's OpenBLAS takes processors newer than itself for very old ones, and
     is then five times slower: the image models, which are worth it, name what it should use.
     """
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1",
                  "OPENBLAS_NUM_THREADS": "1"}
-    if name.startswith("digits") and "avx512bw" in Path("/proc/cpuinfo").read_text().split():
+    if script.startswith("digits") and "avx512bw" in Path("/proc/cpuinfo").read_text().split():
         variables.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
     return variables
 
 
-def make(name):
+def run(script):
     """Runs one script as its own process, so models do not depend on each other."""
-    script = subprocess.Popen([sys.executable, HERE / SCRIPTS[name]], env=environment(name), text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    for line in script.stdout:
-        sys.stdout.write(f"{name}: {line}")
+    process = subprocess.Popen([sys.executable, HERE / script], env=environment(script), text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for line in process.stdout:
+        sys.stdout.write(f"{script}: {line}")
         sys.stdout.flush()
-    if script.wait():
-        sys.stdout.write(f"{name}: failed with status {script.returncode}\n")
-    return script.returncode == 0
+    if process.wait():
+        sys.stdout.write(f"{script}: failed with status {process.returncode}\n")
+    return process.returncode == 0
+
+
+def make(names, jobs):
+    """Runs the scripts of these models, each once; whether all succeeded.
+
+    A script that starts from another's model waits for it on its thread: the other stands before it in
+    SCRIPTS and so has a thread already.
+    """
+    runs, scripts = {}, dict.fromkeys(script for name, script in SCRIPTS.items() if name in names)
+
+    def wait_and_run(script, before):
+        return (before is None or before.result()) and run(script)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for script in scripts:
+            runs[script] = pool.submit(wait_and_run, script, runs.get(AFTER.get(script)))
+    return all(future.result() for future in runs.values())
 
 
 def main():
@@ -53,9 +82,7 @@ def main():
     if unknown:
         parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(SCRIPTS)}")
     os.nice(5)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        succeeded = list(pool.map(make, arguments.names or SCRIPTS))
-    sys.exit(0 if all(succeeded) else 1)
+    sys.exit(0 if make(arguments.names or SCRIPTS, arguments.jobs) else 1)
 
 
 if __name__ == "__main__":

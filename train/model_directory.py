@@ -54,8 +54,9 @@ def read_safetensors(path):
     return tensors
 
 
-def config(description, network, shape, solver, labels=None, output=None, scale=1.0):
-    """What config.json says, for a flow from N(0, I) along the CondOT path; points by default."""
+def config(description, network, shape, solver, labels=None, output=None, scale=1.0,
+           scheduler=None, prediction="velocity", sample_range=None):
+    """What config.json says, for a flow from N(0, I); points along the CondOT path by default."""
     fields = {
         "schema": "velocityd.model/1",
         "description": description,
@@ -65,8 +66,8 @@ def config(description, network, shape, solver, labels=None, output=None, scale=
             "space": "euclidean",
             "shape": shape,
             "source": {"type": "normal", "std": 1.0},
-            "scheduler": {"type": "condot"},
-            "prediction": "velocity",
+            "scheduler": scheduler or {"type": "condot"},
+            "prediction": prediction,
             "time": {"direction": "noise_to_data", "scale": 1.0},
         },
         "output": output or {"kind": "points"},
@@ -74,6 +75,8 @@ def config(description, network, shape, solver, labels=None, output=None, scale=
     }
     if network["architecture"] != "gaussian_mixture":
         fields["weights"] = {"file": "model.safetensors"}
+    if sample_range:
+        fields["flow"]["time"]["sample_range"] = list(sample_range)
     if labels:
         fields["conditioning"] = {
             "labels": {"count": len(labels), "null": len(labels), "names": labels}}
