@@ -134,6 +134,7 @@ typedef struct fm_model_info {
     size_t rank, shape[FM_MAX_RANK]; /* of one sample */
     size_t dimension;                /* product of shape */
     const fm_path *path;             /* scheduler and source */
+    bool paired; /* noise and data were paired in training: the velocity tells no score */
     double time_range[2];
     double sample_range[2]; /* span of the default grid */
     double output_range[2]; /* of an image: black and white, ascending */

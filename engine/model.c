@@ -108,6 +108,7 @@ static void fill_info(fm_model *model)
     memcpy(info->shape, config->shape, sizeof info->shape);
     info->dimension = config->dimension;
     info->path = &config->path;
+    info->paired = config->paired;
     memcpy(info->time_range, config->time_range, sizeof info->time_range);
     memcpy(info->sample_range, config->sample_range, sizeof info->sample_range);
     memcpy(info->output_range, config->output_range, sizeof info->output_range);

@@ -117,6 +117,18 @@ static void check_within_path(fmp_parse *parse)
     }
 }
 
+/* Stochastic methods need the score. */
+static void check_coupling(fmp_parse *parse)
+{
+    const fm_method_info *method = fm_method_describe(parse->request->spec.solver.method);
+    if (method->stochastic && parse->model->paired) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
+                       "%s needs the score, which is not known of this model: its noise and data "
+                       "were paired in training",
+                       method->name);
+    }
+}
+
 static void read_time_grid(fmp_parse *parse, bool adaptive)
 {
     const double *range = parse->span;
@@ -228,5 +240,6 @@ void fmp_parse_solver(fmp_parse *parse)
     read_grid(parse, adaptive);
     check_start(parse);
     check_within_path(parse);
+    check_coupling(parse);
     fmp_parse_check_diffusion(parse);
 }

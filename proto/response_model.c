@@ -57,6 +57,7 @@ static void write_flow(fmp_json *json, const fm_model_info *model)
     fmp_response_write_path(json, "scheduler", model->path);
     fmp_json_close(json, '}');
     fmp_json_pair_text(json, "prediction", model->prediction);
+    fmp_json_pair_text(json, "coupling", model->paired ? "paired" : "independent");
     fmp_json_key(json, "time");
     fmp_json_open(json, '{');
     write_range(json, "range", model->time_range);

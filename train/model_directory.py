@@ -55,7 +55,7 @@ def read_safetensors(path):
 
 
 def config(description, network, shape, solver, labels=None, output=None, scale=1.0,
-           scheduler=None, prediction="velocity", sample_range=None):
+           scheduler=None, prediction="velocity", sample_range=None, paired=False):
     """What config.json says, for a flow from N(0, I); points along the CondOT path by default."""
     fields = {
         "schema": "velocityd.model/1",
@@ -75,6 +75,8 @@ def config(description, network, shape, solver, labels=None, output=None, scale=
     }
     if network["architecture"] != "gaussian_mixture":
         fields["weights"] = {"file": "model.safetensors"}
+    if paired:
+        fields["flow"]["coupling"] = "paired"
     if sample_range:
         fields["flow"]["time"]["sample_range"] = list(sample_range)
     if labels:

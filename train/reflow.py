@@ -122,7 +122,7 @@ def rectify(network, pairs):
     facts["remark"] = (f"It started from the weights of `two-moons` and learned {len(pairs[0]):,} pairs of noise "
                        f"and that model's samples. The flow-matching loss ended at {facts['loss']:.5f}.")
     fields = config("Two moons, rectified: flow matching on the pairs of two-moons", mlp(), [2],
-                    {"method": "euler", "steps": 2})
+                    {"method": "euler", "steps": 2}, paired=True)
     write_model(SECOND, fields, network)
     return SECOND, fields, network, data, facts
 
@@ -134,7 +134,7 @@ def distil(network, pairs):
                        "noise and that model's samples, at t = 0 alone. The mean square of what its step is off "
                        f"by ended at {facts['loss']:.5f}.")
     fields = config("Two moons in one step, distilled from two-moons-2rf", mlp(), [2],
-                    {"method": "euler", "steps": 1})
+                    {"method": "euler", "steps": 1}, paired=True)
     write_model(ONE, fields, network)
     return ONE, fields, network, data, facts
 

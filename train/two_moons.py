@@ -39,7 +39,7 @@ def main():
     network = VelocityMLP(dimension=2, hidden=192, depth=4)
     network, facts = train(network, data, coupling=optimal_transport, steps=8_000, batch=256)
     fields = config("Two moons, flow matching with minibatch optimal transport", mlp(), [2],
-                    {"method": "midpoint", "steps": 10})
+                    {"method": "midpoint", "steps": 10}, paired=True)
     write_model(FOLDER, fields, network)
     print(write_readme(FOLDER, fields, network, data, facts,
                        {"RMS distance to the moons' curves": distance_to_moons}, "two_moons.py"))

@@ -102,6 +102,7 @@ typedef struct fm_model_config {
     fm_path path;              /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
     fm_prediction prediction;
+    bool paired;        /* flow.coupling: noise and data were paired in training */
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */
     double time_scale;
     double time_range[2], sample_range[2];

@@ -95,7 +95,18 @@ static fm_status read_source(const fm_json_node *flow, fm_model_config *config, 
     return status;
 }
 
-/* ---- Prediction ---- */
+/* ---- Coupling and prediction ---- */
+
+/* Where noise and data are independent the velocity tells the score; where they were paired it does not. */
+static fm_status read_coupling(const fm_json_node *flow, fm_model_config *config, fm_error *err)
+{
+    static const fm_json_choice couplings[] = {{"independent", 0}, {"paired", 1}, {0}};
+    int coupling = 0;
+    fm_json_node node = fm_json_member(flow, "coupling");
+    fm_status status = fm_json_read_choice(&node, couplings, &coupling, err);
+    config->paired = coupling == 1;
+    return status;
+}
 
 /* Closed forms answer with the velocity. */
 static fm_status check_prediction(const fm_json_node *flow, const fm_model_config *config,
@@ -218,8 +229,8 @@ static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm
 fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *config,
                                     fm_error *err)
 {
-    static const char *const keys[] = {"space",     "shape",      "source", "factors",
-                                       "scheduler", "prediction", "time",   NULL};
+    static const char *const keys[] = {"space",      "shape",    "source", "factors", "scheduler",
+                                       "prediction", "coupling", "time",   NULL};
     fm_json_node flow = fm_json_member(root, "flow");
     fm_status status = fm_json_require(&flow, err);
     if (status == FM_OK) {
@@ -239,6 +250,9 @@ fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *c
     }
     if (status == FM_OK) {
         status = fm_model_config_read_prediction(&flow, config, err);
+    }
+    if (status == FM_OK) {
+        status = read_coupling(&flow, config, err);
     }
     if (status == FM_OK) {
         status = check_prediction(&flow, config, err);

@@ -467,6 +467,8 @@ static const refusal refusals[] = {
     BAD(FLOW_WITH("\"prediction\":\"x1\",\"time\":{\"range\":[0,2]}"),
         "/flow/time/range: must be inside [0, 1] for predictions other than velocity"),
     LATER(FLOW_WITH("\"prediction\":[\"velocity\",\"score\"]"), "/flow/prediction: a pair of pre"),
+    BAD(FLOW_WITH("\"coupling\":\"ot\""),
+        "/flow/coupling: must be one of independent, paired, found \"ot\""),
     BAD(FLOW_WITH("\"time\":1"), "/flow/time: must be an object"),
     BAD(FLOW_WITH("\"time\":{\"start\":0}"), "/flow/time/start: unknown key"),
     BAD(FLOW_WITH("\"time\":{\"direction\":\"up\"}"),

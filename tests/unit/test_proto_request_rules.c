@@ -23,6 +23,13 @@ static fm_model_info latent(void)
 }
 
 /* Its null class is one of its labels. */
+static fm_model_info paired(void)
+{
+    fm_model_info info = proto_case_plain();
+    info.paired = true;
+    return info;
+}
+
 static fm_model_info null_within(void)
 {
     fm_model_info info = proto_case_labelled();
@@ -41,6 +48,7 @@ static fm_model_info null_within_without_names(void)
 #define V            FMP_API_VELOCITY
 #define PLAIN        proto_case_plain
 #define LABELLED     proto_case_labelled
+#define PAIRED       paired
 #define WITHOUT_NULL proto_case_without_null
 
 /* Its default grid starts where the state is no noise any more. */
@@ -364,6 +372,14 @@ static const refusal refusals[] = {
      S,
      "{\"solver\": {\"method\": \"euler_maruyama\", \"diffusion\": {\"type\": \"sbdm\"}}}",
      {"/solver/diffusion/type sbdm has no finite value at the grid's first time"}},
+    {PAIRED,
+     S,
+     "{\"solver\": {\"method\": \"ddpm\"}}",
+     {"/solver/method ddpm needs the score, which is not known of this model"}},
+    {PAIRED,
+     V,
+     "{\"x\": [[1, 2]], \"t\": 0.5, \"fields\": [\"x1_hat\", \"score\"]}",
+     {"/fields/1 score is not known of this model: its noise and data were paired"}},
     /* schedule */
     {PLAIN,
      S,
