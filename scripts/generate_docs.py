@@ -170,6 +170,7 @@ def type_text(field):
         "LABELS": lambda: "integer, string or `null`, or a list of them",
         "TENSOR": lambda: f"[tensor](#tensors) of {length} points",
         "TIMES": lambda: f"list of {bounds} numbers, or a [tensor](#tensors) of them",
+        "NUMBERS": lambda: f"list of {bounds} numbers, or a [tensor](#tensors) of them",
         "CHANNELS": lambda: "`all`, or an integer ≥ 1",
         "NUMBER_OR_NUMBERS": lambda: "number, or a list or a [tensor](#tensors) of them",
     }[field["type"].removeprefix("FMP_TYPE_")]()
