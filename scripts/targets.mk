@@ -157,7 +157,7 @@ bench: deps  ## measure against PyTorch, ONNX Runtime and Python services (BENCH
 	@cd tests/bench && { [ -e node_modules/.package-lock.json ] || npm ci --ignore-scripts --no-audit --no-fund; }
 	@$(DEBIAN_PYTHON) tests/bench/run.py $(BENCH)
 
-models:  ## train the shipped models again (an hour; the digits and their measurement take most of it)
+models:  ## train the shipped models again (two hours; the digits and their measurement take most of them)
 	$(INSTALL_DEPS) models
 	@$(DEBIAN_PYTHON) train/make_all.py
 

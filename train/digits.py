@@ -27,12 +27,13 @@ def train_digits(name, network, **options):
                  ema_decay=0.995, report=100, checkpoint=BUILD / f"{name}.checkpoint", **options)
 
 
-def write_digits(name, what, architecture, arguments, network, facts, script, scale=2.0):
-    """The model's folder, README included; measure_and_write() adds the figures."""
-    fields = config(f"Handwritten digits, class-conditional flow matching with {what}",
+def write_digits(name, what, architecture, arguments, network, facts, script, scale=2.0,
+                 solver=None, **flow):
+    """The model's folder, README included; measure_and_write() adds the figures. flow: what config() takes."""
+    fields = config(f"Handwritten digits, class-conditional {what}",
                     {"architecture": architecture, **arguments}, [1, 28, 28],
-                    {"method": "euler", "steps": 10}, NAMES,
-                    output={"kind": "image", "range": [-1, 1]}, scale=scale)
+                    solver or {"method": "euler", "steps": 10}, NAMES,
+                    output={"kind": "image", "range": [-1, 1]}, scale=scale, **flow)
     write_model(MODELS / name, fields, network)
     write_readme(name, fields, network, facts, script)
 
@@ -41,7 +42,7 @@ def main():
     torch.manual_seed(7)
     network, facts = train_digits("digits", UNet(**NETWORK), steps=1900, batch=16,
                                   learning_rate=1.5e-3)
-    write_digits("digits", "a U-Net", "torchcfm.unet", NETWORK, network, facts, "digits.py")
+    write_digits("digits", "flow matching with a U-Net", "torchcfm.unet", NETWORK, network, facts, "digits.py")
     measure_and_write("digits", with_torch=not DAEMON.exists())
 
 

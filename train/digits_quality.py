@@ -21,22 +21,23 @@ import numpy
 import torch
 from PIL import Image
 
+import quality
 from digits_classifier import accuracy, classifier, frechet_distance
 from digits_data import NAMES, load
-from flow_matching import METHODS, integrate
 from model_directory import MODELS, read_model
+from sampling import Model
 
-MODEL_NAMES = ["digits", "digits-sit"]
+MODEL_NAMES = ["digits", "digits-sit", "digits-ddpm"]
 DAEMON = MODELS.parent / "build" / "velocityd"
 STEPS = (5, 10, 20, 50)
 SOLVERS = [{"method": method, "steps": steps} for method in ("euler", "midpoint") for steps in STEPS]
 SOLVERS.append({"method": "dopri5", "rtol": 1e-5, "atol": 1e-5})
+DDIM = [{"method": "ddim", "steps": steps} for steps in STEPS]  # of a model that does not return velocities
 
 
 def evaluations(solver):
     """How many a sample takes, without guidance; of an adaptive method, about."""
-    table = METHODS.get(solver["method"])
-    return solver["steps"] * len(table["b"]) if table else 100
+    return quality.evaluations(solver["method"], solver["steps"]) if "steps" in solver else 100
 
 
 def draw_with_daemon(folder, label, solver, scale):
@@ -52,25 +53,24 @@ def draw_with_daemon(folder, label, solver, scale):
 
 
 def guided(network, null, scale):
-    """v_null + scale (v_label - v_null), as a network of its own."""
-    def velocity(x, t, label):
+    """v_null + scale (v_label - v_null), as a network of its own; the same for every other prediction."""
+    def combined(x, t, label):
         if scale == 1:
             return network(x, t, label)
         twice = [torch.cat([tensor, tensor]) for tensor in (x, t)]
         given, free = network(*twice, torch.cat([label, torch.full_like(label, null)])).chunk(2)
         return free + scale * (given - free)
 
-    return velocity
+    return combined
 
 
 def draw_with_torch(folder, label, solver, scale):
     """The same by PyTorch, with other noise, for methods of fixed steps."""
     fields, network = read_model(folder)
-    velocity = guided(network, fields["conditioning"]["labels"]["null"], scale)
+    model = Model(fields, guided(network, fields["conditioning"]["labels"]["null"], scale))
     torch.manual_seed(1)
     noise = torch.randn(len(label), *fields["flow"]["shape"])
-    return torch.cat([integrate(velocity, x, solver["method"], solver["steps"], part)
-                      for x, part in zip(noise.split(50), label.split(50))])
+    return torch.cat([model.sample(x, solver, part) for x, part in zip(noise.split(50), label.split(50))])
 
 
 def show(judge, x, label, real):
@@ -120,7 +120,7 @@ def training_text(network, facts):
     return (f"{n_parameters:,} parameters; {facts['steps']:,} steps of Adam with {facts['batch']} digits "
             f"each ({epochs:.0f} times the 8,000 training digits), {facts['seconds'] / 60:.0f} min of one "
             "core; the weights are the moving average. A tenth of the labels was replaced by the null "
-            f"class. The flow-matching loss ended at {facts['loss']:.4f}.")
+            f"class. {facts.get('remark') or 'The flow-matching loss ended at %.4f.' % facts['loss']}")
 
 
 def write_readme(name, fields, network, facts, script):
@@ -150,8 +150,10 @@ def write_quality(name, text):
 def measure_and_write(name, with_torch, n_samples=1000, most=math.inf, write=True):
     """Prints a model's table, and puts it into its README; most: evaluations of a sample's solver."""
     draw, rows = draw_with_torch if with_torch else draw_with_daemon, []
-    solvers = [solver for solver in SOLVERS
-               if evaluations(solver) <= most and (not with_torch or solver["method"] in METHODS)]
+    fields, _ = read_model(MODELS / name)
+    solvers = SOLVERS if fields["flow"]["prediction"] == "velocity" else DDIM + SOLVERS
+    solvers = [solver for solver in solvers
+               if evaluations(solver) <= most and (not with_torch or "steps" in solver)]
     for row in measure(name, draw, n_samples, solvers):
         rows.append(row)
         print(row, flush=True)

@@ -16,8 +16,8 @@ def main():
     torch.manual_seed(8)
     network, facts = train_digits("digits-sit", SiT(**NETWORK), steps=5600, batch=16,
                                   learning_rate=1.5e-3)
-    write_digits("digits-sit", "a transformer", "sit", NETWORK, network, facts, "digits_sit.py",
-                 scale=2.0)
+    write_digits("digits-sit", "flow matching with a transformer", "sit", NETWORK, network, facts,
+                 "digits_sit.py", scale=2.0)
     measure_and_write("digits-sit", with_torch=not DAEMON.exists())
 
 

@@ -21,6 +21,7 @@ SCRIPTS = {
     "two-moons-score-vp": "two_moons_score.py",
     "two-moons-score-ve": "two_moons_score.py",
     "checkerboard-v": "checkerboard_v.py",
+    "digits-ddpm": "digits_ddpm.py",
     "checkerboard-v-8step": "progressive_distillation.py",
     "checkerboard-v-4step": "progressive_distillation.py",
     "checkerboard-v-2step": "progressive_distillation.py",
@@ -29,7 +30,7 @@ SCRIPTS = {
     "two-moons-1step": "reflow.py",
 }
 # What starts from another script's model: after that, where both are asked for.
-AFTER = {"progressive_distillation.py": "checkerboard_v.py",
+AFTER = {"digits_ddpm.py": "digits_sit.py", "progressive_distillation.py": "checkerboard_v.py",
          "reflow.py": "two_moons.py"}
 
 
