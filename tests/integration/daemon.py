@@ -185,6 +185,11 @@ class Daemon:
         return client
 
 
+def methods_for(model, solvers):
+    """Those of GET /v1/solvers that a model takes: stochastic ones need a velocity that tells the score."""
+    return [row for row in solvers if model["coupling"] == "independent" or not row["stochastic"]]
+
+
 def post(path, body, *headers):
     """The bytes of a POST."""
     text = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -37,9 +37,10 @@ def random_solver(generator, method, is_adaptive, span):
         if generator.random() < 0.3:
             solver["time_grid"] = random_times(generator, span, 2)
         return solver
-    kind = generator.choice(["steps", "step_size", "time_grid"])
+    kind = generator.choice(["steps", "step_size", "time_grid", "schedule"])
     solver[kind] = {"steps": generator.randint(1, 20), "step_size": generator.uniform(0.04, 0.7),
-                    "time_grid": random_times(generator, span, generator.randint(2, 15))}[kind]
+                    "time_grid": random_times(generator, span, generator.randint(2, 15)),
+                    "schedule": {"type": generator.choice(["shift", "sine"]), "steps": generator.randint(1, 20)}}[kind]
     return solver
 
 
@@ -51,12 +52,11 @@ def random_condition(generator, labels, n_samples):
 
 
 def random_requests(generator, described):
-    """(path, body) of requests of every method, grid, size, tolerance, label and scale."""
-    methods = [row["id"] for row in described["solvers"]]
+    """(path, body) of requests of every method, grid, path, size, tolerance, label and scale."""
     adaptive = {row["id"] for row in described["solvers"] if row["adaptive"]}
     for _ in range(N_REQUESTS):
         model = generator.choice(described["models"])
-        method = generator.choice(methods)
+        method = generator.choice(daemon.methods_for(model, described["solvers"]))["id"]
         span = model["time"]["sample_range"]
         is_image = model["output"]["kind"] == "image"  # a thousand times the work of a point
         n_samples = generator.choice([1, 1, 2, 3] if is_image else [1, 1, 2, 5, 17, 64])
@@ -68,6 +68,10 @@ def random_requests(generator, described):
             body.update(random_condition(generator, model["labels"], n_samples))
         if generator.random() < 0.3:
             body["trajectory"] = generator.choice([{"points": 3}, {"times": random_times(generator, span, 4)}])
+            if generator.random() < 0.5:
+                body["trajectory"]["fields"] = ["x", "x1_hat"]
+        elif "time_grid" not in body["solver"] and generator.random() < 0.3:  # whose times would be another path's
+            body["scheduler"] = {"type": generator.choice(["condot", "cosine", "vp", "edm"])}
         yield f"/v1/models/{model['id']}/sample", json.dumps(body)
 
 

@@ -37,7 +37,7 @@ class Client(threading.Thread):
         self.answers, self.abandoned, self.failure = collections.Counter(), 0, None
 
     def body(self, model):
-        method = self.random.choice(self.methods)
+        method = self.random.choice(daemon.methods_for(model, self.methods))
         solver = {"method": method["id"]}
         if method["adaptive"]:
             solver["rtol"] = solver["atol"] = self.random.choice([1e-3, 1e-5])
