@@ -5,6 +5,7 @@
 #include "proto/response.h"
 #include "server/command.h"
 #include "server/sample_flags.h"
+#include "server/sample_pairs.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -117,9 +118,13 @@ static int open_all(fmd_sampling *run)
                             run->flags.output);
     }
     fmp_problem problem = {0};
+    run->flags.accepted = run->flags.pairs != NULL ? FMP_ENCODING_NPY : run->flags.accepted;
     run->has_request = fmp_request_parse_sample(
         run->flags.body, strlen(run->flags.body), fm_model_describe(run->model), &no_limits,
         run->flags.accepted, draw_seed(), &run->request, &problem);
+    if (run->has_request && run->flags.pairs != NULL) {
+        fmd_ask_for_starts(&run->request);
+    }
     return run->has_request ? FMD_EXIT_OK : complain_about(&problem, "");
 }
 
@@ -208,6 +213,10 @@ static int sample(fmd_sampling *run)
     }
     if (fm_job_status(run->job) != FM_OK) {
         return fmd_complain(FMD_EXIT_FAILED, "%s", fm_status_text(fm_job_status(run->job)));
+    }
+    if (run->flags.pairs != NULL) {
+        return fmd_write_pairs(run->flags.pairs, &run->request, fm_model_describe(run->model),
+                               run->job);
     }
     fmp_buffer_init(&run->answer, MAX_ANSWER);
     fmp_response_write(&run->answer, &run->request, fm_model_describe(run->model), "sample",

@@ -15,7 +15,7 @@
 #define MAX_WORKERS    1024
 
 /* What getopt_long() returns, beyond its own '?': the command's flags, then a request field each. */
-enum { FLAG_REQUEST = 256, FLAG_OUTPUT, FLAG_WORKERS, FLAG_HELP, FLAG_FIRST_FIELD };
+enum { FLAG_REQUEST = 256, FLAG_OUTPUT, FLAG_PAIRS, FLAG_WORKERS, FLAG_HELP, FLAG_FIRST_FIELD };
 
 #define MAX_FLAGS (FLAG_FIRST_FIELD - FLAG_REQUEST + FMP_FIELD_COUNT + 1)
 
@@ -42,6 +42,8 @@ static void print_help(void)
         "  --request FILE   a request body; flags override its fields\n"
         "  --output FILE    *.npy: the samples as an array; *.png: images on one picture; *.json:\n"
         "                   the answer (default: the answer, on standard output)\n"
+        "  --pairs FOLDER   writes x0.npy and x1.npy there: the starts and the samples, to train a\n"
+        "                   rectified flow on (instead of the answer)\n"
         "  --workers N      threads; by default as many as the CPU quota and affinity allow\n\n"
         "Fields of the request (values are JSON; bare words are strings):");
     for (size_t i = 0; i < FMP_FIELD_COUNT; i++) {
@@ -156,6 +158,9 @@ static int take_flag(fmd_sample_flags *flags, json_t **body, int flag, const cha
         return FMD_EXIT_OK;
     case FLAG_OUTPUT:
         return set_output(flags, optarg);
+    case FLAG_PAIRS:
+        flags->pairs = optarg;
+        return FMD_EXIT_OK;
     case FLAG_WORKERS:
         return parse_workers(flags, optarg);
     case FLAG_HELP:
@@ -190,6 +195,7 @@ static void list_flags(struct option options[MAX_FLAGS],
     }
     options[count++] = (struct option){"request", required_argument, NULL, FLAG_REQUEST};
     options[count++] = (struct option){"output", required_argument, NULL, FLAG_OUTPUT};
+    options[count++] = (struct option){"pairs", required_argument, NULL, FLAG_PAIRS};
     options[count++] = (struct option){"workers", required_argument, NULL, FLAG_WORKERS};
     options[count++] = (struct option){"help", no_argument, NULL, FLAG_HELP};
     options[count] = (struct option){0};
@@ -226,6 +232,12 @@ static int parse_into(fmd_sample_flags *flags, json_t **body, int argc, char **a
                             "%s would hold the samples alone: --output must end in .json for a "
                             "request with /trajectory",
                             flags->output);
+    }
+    if (code == FMD_EXIT_OK && flags->pairs != NULL &&
+        (flags->output != NULL || json_object_get(*body, "trajectory") != NULL)) {
+        return fmd_complain(FMD_EXIT_USAGE,
+                            "--pairs writes the ends of trajectories alone: it goes with neither "
+                            "--output nor /trajectory");
     }
     return code;
 }

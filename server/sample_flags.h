@@ -7,8 +7,9 @@
 #include "proto/request.h"
 
 typedef struct fmd_sample_flags {
-    const char *folder;    /* borrowed from argv, as is output */
+    const char *folder;    /* borrowed from argv, as are output and pairs */
     const char *output;    /* NULL: standard output */
+    const char *pairs;     /* a folder for both ends of the trajectories, or NULL */
     fmp_encoding accepted; /* NPY or PNG_GRID where output ends in .npy or .png, else JSON */
     bool help;             /* was asked for and has been printed */
     size_t workers;        /* 0: by the CPU quota */

@@ -10,7 +10,7 @@ velocity, x1 - x0: a whole sample is one network call.
 
 FOLDER holds x0.npy and x1.npy, float32 [N, 2], as the daemon writes them:
 
-    build/velocityd reflow models/two-moons --count 100000 --seed 1 --out FOLDER
+    build/velocityd sample models/two-moons --num-samples 100000 --seed 1 --pairs FOLDER
 
 Without it PyTorch makes such pairs.
 """

@@ -1,5 +1,6 @@
 """The commands that need no daemon: what they do, how they fail, and in which words."""
 
+import array
 import json
 import pathlib
 import subprocess
@@ -160,6 +161,22 @@ def test_sample_says_what_is_wrong_with_a_flag():
             stated = folder.refuses("sample", *flags, code=2, says=says)
             assert says in stated.splitlines(keepends=True), stated
         assert "--stream" not in folder.run("sample", "--help").stdout
+
+
+def test_pairs_are_both_ends_of_the_trajectories():
+    with Folder() as folder:
+        common = ["sample", "--num-samples", 3, "--seed", 9]
+        assert folder.run(*common, "--pairs", "pairs").returncode == 0
+        answer = json.loads(folder.run(*common, "--trajectory-points", "2").stdout)
+        for name, index in ("x0", 0), ("x1", -1):
+            data = (folder.path / "pairs" / f"{name}.npy").read_bytes()
+            header = 10 + int.from_bytes(data[8:10], "little")
+            assert b"'shape': (3, 2)" in data[:header], data[:header]
+            values = array.array("f", data[header:])
+            expected = array.array("f", [value for x in answer["trajectory"]["x"] for value in x[index]])
+            assert values == expected, name
+        folder.refuses(*common, "--pairs", "pairs", "--output", "out.npy", code=2,
+                       says="--pairs writes the ends of trajectories alone")
 
 
 def test_sample_takes_the_numbers_of_an_answer_and_seeds_of_64_bits():
