@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_SPAN 1e-6 /* of times that grids can divide */
+
 /* The rows of parameters, by their names. */
 static fmp_field_id parameter_row(const fmp_parse *parse, const char *name)
 {
@@ -135,5 +137,11 @@ void fmp_parse_scheduler(fmp_parse *parse)
     }
     const fm_path *path = parse->request->spec.path;
     fm_flow_span(model, path, parse->span);
+    if (path != NULL && !(parse->span[0] + LEAST_SPAN < parse->span[1])) {
+        fmp_parse_fail(parse, FMP_FIELD_SCHEDULER,
+                       "must have noise levels sigma / alpha in common with the model's path");
+        parse->request->spec.path = path = NULL;
+        fm_flow_span(model, NULL, parse->span);
+    }
     parse->source = path == NULL ? model->time_range[0] : parse->span[0];
 }

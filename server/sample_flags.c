@@ -42,7 +42,8 @@ static void print_help(void)
         "  --request FILE   a request body; flags override its fields\n"
         "  --output FILE    *.npy: the samples as an array; *.png: images on one picture; *.json:\n"
         "                   the answer (default: the answer, on standard output)\n"
-        "  --pairs FOLDER   writes x0.npy and x1.npy there: the starts and the samples, to train a\n"
+        "  --pairs FOLDER   writes x0.npy and x1.npy there: the starts and the samples, to train "
+        "a\n"
         "                   rectified flow on (instead of the answer)\n"
         "  --workers N      threads; by default as many as the CPU quota and affinity allow\n\n"
         "Fields of the request (values are JSON; bare words are strings):");

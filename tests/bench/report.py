@@ -63,7 +63,7 @@ class Report:
         for method, rows in sorted(shares.values):
             percent = 100 * shares[method, rows]
             table.append([method, str(rows), percent])
-            self.aim(f"time outside the network, {method}, {rows} rows", percent, 5 if method == "euler" else 10, False, " %")
+            self.aim(f"time outside the network, {method}, {rows} rows", percent, 5, False, " %")
         if table:
             self.table("Time outside the network, %", ["method", "rows", "%"], table)
 

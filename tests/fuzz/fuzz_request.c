@@ -1,5 +1,6 @@
 /* Any bytes as the body of any request of any model: parsed or refused, never worse, and what is parsed
  * keeps the promises that the engine and the answers rely on. */
+#include "engine/solve/diffusion.h"
 #include "proto/png.h"
 #include "proto/request.h"
 #include "tests/support/proto_case.h"
@@ -39,10 +40,14 @@ static void check_sample(const fmp_request *request, const fm_model_info *model)
     const fm_job_spec *spec = &request->spec;
     const fm_solver *solver = &spec->solver;
     require(solver->method != NULL && solver->n_grid >= 2 && solver->max_evaluations >= 1);
-    check_times(solver->grid, solver->n_grid, model->sample_range[0], model->sample_range[1]);
+    double span[2];
+    fm_flow_span(model, spec->path, span);
+    double source = spec->path == NULL ? model->time_range[0] : span[0];
+    check_times(solver->grid, solver->n_grid, span[0], span[1]);
+    require(fm_sampling_check(&solver->sampling, NULL) == FM_OK);
     check_times(spec->output_times, spec->n_output_times, solver->grid[0],
                 solver->grid[solver->n_grid - 1]);
-    require(spec->x != NULL || fabs(solver->grid[0] - model->time_range[0]) <= 1.000001e-3);
+    require(spec->x != NULL || fabs(solver->grid[0] - source) <= 1.000001e-3);
 }
 
 static void check_pictures(const fmp_request *request, const fm_model_info *model)
