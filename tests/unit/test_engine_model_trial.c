@@ -238,6 +238,7 @@ Suite *suite_engine_model_trial(void)
 {
     Suite *suite = suite_create("engine/model_trial");
     TCase *tcase = tcase_create("trial");
+    tcase_set_timeout(tcase, 60); /* its files may lie on a slow disk */
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, what_a_start_found_is_what_the_next_one_takes);
     tcase_add_test(tcase,
