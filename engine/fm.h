@@ -365,7 +365,7 @@ typedef struct fm_job_spec {
  * and doubles when it is full. */
 #define FM_RECORDING_STATES ((size_t)32)
 
-/* How a trajectory ran, from its velocities at the ends of its steps, by the trapezoid rule. */
+/* How a trajectory ran, from the velocities that its steps are made of (engine/solve/measure.c). */
 typedef struct fm_path_shape {
     double
         straightness; /* int |x1 - x0 - v|^2 dt over a unit of time: int |v|^2 dt - |x1 - x0|^2 / T; 0: straight */

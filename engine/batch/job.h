@@ -109,7 +109,7 @@ void fm_row_give(fm_row *row);
 
 /* ---- row_fields.c: the quantities of the flow at a row's outputs ---- */
 
-/* Fields that are read from network outputs: all but x and the log density. */
+/* Fields that are read when a network's output is there: all but the log density and, of trajectories, x. */
 unsigned fm_job_read_fields(const fm_job_spec *spec);
 /* The trajectory has ended: asks for the first output's. False when there are none to read. */
 bool fm_row_fields_start(fm_row *row);

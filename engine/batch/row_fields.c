@@ -12,10 +12,12 @@
 
 unsigned fm_job_read_fields(const fm_job_spec *spec)
 {
-    unsigned others = FM_FIELD_BIT(FM_FIELD_X) | FM_FIELD_BIT(FM_FIELD_LOG_DENSITY);
-    bool has_outputs =
-        spec->task == FM_TASK_VELOCITY || spec->n_output_times > 0 || spec->output_every_step;
-    return has_outputs ? spec->fields & ~others : 0;
+    unsigned fields = spec->fields & ~FM_FIELD_BIT(FM_FIELD_LOG_DENSITY);
+    if (spec->task == FM_TASK_VELOCITY) {
+        return fields; /* x is the point itself, in float32 */
+    }
+    bool has_outputs = spec->n_output_times > 0 || spec->output_every_step;
+    return has_outputs ? fields & ~FM_FIELD_BIT(FM_FIELD_X) : 0;
 }
 
 static size_t n_fields(unsigned fields)
@@ -75,7 +77,7 @@ static bool write_field(fm_linear reading, size_t n, const double *x, const doub
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
         double value = reading.x == 0.0 ? 0.0 : reading.x * x[i];
-        value += reading.out * out[i];
+        value += reading.out == 0.0 ? 0.0 : reading.out * out[i];
         finite &= isfinite(value) != 0;
         bool fits = fabs(value) <= (double)FLT_MAX;
         to[i] = fits ? (float)value : copysignf(FLT_MAX, (float)value);

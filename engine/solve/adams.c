@@ -165,18 +165,24 @@ static bool slope_came(fm_solve *solve)
            fm_hermite_give(solve, &own->hermite, own->step, own->slopes[0]);
 }
 
+/* Whether the step is one of Adams' own; else its next stage has been asked for. */
+static bool is_started(fm_solve *solve)
+{
+    const adams *own = solve->own;
+    if (slope_came(solve) && own->step < N_STARTING) {
+        starting_stage(solve);
+        return false;
+    }
+    return !solve->ended;
+}
+
 static void explicit_advance(fm_solve *solve)
 {
     adams *own = solve->own;
-    if (!slope_came(solve)) {
-        return;
+    if (is_started(solve)) {
+        integrate(solve, NULL, own->y);
+        finish_step(solve);
     }
-    if (own->step < N_STARTING) {
-        starting_stage(solve);
-        return;
-    }
-    integrate(solve, NULL, own->y);
-    finish_step(solve);
 }
 
 static bool stays(const fm_solve *solve)
@@ -194,11 +200,7 @@ static bool stays(const fm_solve *solve)
 static void implicit_advance(fm_solve *solve)
 {
     adams *own = solve->own;
-    if (!slope_came(solve)) {
-        return;
-    }
-    if (own->step < N_STARTING) {
-        starting_stage(solve);
+    if (!is_started(solve)) {
         return;
     }
     if (own->correcting) {

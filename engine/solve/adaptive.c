@@ -213,6 +213,12 @@ static void accept_step(fm_solve *solve)
 {
     adaptive *own = solve->own;
     const fm_tableau *tableau = solve->method->tableau;
+    size_t last = tableau->stages - 1;
+    if (tableau->b != NULL) {
+        fm_measure_stages(solve, own->step, tableau->stages, tableau->b, own->k);
+    } else {
+        fm_measure_stages(solve, own->step, last, fm_tableau_row(tableau, last), own->k);
+    }
     double *old = solve->x;
     solve->x = own->y;
     own->y = old;

@@ -46,6 +46,8 @@ static void finish_step(fm_solve *solve)
 {
     fixed *own = solve->own;
     const fm_solver *solver = &solve->plan->solver;
+    const fm_tableau *tableau = solve->method->tableau;
+    fm_measure_stages(solve, own->h, tableau->stages, tableau->b, own->k);
     if (!fm_hermite_arrive(solve, &own->hermite, own->step, &own->y, &own->k[0])) {
         return;
     }

@@ -1,7 +1,8 @@
-/* Straightness, kinetic energy and curvature of a trajectory, from the velocities at its states.
+/* Straightness, kinetic energy and curvature of a trajectory, from the velocities that its steps are made of.
  *
- * Every method looks at the states where its steps begin, or, where the last look of a step is the first of the next, at
- * those where they end. The last state is looked at by no fixed step: the velocity before it stands for it.
+ * Runge-Kutta methods integrate |v|^2 as they do v, with the same weights at the same stages, so what they measure is
+ * as exact as what they compute. The others look at the states where their steps begin, and the trapezoid rule joins
+ * these; the last state is looked at by none, so the velocity before it stands for it.
  * Source: Liu, Gong and Liu, arXiv:2209.03003, for straightness. */
 #include "engine/solve/method.h"
 
@@ -39,7 +40,9 @@ void fm_measure_slope(fm_solve *solve, const double *v)
         square += v[i] * v[i];
     }
     if (measure->has_slope) {
-        measure->energy += fabs(solve->t - measure->t) * (measure->square + square) / 2;
+        bool by_stages = solve->method->tableau != NULL;
+        double mean = by_stages ? 0 : (measure->square + square) / 2;
+        measure->energy += fabs(solve->t - measure->t) * mean;
         measure->turning +=
             angle(solve->dimension, measure->slope, sqrt(measure->square), v, sqrt(square));
     }
@@ -49,11 +52,25 @@ void fm_measure_slope(fm_solve *solve, const double *v)
     memcpy(measure->slope, v, solve->dimension * sizeof *v);
 }
 
+void fm_measure_stages(fm_solve *solve, double h, size_t n, const double *weights,
+                       double *const *slopes)
+{
+    for (size_t i = 0; i < n && solve->measure != NULL; i++) {
+        double square = 0;
+        for (size_t k = 0; k < solve->dimension; k++) {
+            square += slopes[i][k] * slopes[i][k];
+        }
+        solve->measure->energy += fabs(h) * weights[i] * square;
+    }
+}
+
 fm_path_shape fm_measure_end(const fm_solve *solve)
 {
     const fm_measure *measure = solve->measure;
     double span = fabs(solve->t - measure->first_t), distance = 0;
-    double energy = measure->energy + fabs(solve->t - measure->t) * measure->square;
+    bool by_stages = solve->method->tableau != NULL;
+    double rest = by_stages ? 0 : fabs(solve->t - measure->t) * measure->square;
+    double energy = measure->energy + rest;
     for (size_t i = 0; i < solve->dimension; i++) {
         double moved = solve->x[i] - measure->start[i];
         distance += moved * moved;

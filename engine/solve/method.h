@@ -103,6 +103,9 @@ typedef struct fm_measure {
 void fm_measure_start(fm_solve *solve, double *vectors);
 /* The velocity v has been found at the state that the trajectory is at. */
 void fm_measure_slope(fm_solve *solve, const double *v);
+/* A Runge-Kutta step of size h with these weights and slopes has been accepted; nothing where nothing is measured. */
+void fm_measure_stages(fm_solve *solve, double h, size_t n, const double *weights,
+                       double *const *slopes);
 fm_path_shape fm_measure_end(const fm_solve *solve);
 
 /* ---- output.c ---- */

@@ -565,8 +565,8 @@ START_TEST(velocity_and_density_are_those_of_the_network)
                         .guidance_scale = 1,
                         .x = x,
                         .t = t,
-                        .fields =
-                            FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)};
+                        .fields = FM_FIELD_BIT(FM_FIELD_X) | FM_FIELD_BIT(FM_FIELD_VELOCITY) |
+                                  FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)};
     fm_job *job = run(&spec);
     /* at t = 1 the density is the mixture's own: dominated by 0.5 N((2, 0), 0.4) at its mean */
     fm_row_result result;
@@ -576,6 +576,8 @@ START_TEST(velocity_and_density_are_those_of_the_network)
     fm_job_row(job, 0, &result);
     ck_assert_ptr_nonnull(result.fields[FM_FIELD_VELOCITY]);
     ck_assert_uint_eq(result.evaluations, 1);
+    ck_assert_float_eq(result.fields[FM_FIELD_X][0], 0.5F);
+    ck_assert_float_eq(result.fields[FM_FIELD_X][1], -1);
     fm_job_free(job);
     close_models();
 }

@@ -156,6 +156,29 @@ START_TEST(one_natural_step_on_the_cosine_path_is_a_rotation)
 }
 END_TEST
 
+/* Euler in x / sigma, in x / alpha and in x / (alpha + sigma), on what each takes for constant. */
+START_TEST(three_reparametrised_eulers_are_one_ddim_step)
+{
+    double grid[2], found = 0, v = 0, x = 0.8;
+    fm_path path = path_of("cosine");
+    target to = {.path = &path, .dimension = 1};
+    fm_solve_plan ddim = plan_of("ddim", &to, 0.3, 0.55, 1, grid);
+    end_of(&ddim, velocity_two_modes, &to, &x, &found);
+    velocity_two_modes(&to, 0.3, &x, &v);
+    fm_path_point a = fm_path_at(&path, 0.3), b = fm_path_at(&path, 0.55);
+    double determinant = a.d_alpha * a.sigma - a.alpha * a.d_sigma;
+    double data = (a.sigma * v - a.d_sigma * x) / determinant;
+    double noise = (a.d_alpha * x - a.alpha * v) / determinant;
+    double by_data = b.sigma * (x / a.sigma + data * (b.alpha / b.sigma - a.alpha / a.sigma));
+    double by_noise = b.alpha * (x / a.alpha + noise * (b.sigma / b.alpha - a.sigma / a.alpha));
+    double sum_a = a.alpha + a.sigma, sum_b = b.alpha + b.sigma;
+    double by_velocity = sum_b * (x / sum_a + (noise - data) * (b.sigma / sum_b - a.sigma / sum_a));
+    ck_assert_double_eq_tol(found, by_data, 1e-13);
+    ck_assert_double_eq_tol(found, by_noise, 1e-13);
+    ck_assert_double_eq_tol(found, by_velocity, 1e-13);
+}
+END_TEST
+
 START_TEST(ten_ddim_steps_on_normal_data_scale_it_by_0_8834852)
 {
     double grid[11], end = 0, one = 1;
@@ -229,11 +252,13 @@ START_TEST(straightness_to_a_normal_is_s_times_2_minus_half_pi)
     for (size_t i = 0; i < 3; i++) {
         double expected = stds[i] * (2 - PI / 2);
         double fixed = shape_of("midpoint", "condot", stds[i], 0).straightness;
-        ck_assert_double_eq_tol(fixed, expected, 2e-6);
+        ck_assert_double_eq_tol(fixed, expected, 1e-6);
+        double sampler = shape_of("ddim", "condot", stds[i], 0).straightness;
+        ck_assert_double_eq_tol(sampler, expected, 3e-3);
         double adaptive = shape_of("dopri8", "condot", stds[i], 0).straightness;
-        ck_assert_double_eq_tol(adaptive, expected, 5e-2); /* few steps, so a coarse quadrature */
+        ck_assert_double_eq_tol(adaptive, expected, 1e-7);
     }
-    ck_assert_double_eq_tol(shape_of("rk4", "condot", 1, 0).straightness, 0.429203673, 2e-6);
+    ck_assert_double_eq_tol(shape_of("rk4", "condot", 1, 0).straightness, 0.429203673, 1e-9);
 }
 END_TEST
 
@@ -605,6 +630,7 @@ Suite *suite_engine_identities(void)
                         N_SCHEDULERS);
     tcase_add_test(natural, plain_euler_on_the_cosine_path_is_not_ddim);
     tcase_add_test(natural, one_natural_step_on_the_cosine_path_is_a_rotation);
+    tcase_add_test(natural, three_reparametrised_eulers_are_one_ddim_step);
     tcase_add_test(natural, ten_ddim_steps_on_normal_data_scale_it_by_0_8834852);
     tcase_add_test(natural, ddim_goes_back_the_way_that_euler_goes);
     tcase_add_loop_test(natural, all_schedulers_give_the_same_endpoint_map, 0, N_SCHEDULERS);
