@@ -23,6 +23,13 @@
 
 #define HALF_PI 1.57079632679489661923
 
+/* Of quantiles. */
+#define LOGISTIC_SCALE  1.702
+#define MOST_ITERATIONS 50
+#define LEAST_STEP      1e-15
+
+#define MOST_LOG_SHIFT  30.0 /* beyond, a grid's first or last step is all of it */
+
 typedef struct schedule_parameter {
     const char *name; /* NULL past the last */
     double fallback;
@@ -88,21 +95,27 @@ static double shift_time(const fm_schedule *schedule, const fm_path *path, size_
     return shifted(schedule->parameters[0], part(schedule, i));
 }
 
+static double log_shift(const double *p)
+{
+    return p[1] + (p[2] - p[1]) * (p[0] - p[3]) / (p[4] - p[3]);
+}
+
 static const char *dynamic_shift_rule(const fm_schedule *schedule)
 {
     const double *p = schedule->parameters;
     if (!(p[0] > 0)) {
         return "length must be above 0";
     }
-    return p[4] > p[3] ? NULL : "max_length must be above base_length";
+    if (!(p[4] > p[3])) {
+        return "max_length must be above base_length";
+    }
+    return fabs(log_shift(p)) <= MOST_LOG_SHIFT ? NULL : "length must not shift by more than e^30";
 }
 
 static double dynamic_shift_time(const fm_schedule *schedule, const fm_path *path, size_t i)
 {
     (void)path;
-    const double *p = schedule->parameters;
-    double mu = p[1] + (p[2] - p[1]) * (p[0] - p[3]) / (p[4] - p[3]);
-    return shifted(exp(mu), part(schedule, i));
+    return shifted(exp(log_shift(schedule->parameters)), part(schedule, i));
 }
 
 /* ---- linear_quadratic ---- */
@@ -119,6 +132,9 @@ static const char *linear_quadratic_rule(const fm_schedule *schedule)
     double n = (double)schedule->n_steps;
     if (!(threshold > 0) || !(threshold < 1)) {
         return "threshold must be between 0 and 1";
+    }
+    if (schedule->n_steps == 1) {
+        return NULL; /* the span */
     }
     if (linear != floor(linear) || linear < 1 || linear >= n) {
         return "linear_steps must be an integer from 1 to steps - 1";
@@ -148,19 +164,17 @@ static const char *logit_normal_rule(const fm_schedule *schedule)
     return schedule->parameters[1] > 0 ? NULL : "std must be above 0";
 }
 
-/* x with Phi(x) = u, by bisection. */
+/* x with Phi(x) = u, by Halley's iteration from the logistic curve beside it. */
 static double normal_quantile(double u)
 {
-    double low = -40, high = 40, x = 0;
-    while (x > low && x < high) {
-        if (erfc(-x / sqrt(2)) / 2 < u) {
-            low = x;
-        } else {
-            high = x;
-        }
-        x = low + (high - low) / 2;
+    double x = log(u / (1 - u)) / LOGISTIC_SCALE, step = 1;
+    for (int i = 0; i < MOST_ITERATIONS && fabs(step) > LEAST_STEP; i++) {
+        double density = exp(-x * x / 2) / sqrt(4 * HALF_PI);
+        double off = (erfc(-x / sqrt(2)) / 2 - u) / density;
+        step = off / (1 + x * off / 2);
+        x -= step;
     }
-    return high;
+    return x;
 }
 
 static double logit_normal_time(const fm_schedule *schedule, const fm_path *path, size_t i)
