@@ -147,7 +147,7 @@ static double dot(size_t n, const double *a, const double *b)
  * step on, up to the first that depends on newer ones. Returns how many there are. */
 static size_t least_squares(const implicit *own, size_t n, double weight[MEMORY])
 {
-    double gram[MEMORY][MEMORY], right[MEMORY];
+    double gram[MEMORY][MEMORY] = {{0}}, right[MEMORY] = {0};
     size_t used = 0;
     double lower[MEMORY][MEMORY] = {{0}};
     for (size_t j = 0; j < own->n_kept; j++, used++) {

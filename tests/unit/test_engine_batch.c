@@ -583,34 +583,39 @@ START_TEST(velocity_and_density_are_those_of_the_network)
 }
 END_TEST
 
-/* The fields of a row at its outputs, against those of the same points by themselves. */
+/* The fields at output k of a row, against those of the same point by itself. */
+static void compare_output(const fm_row_result *result, size_t k, double t, unsigned fields)
+{
+    const float *state = result->fields[FM_FIELD_X] + 2 * k;
+    double x[2] = {(double)state[0], (double)state[1]};
+    fm_job_spec spec = {.task = FM_TASK_VELOCITY,
+                        .model = models[2],
+                        .n_rows = 1,
+                        .guidance_scale = 1,
+                        .x = x,
+                        .t = &t,
+                        .fields = fields};
+    fm_job *alone = run(&spec);
+    fm_row_result point;
+    fm_job_row(alone, 0, &point);
+    for (unsigned id = FM_FIELD_VELOCITY; id < FM_N_VECTOR_FIELDS; id++) {
+        bool asked = (fields & FM_FIELD_BIT(id)) != 0;
+        ck_assert_int_eq(asked, result->fields[id] != NULL);
+        if (asked) {
+            ck_assert_mem_eq(result->fields[id] + 2 * k, point.fields[id], 2 * sizeof(float));
+        }
+    }
+    fm_job_free(alone);
+}
+
 static void compare_fields(const fm_job *job, const double *times, unsigned fields)
 {
     for (size_t row = 0; row < fm_job_n_rows(job); row++) {
-        fm_row_result result, point;
+        fm_row_result result;
         fm_job_row(job, row, &result);
         const double *own = result.trajectory_times != NULL ? result.trajectory_times : times;
         for (size_t k = 0; k < result.n_trajectory; k++) {
-            double x[2] = {(double)result.fields[FM_FIELD_X][2 * k],
-                           (double)result.fields[FM_FIELD_X][2 * k + 1]};
-            fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                                .model = models[2],
-                                .n_rows = 1,
-                                .guidance_scale = 1,
-                                .x = x,
-                                .t = &own[k],
-                                .fields = fields};
-            fm_job *alone = run(&spec);
-            fm_job_row(alone, 0, &point);
-            for (unsigned id = FM_FIELD_VELOCITY; id < FM_N_VECTOR_FIELDS; id++) {
-                bool asked = (fields & FM_FIELD_BIT(id)) != 0;
-                ck_assert_int_eq(asked, result.fields[id] != NULL);
-                if (asked) {
-                    ck_assert_mem_eq(result.fields[id] + 2 * k, point.fields[id],
-                                     2 * sizeof(float));
-                }
-            }
-            fm_job_free(alone);
+            compare_output(&result, k, own[k], fields);
         }
     }
 }
