@@ -145,7 +145,10 @@ static fm_status reserve(fm_row *row, unsigned fields)
 bool fm_row_fields_start(fm_row *row)
 {
     unsigned fields = fm_job_read_fields(&row->job->spec);
-    fm_outputs outputs = fields == 0 ? (fm_outputs){0} : outputs_of(row);
+    if (fields == 0) {
+        return false;
+    }
+    fm_outputs outputs = outputs_of(row);
     if (outputs.n == 0) {
         return false;
     }
