@@ -95,7 +95,7 @@ static void check_config(const fm_model_config *config)
     }
     assert(config->rank >= 1 && config->rank <= FM_MAX_RANK);
     assert(dimension == config->dimension && dimension >= 1 && dimension <= (size_t)1 << 28);
-    assert(config->source_std > 0.0 && config->time_scale != 0.0);
+    assert(config->path.source_std > 0.0 && config->time_scale != 0.0);
     assert(config->time_range[0] <= config->sample_range[0]);
     assert(config->sample_range[0] < config->sample_range[1]);
     assert(config->sample_range[1] <= config->time_range[1]);

@@ -13,7 +13,9 @@ static void set_field(void)
 {
     const double none[FM_PATH_MAX_PARAMETERS] = {0};
     fm_status status = fm_path_init(&field.path, fm_path_type_find("condot"), none, NULL, 1, NULL);
-    ck_assert_int_eq(status, FM_OK);
+    if (status != FM_OK) {
+        abort(); /* fuzzers come here too, where there is no test to fail */
+    }
     field.prediction.type = fm_prediction_type_find("velocity");
     field.time_scale = 1;
 }
