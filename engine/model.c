@@ -87,7 +87,11 @@ static void fill_names(fm_model *model)
     info->version = model->version;
     info->architecture = fm_architecture_name(config->architecture);
     info->space = "euclidean";
-    info->prediction = fm_prediction_type_name(config->prediction.type);
+    const fm_predictions *predictions = &config->predictions;
+    info->prediction = fm_prediction_type_name(predictions->first.type);
+    info->second_prediction = fm_predictions_count(predictions) > 1
+                                  ? fm_prediction_type_name(predictions->second.type)
+                                  : NULL;
     info->output_kind = config->output_kind;
     info->compute = fm_architecture_has_weights(config->architecture)
                         ? fm_compute_name(config->compute)
@@ -109,6 +113,7 @@ static void fill_info(fm_model *model)
     info->dimension = config->dimension;
     info->path = &config->path;
     info->paired = config->paired;
+    info->has_score = !config->paired || fm_predictions_have_score(&config->predictions);
     memcpy(info->time_range, config->time_range, sizeof info->time_range);
     memcpy(info->sample_range, config->sample_range, sizeof info->sample_range);
     memcpy(info->output_range, config->output_range, sizeof info->output_range);

@@ -162,6 +162,15 @@ static void print_data(const report *to, const fm_model_config *config)
     }
 }
 
+static void print_prediction(const report *to, const fm_model_config *config)
+{
+    const fm_predictions *predictions = &config->predictions;
+    bool pair = fm_predictions_count(predictions) > 1;
+    print(to, "%-14s%s%s%s%s\n", "prediction", fm_prediction_type_name(predictions->first.type),
+          pair ? " and " : "", pair ? fm_prediction_type_name(predictions->second.type) : "",
+          config->paired ? ", of paired noise and data" : "");
+}
+
 static void print_config(const report *to, const fm_model_config *config)
 {
     char shape[FM_SHAPE_TEXT_BYTES];
@@ -174,7 +183,7 @@ static void print_config(const report *to, const fm_model_config *config)
     print_row(to, "shape", shape);
     print(to, "%-14snormal, std %g\n", "source", config->path.source_std);
     print_path(to, config);
-    print_row(to, "prediction", "velocity");
+    print_prediction(to, config);
     print_time(to, config);
     print_labels(to, config);
     print_output(to, config);

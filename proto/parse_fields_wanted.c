@@ -21,7 +21,7 @@ unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_
     for (size_t i = 0; i < json_array_size(list); i++) {
         fm_field_id id = field_of(json_string_value(json_array_get(list, i)));
         fields |= FM_FIELD_BIT(id);
-        if (id == FM_FIELD_SCORE && parse->model->paired) {
+        if (id == FM_FIELD_SCORE && !parse->model->has_score) {
             char pointer[64];
             (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
             fmp_parse_fail_at(parse, pointer,

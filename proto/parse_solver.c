@@ -117,16 +117,20 @@ static void check_within_path(fmp_parse *parse)
     }
 }
 
-/* Stochastic methods need the score. */
+/* Stochastic methods need the score; those that build the noise in anew need noise and data to be independent. */
 static void check_coupling(fmp_parse *parse)
 {
-    const fm_method_info *method = fm_method_describe(parse->request->spec.solver.method);
-    if (method->stochastic && parse->model->paired) {
-        fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
-                       "%s needs the score, which is not known of this model: its noise and data "
-                       "were paired in training",
-                       method->name);
+    const fm_method *method = parse->request->spec.solver.method;
+    bool uses_score = fm_method_uses_score(method);
+    if (!fm_method_describe(method)->stochastic || !parse->model->paired ||
+        (uses_score && parse->model->has_score)) {
+        return;
     }
+    fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
+                   "%s needs %s: its noise and data were paired in training",
+                   fm_method_describe(method)->name,
+                   uses_score ? "the score, which is not known of this model"
+                              : "independent noise, which this model has not");
 }
 
 static void read_time_grid(fmp_parse *parse, bool adaptive)

@@ -38,6 +38,19 @@ static void write_range(fmp_json *json, const char *key, const double range[2])
     fmp_json_close(json, ']');
 }
 
+static void write_prediction(fmp_json *json, const fm_model_info *model)
+{
+    if (model->second_prediction == NULL) {
+        fmp_json_pair_text(json, "prediction", model->prediction);
+        return;
+    }
+    fmp_json_key(json, "prediction");
+    fmp_json_open(json, '[');
+    fmp_json_text(json, model->prediction);
+    fmp_json_text(json, model->second_prediction);
+    fmp_json_close(json, ']');
+}
+
 static void write_flow(fmp_json *json, const fm_model_info *model)
 {
     fmp_json_pair_text(json, "space", model->space);
@@ -56,7 +69,7 @@ static void write_flow(fmp_json *json, const fm_model_info *model)
     fmp_json_open(json, '{');
     fmp_response_write_path(json, "scheduler", model->path);
     fmp_json_close(json, '}');
-    fmp_json_pair_text(json, "prediction", model->prediction);
+    write_prediction(json, model);
     fmp_json_pair_text(json, "coupling", model->paired ? "paired" : "independent");
     fmp_json_key(json, "time");
     fmp_json_open(json, '{');

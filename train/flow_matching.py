@@ -30,16 +30,17 @@ class VelocityMLP(nn.Module):
     """v(x, t, label): Linear and SiLU layers over the concatenation [x, t] or [x, t, label].
 
     The label enters as one float column that holds the class index itself, so it is the first layer
-    that must bring it to order 1: its column starts small and its bias makes up for the centre.
+    that must bring it to order 1: its column starts small and its bias makes up for the centre. With
+    `predictions` = 2 it returns two quantities of x's size, one after the other.
     """
 
-    def __init__(self, dimension, hidden, depth, labels=0):
+    def __init__(self, dimension, hidden, depth, labels=0, predictions=1):
         super().__init__()
         widths = [dimension + 1 + (labels > 0)] + [hidden] * depth
         layers = []
         for n_in, n_out in zip(widths, widths[1:]):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
-        self.main = nn.Sequential(*layers, nn.Linear(hidden, dimension))
+        self.main = nn.Sequential(*layers, nn.Linear(hidden, predictions * dimension))
         if labels:
             with torch.no_grad():  # w label + b becomes w (label - centre) / half + b
                 centre = half = labels / 2

@@ -17,6 +17,7 @@ SCRIPTS = {
     "swiss-roll-3d": "swiss_roll.py",
     "two-moons": "two_moons.py",
     "eight-gaussians": "eight_gaussians.py",
+    "two-moons-interpolant": "two_moons_interpolant.py",
     "gaussian-mixture": "gaussian_mixture.py",
     "two-moons-score-vp": "two_moons_score.py",
     "two-moons-score-ve": "two_moons_score.py",

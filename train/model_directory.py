@@ -104,7 +104,8 @@ def velocity_mlp(fields, tensors):
     """The weights' own shapes say how wide and deep it is."""
     weights = [tensor for tensor in tensors.values() if tensor.dim() == 2]
     labels = fields.get("conditioning", {}).get("labels", {"count": 0})["count"]
-    return VelocityMLP(len(weights[-1]), len(weights[0]), len(weights) - 1, labels)
+    (dimension,) = fields["flow"]["shape"]
+    return VelocityMLP(dimension, len(weights[0]), len(weights) - 1, labels, len(weights[-1]) // dimension)
 
 
 def read_model(folder):

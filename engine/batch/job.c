@@ -15,7 +15,7 @@
 /* Sizes of the pieces of a job's block, in the order that they are taken. */
 typedef struct fm_job_layout {
     size_t n_slots;
-    size_t solver_bytes; /* of one slot, with [dimension] float64 beside it */
+    size_t solver_bytes; /* of one slot, with its vectors beside it */
     size_t total_bytes;
     bool overflow;
 } fm_job_layout;
@@ -48,6 +48,8 @@ static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
                            .dimension = config->dimension,
                            .path = spec->path != NULL ? spec->path : &config->path,
                            .seed = spec->seed,
+                           .gives_score = fm_predictions_have_score(&config->predictions) &&
+                                          fm_method_uses_score(spec->solver.method),
                            .output_times = spec->output_times,
                            .n_output_times = spec->n_output_times,
                            .output_every_step = spec->output_every_step,
@@ -82,10 +84,22 @@ static void add_fields(fm_job_layout *layout, const fm_job_spec *spec)
     }
 }
 
-/* The state of a slot beside its solver: a state, and of a sample whose fields are read an output. */
-static size_t slot_vectors(const fm_job_spec *spec)
+/* What a slot has beside its solver, in vectors: a sample's state, and the network's output where it is kept. */
+static size_t state_vectors(const fm_job_spec *spec)
 {
-    return spec->task == FM_TASK_SAMPLE && fm_job_read_fields(spec) != 0 ? 2 : 1;
+    return spec->task == FM_TASK_SAMPLE ? 1 : 0;
+}
+
+static size_t output_vectors(const fm_job_spec *spec)
+{
+    size_t n = fm_predictions_count(&spec->model->config.predictions);
+    bool kept = spec->task == FM_TASK_VELOCITY || fm_job_read_fields(spec) != 0 || n > 1;
+    return kept ? n : 0;
+}
+
+static size_t slot_vector_bytes(const fm_job_spec *spec, size_t n)
+{
+    return fm_arena_round(n * spec->model->config.dimension * sizeof(double));
 }
 
 static bool wants_log_density(const fm_job_spec *spec)
@@ -131,7 +145,8 @@ static fm_job_layout layout_of(const fm_job_spec *spec)
         return layout;
     }
     layout.solver_bytes = fm_arena_round(solve_bytes) +
-                          slot_vectors(spec) * fm_arena_round(dimension * sizeof(double));
+                          slot_vector_bytes(spec, state_vectors(spec)) +
+                          slot_vector_bytes(spec, output_vectors(spec));
     add(&layout, layout.n_slots, layout.solver_bytes);
     return layout;
 }
@@ -186,16 +201,17 @@ static void *take(fm_arena *arena, size_t count, size_t size_bytes)
 
 static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
 {
-    size_t vector_bytes = fm_arena_round(job->dimension * sizeof(double));
-    size_t n_vectors = slot_vectors(&job->spec);
+    const fm_job_spec *spec = &job->spec;
+    size_t state_bytes = slot_vector_bytes(spec, state_vectors(spec));
+    size_t output_bytes = slot_vector_bytes(spec, output_vectors(spec));
     unsigned char *memory = take(arena, layout->n_slots, layout->solver_bytes);
     job->n_slots = layout->n_slots;
     for (size_t i = 0; i < layout->n_slots; i++) {
         fm_row *row = &job->slots[i];
         row->job = job;
-        row->vector = (double *)(void *)memory;
-        row->output = n_vectors > 1 ? (double *)(void *)(memory + vector_bytes) : NULL;
-        row->memory = memory + n_vectors * vector_bytes;
+        row->vector = state_bytes > 0 ? (double *)(void *)memory : NULL;
+        row->output = output_bytes > 0 ? (double *)(void *)(memory + state_bytes) : NULL;
+        row->memory = memory + state_bytes + output_bytes;
         memory += layout->solver_bytes;
         row->index = i;
         job->waiting[layout->n_slots - 1 - i] = row; /* a stack: row 0 leaves first */

@@ -26,12 +26,11 @@ struct fm_row {
     fm_condition condition;
     fm_solve *solve; /* FM_TASK_SAMPLE */
     void *memory;    /* of the solver */
-    double
-        *vector; /* [dimension] x0 while starting, the state whose fields are read, or the output of
-                      * FM_TASK_VELOCITY */
     double *
-        output; /* [dimension] of the network where fields are read; the job has it where it needs it */
-    bool reading;  /* want.v is the network's output, for fields; else it becomes the velocity */
+        vector; /* [dimension] of FM_TASK_SAMPLE: x0 while starting, then the state whose fields are read */
+    double *
+        output; /* [predictions][dimension] of the network, where that is not the velocity; else NULL */
+    bool reading;  /* the output is wanted for fields, and no velocity */
     size_t n_read; /* outputs whose fields are known */
     fm_solve_want want;
     size_t n_recorded; /* output times passed */
@@ -101,10 +100,11 @@ FM_MUST_USE fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error
 void fm_row_keep_output(void *context, size_t index, double t, const double *x);
 /* Draws or copies the start and asks for the first velocity. */
 void fm_row_start(fm_row *row);
-/* The network's outputs have been written to want.v and, of a guided row, to other: want.v becomes what the
- * row wants. */
+/* Where the network writes its outputs at want.x, [predictions][dimension]. */
+double *fm_row_network_output(const fm_row *row);
+/* They have been written there and, of a guided row, to other: they become what the row wants. */
 void fm_row_answer(fm_row *row, const double *other);
-/* What was wanted is in want.v: advance. Sets `ended`, or the next want. */
+/* What was wanted is there: advance. Sets `ended`, or the next want. */
 void fm_row_give(fm_row *row);
 
 /* ---- row_fields.c: the quantities of the flow at a row's outputs ---- */
@@ -113,7 +113,7 @@ void fm_row_give(fm_row *row);
 unsigned fm_job_read_fields(const fm_job_spec *spec);
 /* The trajectory has ended: asks for the first output's. False when there are none to read. */
 bool fm_row_fields_start(fm_row *row);
-/* The network's output is in want.v; false when it was the last one's. */
+/* The network's output is in row->output; false when it was the last one's. */
 bool fm_row_fields_give(fm_row *row);
 /* Reads the fields of FM_TASK_VELOCITY; whether all are finite. */
 bool fm_row_fields_at_point(fm_row *row);

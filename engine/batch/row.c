@@ -164,8 +164,13 @@ void fm_row_start(fm_row *row)
     } else {
         row->want.t = spec->t[row->index];
         row->want.x = spec->x + row->index * row->job->dimension;
-        row->want.v = row->vector;
     }
+}
+
+double *fm_row_network_output(const fm_row *row)
+{
+    bool pair = fm_predictions_count(&row->job->spec.model->field.predictions) > 1;
+    return row->reading || pair ? row->output : row->want.v;
 }
 
 void fm_row_answer(fm_row *row, const double *other)
@@ -174,9 +179,10 @@ void fm_row_answer(fm_row *row, const double *other)
     size_t dimension = row->job->dimension;
     const fm_solve_want *want = &row->want;
     if (row->reading) {
-        fm_field_combine(field, &row->condition, dimension, want->v, other);
+        fm_field_combine(field, &row->condition, dimension, row->output, other);
     } else {
-        fm_field_answer(field, &row->condition, want->t, dimension, want->x, want->v, other);
+        fm_field_answer(field, &row->condition, want->t, dimension, want->x,
+                        fm_row_network_output(row), other, want->v, want->score);
     }
 }
 

@@ -78,6 +78,7 @@ static bool write_field(fm_linear reading, size_t n, const double *x, const doub
     for (size_t i = 0; i < n; i++) {
         double value = reading.x == 0.0 ? 0.0 : reading.x * x[i];
         value += reading.out == 0.0 ? 0.0 : reading.out * out[i];
+        value += reading.second == 0.0 ? 0.0 : reading.second * out[n + i];
         finite &= isfinite(value) != 0;
         bool fits = fabs(value) <= (double)FLT_MAX;
         to[i] = fits ? (float)value : copysignf(FLT_MAX, (float)value);
@@ -110,7 +111,7 @@ static bool read_all(fm_row *row, double t, const double *x, const double *out, 
 
 bool fm_row_fields_at_point(fm_row *row)
 {
-    return read_all(row, row->want.t, row->want.x, row->want.v, 0);
+    return read_all(row, row->want.t, row->want.x, row->output, 0);
 }
 
 static void want_output(fm_row *row, const fm_outputs *outputs)
@@ -120,8 +121,7 @@ static void want_output(fm_row *row, const fm_outputs *outputs)
     for (size_t i = 0; i < dimension; i++) {
         row->vector[i] = (double)x[i];
     }
-    row->want =
-        (fm_solve_want){.t = outputs->times[row->n_read], .x = row->vector, .v = row->output};
+    row->want = (fm_solve_want){.t = outputs->times[row->n_read], .x = row->vector};
 }
 
 /* Room for the fields of a recording whose length is known now. */
@@ -178,7 +178,7 @@ static void fill_unreached(fm_row *row, const fm_outputs *outputs)
 bool fm_row_fields_give(fm_row *row)
 {
     fm_outputs outputs = outputs_of(row);
-    row->overflowed |= !read_all(row, row->want.t, row->want.x, row->want.v, row->n_read);
+    row->overflowed |= !read_all(row, row->want.t, row->want.x, row->output, row->n_read);
     row->n_read++;
     if (row->n_read < outputs.n) {
         want_output(row, &outputs);

@@ -150,9 +150,9 @@ static void gather_row(fm_call *call, fm_row *row, fm_call_buffers *buffers)
     for (size_t i = 0; i < n; i++) {
         fm_tile_row *tile_row = &call->tile[call->n_tile_rows++];
         *tile_row = (fm_tile_row){.x = x, .t = asks[i].t, .label = asks[i].label};
-        tile_row->out = i == 0 ? row->want.v : buffers->others;
+        tile_row->out = i == 0 ? fm_row_network_output(row) : buffers->others;
         if (i > 0) {
-            buffers->others += job->dimension;
+            buffers->others += model->network->info.out_dimension;
         }
     }
     bool density = job->log_density != NULL;
@@ -164,9 +164,10 @@ static void gather_row(fm_call *call, fm_row *row, fm_call_buffers *buffers)
 static void answer_row(fm_call *call, fm_row *row, double **other)
 {
     fm_job *job = row->job;
-    const fm_field *field = &job->spec.model->field;
+    const fm_model *model = job->spec.model;
     fm_row_answer(row, *other);
-    *other += fm_field_n_rows(field, &row->condition) > 1 ? job->dimension : 0;
+    bool guided = fm_field_n_rows(&model->field, &row->condition) > 1;
+    *other += guided ? model->network->info.out_dimension : 0;
     (void)atomic_fetch_add_explicit(&job->evaluations, 1, memory_order_relaxed);
     call->n_evaluated++;
     fm_row_give(row);

@@ -61,7 +61,8 @@ typedef struct fm_unet_level {
 /* torchcfm.unet and meta.unet: the same network, its keys in one set of words. */
 typedef struct fm_unet_config {
     size_t channels, height, width; /* of x */
-    size_t output_channels; /* that the last convolution makes; the first `channels` count */
+    size_t output_channels; /* that the last convolution makes; the first `kept_channels` count */
+    size_t kept_channels;   /* `channels` for each prediction */
     size_t time_channels;   /* of the sinusoidal embedding */
     size_t n_blocks;        /* residual blocks a level on the way down; one more on the way up */
     size_t n_levels;
@@ -79,7 +80,8 @@ typedef struct fm_unet_config {
 
 typedef struct fm_sit_config {
     size_t channels, size, patch; /* x is [channels][size][size] */
-    size_t output_channels;       /* of a patch's pixels; the first `channels` count */
+    size_t output_channels;       /* of a patch's pixels; the first `kept_channels` count */
+    size_t kept_channels;         /* `channels` for each prediction */
     size_t hidden, depth, heads, mlp_hidden;
     size_t label_rows; /* of the label embedding */
     bool has_null_row; /* its last row is the null class */
@@ -101,7 +103,7 @@ typedef struct fm_model_config {
     size_t rank, shape[FM_MAX_RANK], dimension;
     fm_path path;              /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
-    fm_prediction prediction;
+    fm_predictions predictions;
     bool paired;        /* flow.coupling: noise and data were paired in training */
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */
     double time_scale;

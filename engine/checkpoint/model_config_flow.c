@@ -108,11 +108,33 @@ static fm_status read_coupling(const fm_json_node *flow, fm_model_config *config
     return status;
 }
 
+/* x1 and the score make a velocity only where the score is that of independent noise. */
+static fm_status check_coupling(const fm_json_node *flow, const fm_model_config *config,
+                                fm_error *err)
+{
+    const fm_predictions *predictions = &config->predictions;
+    if (config->paired && fm_predictions_have_score(predictions) &&
+        fm_predictions_are_mixed(predictions)) {
+        fm_json_node node = fm_json_member(flow, "coupling");
+        return fm_json_fail(&node, err, FM_EFORMAT,
+                            "must be independent where x1 and the score make the velocity");
+    }
+    return FM_OK;
+}
+
+/* Whether the velocity is an output of the network, so that no path is needed for it. */
+static bool has_velocity(const fm_model_config *config)
+{
+    fm_linear ignored;
+    return fm_predictions_have_velocity(&config->predictions, &ignored);
+}
+
 /* Closed forms answer with the velocity. */
 static fm_status check_prediction(const fm_json_node *flow, const fm_model_config *config,
                                   fm_error *err)
 {
-    if (is_closed_form(config) && !fm_prediction_is_velocity(&config->prediction)) {
+    bool pair = fm_predictions_count(&config->predictions) > 1;
+    if (is_closed_form(config) && (pair || !has_velocity(config))) {
         fm_json_node node = fm_json_member(flow, "prediction");
         return fm_json_fail(&node, err, FM_EFORMAT, "must be velocity for %s",
                             fm_architecture_name(config->architecture));
@@ -137,13 +159,13 @@ static fm_status read_range(const fm_json_node *node, double range[2], fm_error 
  * its reading as a velocity to say. */
 static bool is_singular(const fm_model_config *config, double t)
 {
-    if (!is_closed_form(config) && fm_prediction_is_velocity(&config->prediction)) {
+    if (!is_closed_form(config) && has_velocity(config)) {
         return false;
     }
     fm_path_point point = fm_path_at(&config->path, t);
     if (!is_closed_form(config)) {
-        fm_linear velocity = fm_prediction_read(&config->prediction, &point).velocity;
-        return !isfinite(velocity.x) || !isfinite(velocity.out);
+        fm_linear velocity = fm_predictions_read(&config->predictions, &point).velocity;
+        return !isfinite(velocity.x + velocity.out + velocity.second);
     }
     bool vanishes = config->architecture == FM_ARCHITECTURE_DATASET && point.sigma == 0.0;
     return vanishes || !isfinite(point.d_alpha);
@@ -213,12 +235,13 @@ static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm
         status = read_range(&range, config->time_range, err);
     }
     /* Paths end at 0 and 1; closed forms are made of them, and other predictions read by them. */
-    bool needs_path = is_closed_form(config) || !fm_prediction_is_velocity(&config->prediction);
+    bool pair = fm_predictions_count(&config->predictions) > 1;
+    bool needs_path = is_closed_form(config) || pair || !has_velocity(config);
     if (status == FM_OK && needs_path &&
         (config->time_range[0] < 0.0 || config->time_range[1] > 1.0)) {
         status = fm_json_fail(&range, err, FM_EFORMAT, "must be inside [0, 1] for %s",
                               is_closed_form(config) ? fm_architecture_name(config->architecture)
-                                                     : "predictions other than velocity");
+                                                     : "predictions other than velocity alone");
     }
     if (status == FM_OK) {
         status = check_source(&range, config, err);
@@ -253,6 +276,9 @@ fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *c
     }
     if (status == FM_OK) {
         status = read_coupling(&flow, config, err);
+    }
+    if (status == FM_OK) {
+        status = check_coupling(&flow, config, err);
     }
     if (status == FM_OK) {
         status = check_prediction(&flow, config, err);

@@ -99,6 +99,25 @@ fm_status fm_model_config_check_shape(const fm_json_node *network, const fm_mode
                         shape[0], shape[1], shape[2], origin, found);
 }
 
+fm_status fm_model_config_read_learn_sigma(const fm_json_node *network,
+                                           const fm_model_config *config, bool fallback,
+                                           size_t channels, size_t *ret_output, size_t *ret_kept,
+                                           fm_error *err)
+{
+    size_t n = fm_predictions_count(&config->predictions);
+    bool learn_sigma = fallback;
+    fm_json_node node = fm_json_member(network, "learn_sigma");
+    fm_status status = fm_json_read_bool(&node, &learn_sigma, err);
+    if (status == FM_OK && n > 1 && !learn_sigma) {
+        status = fm_json_fail(&node, err, FM_EFORMAT,
+                              "must be true where /flow/prediction is a pair, which takes twice "
+                              "the channels");
+    }
+    *ret_output = learn_sigma ? 2 * channels : channels;
+    *ret_kept = n * channels;
+    return status;
+}
+
 fm_status fm_model_config_check_ignored(const fm_json_node *network, const fm_json_ignored *ignored,
                                         fm_error *err)
 {

@@ -164,21 +164,37 @@ static fm_status read_prediction_object(const fm_json_node *node, fm_prediction 
     return status;
 }
 
+static fm_status read_one(const fm_json_node *node, fm_prediction *ret, fm_error *err)
+{
+    if (json_is_object(node->value)) {
+        return read_prediction_object(node, ret, err);
+    }
+    fm_status status = read_prediction_type(node, &ret->type, err);
+    if (status == FM_OK) {
+        (void)fm_prediction_type_parameter(ret->type, &ret->parameter);
+    }
+    return status;
+}
+
+static fm_status read_pair(const fm_json_node *node, fm_predictions *ret, fm_error *err)
+{
+    fm_prediction *heads[] = {&ret->first, &ret->second};
+    fm_status status = fm_json_check_array(node, 2, 2, err);
+    for (size_t i = 0; i < 2 && status == FM_OK; i++) {
+        fm_json_node item = fm_json_item(node, i);
+        status = read_one(&item, heads[i], err);
+    }
+    if (status == FM_OK && !fm_predictions_pair(ret)) {
+        status = fm_json_fail(node, err, FM_EFORMAT,
+                              "must pair velocity, v or x1 with epsilon or score");
+    }
+    return status;
+}
+
 fm_status fm_model_config_read_prediction(const fm_json_node *flow, fm_model_config *config,
                                           fm_error *err)
 {
     fm_json_node node = fm_json_member(flow, "prediction");
-    fm_prediction *prediction = &config->prediction;
-    if (json_is_array(node.value)) {
-        return fm_json_fail(&node, err, FM_EUNSUPPORTED,
-                            "a pair of predictions is not supported by this release");
-    }
-    if (json_is_object(node.value)) {
-        return read_prediction_object(&node, prediction, err);
-    }
-    fm_status status = read_prediction_type(&node, &prediction->type, err);
-    if (status == FM_OK) {
-        (void)fm_prediction_type_parameter(prediction->type, &prediction->parameter);
-    }
-    return status;
+    return json_is_array(node.value) ? read_pair(&node, &config->predictions, err)
+                                     : read_one(&node, &config->predictions.first, err);
 }

@@ -43,6 +43,14 @@ FM_MUST_USE fm_status fm_model_config_check_shape(const fm_json_node *network,
                                                   const size_t shape[3], const char *origin,
                                                   fm_error *err);
 
+/* /network/learn_sigma, with which a network makes twice x's channels: of those the first count, or all where
+ * /flow/prediction is a pair.
+ *   fallback  what the library takes where the key is absent */
+FM_MUST_USE fm_status fm_model_config_read_learn_sigma(const fm_json_node *network,
+                                                       const fm_model_config *config, bool fallback,
+                                                       size_t channels, size_t *ret_output,
+                                                       size_t *ret_kept, fm_error *err);
+
 /* What a library's constructor takes and what has no meaning when a network is evaluated: only their
  * types are checked. */
 typedef struct fm_json_ignored {

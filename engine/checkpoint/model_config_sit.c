@@ -99,8 +99,6 @@ fm_status fm_model_config_read_sit(const fm_json_node *network, fm_model_config 
         "num_heads",    "mlp_ratio",  "num_classes", "learn_sigma", "class_dropout_prob", NULL};
     fm_sit_config *sit = &config->sit;
     *sit = defaults;
-    bool learn_sigma = true;
-    fm_json_node sigma = fm_json_member(network, "learn_sigma");
     fm_status status = fm_json_check_object(network, keys, err);
     if (status == FM_OK) {
         status = read_sizes(network, sit, err);
@@ -115,8 +113,8 @@ fm_status fm_model_config_read_sit(const fm_json_node *network, fm_model_config 
         status = read_classes(network, sit, err);
     }
     if (status == FM_OK) {
-        status = fm_json_read_bool(&sigma, &learn_sigma, err);
+        status = fm_model_config_read_learn_sigma(network, config, true, sit->channels,
+                                                  &sit->output_channels, &sit->kept_channels, err);
     }
-    sit->output_channels = learn_sigma ? 2 * sit->channels : sit->channels;
     return status;
 }

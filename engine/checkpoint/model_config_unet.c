@@ -342,8 +342,6 @@ fm_status fm_model_config_read_torchcfm_unet(const fm_json_node *network, fm_mod
                                        "class_cond", "learn_sigma", NULL};
     fm_unet_config *unet = &config->unet;
     unet->convs_resample = true; /* the wrapper leaves no choice */
-    bool learn_sigma = false;
-    fm_json_node sigma = fm_json_member(network, "learn_sigma");
     fm_status status = fm_json_check_object(network, keys, err);
     if (status == FM_OK) {
         status = read_dim(network, config, unet, err);
@@ -355,9 +353,10 @@ fm_status fm_model_config_read_torchcfm_unet(const fm_json_node *network, fm_mod
         status = read_class_cond(network, unet, err);
     }
     if (status == FM_OK) {
-        status = fm_json_read_bool(&sigma, &learn_sigma, err);
+        status =
+            fm_model_config_read_learn_sigma(network, config, false, unet->channels,
+                                             &unet->output_channels, &unet->kept_channels, err);
     }
-    unet->output_channels = learn_sigma ? 2 * unet->channels : unet->channels;
     return status;
 }
 
@@ -374,10 +373,12 @@ static fm_status read_meta_shape(const fm_json_node *network, const fm_model_con
         status = read_required_size(network, "out_channels", 1, MAX_CHANNELS,
                                     &unet->output_channels, err);
     }
-    if (status == FM_OK && unet->output_channels != unet->channels) {
-        status = fm_json_fail(&out, err, FM_EFORMAT,
-                              "must be in_channels, %zu, for a velocity has x's shape, found %zu",
-                              unet->channels, unet->output_channels);
+    size_t n = fm_predictions_count(&config->predictions);
+    unet->kept_channels = n * unet->channels;
+    if (status == FM_OK && unet->output_channels != unet->kept_channels) {
+        status = fm_json_fail(&out, err, FM_EFORMAT, "must be %zu, in_channels for %s, found %zu",
+                              unet->kept_channels, n > 1 ? "each prediction" : "the prediction",
+                              unet->output_channels);
     }
     unet->height = config->rank == 3 ? config->shape[1] : 1;
     unet->width = config->rank == 3 ? config->shape[2] : 1;

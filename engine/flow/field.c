@@ -11,7 +11,7 @@
 void fm_field_init(fm_field *ret, const fm_model_config *config)
 {
     *ret = (fm_field){.path = config->path,
-                      .prediction = config->prediction,
+                      .predictions = config->predictions,
                       .data_to_noise = config->data_to_noise,
                       .time_scale = config->time_scale,
                       .has_null_label = config->has_null_label,
@@ -54,8 +54,10 @@ void fm_field_combine(const fm_field *field, const fm_condition *condition, size
     size_t guided = some_stay(field, condition)
                         ? dimension / field->channels * condition->guidance_channels
                         : dimension;
-    for (size_t i = 0; i < guided; i++) {
-        out[i] = other[i] + scale * (out[i] - other[i]);
+    for (size_t head = 0; head < fm_predictions_count(&field->predictions); head++) {
+        for (size_t i = head * dimension; i < head * dimension + guided; i++) {
+            out[i] = other[i] + scale * (out[i] - other[i]);
+        }
     }
 }
 
@@ -70,10 +72,15 @@ static double clock_time(const fm_field *field, double t)
  * how t is written for the network. */
 static void turn_clock(const fm_field *field, fm_reading *reading)
 {
-    if (field->data_to_noise && fm_prediction_is_velocity(&field->prediction)) {
-        reading->x1.out = -reading->x1.out;
-        reading->noise.out = -reading->noise.out;
-        reading->velocity.out = -reading->velocity.out;
+    fm_linear velocity;
+    if (!field->data_to_noise || !fm_predictions_have_velocity(&field->predictions, &velocity)) {
+        return;
+    }
+    fm_linear *quantities[] = {&reading->x1, &reading->noise, &reading->velocity,
+                               &reading->score_noise};
+    for (size_t i = 0; i < sizeof quantities / sizeof *quantities; i++) {
+        quantities[i]->out *= velocity.out != 0.0 ? -1.0 : 1.0;
+        quantities[i]->second *= velocity.second != 0.0 ? -1.0 : 1.0;
     }
 }
 
@@ -85,19 +92,23 @@ static void change_path(const fm_path_point *to, double s, fm_reading *reading)
 {
     reading->x1.x /= s;
     reading->noise.x /= s;
+    reading->score_noise.x /= s;
+    const fm_linear *x1 = &reading->x1, *noise = &reading->noise;
     reading->velocity =
-        (fm_linear){.x = to->d_alpha * reading->x1.x + to->d_sigma * reading->noise.x,
-                    .out = to->d_alpha * reading->x1.out + to->d_sigma * reading->noise.out};
+        (fm_linear){.x = to->d_alpha * x1->x + to->d_sigma * noise->x,
+                    .out = to->d_alpha * x1->out + to->d_sigma * noise->out,
+                    .second = to->d_alpha * x1->second + to->d_sigma * noise->second};
 }
 
 fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *condition, double t)
 {
-    if (condition->path != NULL || !fm_prediction_is_velocity(&field->prediction)) {
+    fm_field_at ret = {.network_t = clock_time(field, t), .state_scale = 1.0};
+    if (condition->path != NULL ||
+        !fm_predictions_have_velocity(&field->predictions, &ret.reading.velocity)) {
         return fm_field_at_time(field, condition, t);
     }
-    return (fm_field_at){.network_t = clock_time(field, t),
-                         .state_scale = 1.0,
-                         .reading.velocity.out = field->data_to_noise ? -1.0 : 1.0};
+    turn_clock(field, &ret.reading);
+    return ret;
 }
 
 fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *condition, double t)
@@ -110,11 +121,11 @@ fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *conditio
         from = fm_path_at(&field->path, model_t);
         s = (to.alpha + to.sigma) / (from.alpha + from.sigma);
     }
-    fm_network_input input = fm_prediction_input(&field->prediction, &from);
+    fm_network_input input = fm_predictions_input(&field->predictions, &from);
     fm_field_at ret = {.network_t = input.has_time ? field->time_scale * input.time
                                                    : clock_time(field, model_t),
                        .state_scale = input.scale / s,
-                       .reading = fm_prediction_read(&field->prediction, &from),
+                       .reading = fm_predictions_read(&field->predictions, &from),
                        .score_of_noise = -1.0 / to.sigma};
     turn_clock(field, &ret.reading);
     if (condition->path != NULL) {
@@ -129,6 +140,12 @@ fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *conditio
 void fm_field_read(fm_linear reading, size_t dimension, const double *x, const double *out,
                    double *ret)
 {
+    if (reading.second != 0.0) {
+        for (size_t i = 0; i < dimension; i++) {
+            ret[i] = reading.x * x[i] + reading.out * out[i] + reading.second * out[dimension + i];
+        }
+        return;
+    }
     if (reading.x == 0.0) {
         for (size_t i = 0; i < dimension; i++) {
             ret[i] = reading.out * out[i];
@@ -156,11 +173,16 @@ size_t fm_field_asks(const fm_field *field, const fm_condition *condition, doubl
 }
 
 void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
-                     size_t dimension, const double *x, double *out, const double *other)
+                     size_t dimension, const double *x, double *out, const double *other, double *v,
+                     double *score)
 {
     fm_field_combine(field, condition, dimension, out, other);
-    fm_field_read(fm_field_velocity_at(field, condition, t).reading.velocity, dimension, x, out,
-                  out);
+    fm_field_at at = score == NULL ? fm_field_velocity_at(field, condition, t)
+                                   : fm_field_at_time(field, condition, t);
+    if (score != NULL) {
+        fm_field_read(fm_field_reading(&at, FM_FIELD_SCORE), dimension, x, out, score);
+    }
+    fm_field_read(at.reading.velocity, dimension, x, out, v);
 }
 
 /* ---- quantities ---- */
@@ -179,13 +201,15 @@ const char *fm_field_name(fm_field_id id)
 fm_linear fm_field_reading(const fm_field_at *at, fm_field_id id)
 {
     double scale = at->score_of_noise;
-    fm_linear noise = at->reading.noise;
+    fm_linear noise = at->reading.score_noise;
     fm_linear readings[FM_N_VECTOR_FIELDS] = {
         [FM_FIELD_X] = {.x = 1.0},
         [FM_FIELD_VELOCITY] = at->reading.velocity,
         [FM_FIELD_X1_HAT] = at->reading.x1,
-        [FM_FIELD_X0_HAT] = noise,
-        [FM_FIELD_SCORE] = {.x = scale * noise.x, .out = scale * noise.out},
+        [FM_FIELD_X0_HAT] = at->reading.noise,
+        [FM_FIELD_SCORE] = {.x = scale * noise.x,
+                            .out = scale * noise.out,
+                            .second = scale * noise.second},
     };
     assert(id < FM_N_VECTOR_FIELDS);
     return readings[id];
@@ -193,7 +217,7 @@ fm_linear fm_field_reading(const fm_field_at *at, fm_field_id id)
 
 static bool is_finite(fm_linear reading)
 {
-    return isfinite(reading.x) && isfinite(reading.out);
+    return isfinite(reading.x) && isfinite(reading.out) && isfinite(reading.second);
 }
 
 bool fm_flow_has_field(const fm_model_info *model, const fm_path *path, fm_field_id id, double t)

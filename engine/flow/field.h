@@ -24,7 +24,7 @@
 
 typedef struct fm_field {
     fm_path path; /* that the model was trained on */
-    fm_prediction prediction;
+    fm_predictions predictions;
     bool data_to_noise;
     double time_scale;
     bool has_null_label;
@@ -52,7 +52,7 @@ typedef struct fm_field_at {
     double network_t;      /* what the network is fed */
     double state_scale;    /* what the state is multiplied by for the network */
     fm_reading reading;    /* of the trajectory's state and the network's output */
-    double score_of_noise; /* score = this times the noise */
+    double score_of_noise; /* score = this times the reading's score_noise */
 } fm_field_at;
 
 void fm_field_init(fm_field *ret, const fm_model_config *config);
@@ -69,20 +69,24 @@ size_t fm_field_asks(const fm_field *field, const fm_condition *condition, doubl
 fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *condition, double t);
 fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *condition, double t);
 
-/* Guidance: out becomes the combination of two rows' outputs.
- *   out    [dimension] in and out: of row 0
- *   other  [dimension] in: of row 1; unused with one row */
+/* Guidance: out becomes the combination of two rows' outputs, of each of the network's predictions.
+ *   out    [predictions][dimension] in and out: of row 0
+ *   other  the same, in: of row 1; unused with one row */
 void fm_field_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
                       double *out, const double *other);
 
-/* Guidance, then the velocity at canonical time t.
- *   x    [dimension] the trajectory's state
- *   out  [dimension] in: the output of row 0; out: dx/dt */
+/* Guidance, then the velocity and, where `score` is not NULL, the score at canonical time t.
+ *   x         [dimension] the trajectory's state
+ *   out       [predictions][dimension] the output of row 0; overwritten
+ *   other     as above
+ *   v, score  [dimension]; v may be `out` */
 void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
-                     size_t dimension, const double *x, double *out, const double *other);
+                     size_t dimension, const double *x, double *out, const double *other, double *v,
+                     double *score);
 
 /* A quantity of the flow at state x from the network's (combined) output there.
- *   out, ret  [dimension]; may be the same */
+ *   out  [predictions][dimension]
+ *   ret  [dimension]; may be `out` */
 void fm_field_read(fm_linear reading, size_t dimension, const double *x, const double *out,
                    double *ret);
 

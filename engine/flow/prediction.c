@@ -9,8 +9,12 @@ typedef struct prediction_parameter {
     double fallback;
 } prediction_parameter;
 
+/* In a pair: what tells the velocity, and what tells the noise. */
+typedef enum part { PART_NONE, PART_STATE, PART_NOISE } part;
+
 struct fm_prediction_type {
     const char *name;
+    part part;
     fm_reading (*reading)(const fm_path_point *at, double parameter);
     prediction_parameter parameter;
 };
@@ -93,8 +97,8 @@ static fm_reading edm_reading(const fm_path_point *at, double sigma_data)
 }
 
 static const fm_prediction_type types[] = {
-#define FM_PREDICTION(id, text, ...)                                                               \
-    {.name = (text), .reading = id##_reading, .parameter = __VA_ARGS__},
+#define FM_PREDICTION(id, text, pair, ...)                                                         \
+    {.name = (text), .part = PART_##pair, .reading = id##_reading, .parameter = __VA_ARGS__},
 #include "engine/flow/prediction.def"
 #undef FM_PREDICTION
 };
@@ -120,22 +124,105 @@ const char *fm_prediction_type_parameter(const fm_prediction_type *type, double 
     return type->parameter.name;
 }
 
-bool fm_prediction_is_velocity(const fm_prediction *prediction)
-{
-    return prediction->type->reading == velocity_reading;
-}
-
 fm_reading fm_prediction_read(const fm_prediction *prediction, const fm_path_point *at)
 {
-    return prediction->type->reading(at, prediction->parameter);
+    fm_reading ret = prediction->type->reading(at, prediction->parameter);
+    ret.score_noise = ret.noise;
+    return ret;
 }
 
-fm_network_input fm_prediction_input(const fm_prediction *prediction, const fm_path_point *at)
+/* ---- pairs ---- */
+
+size_t fm_predictions_count(const fm_predictions *predictions)
 {
-    if (prediction->type->reading != edm_reading) {
+    return predictions->second.type == NULL ? 1 : 2;
+}
+
+bool fm_predictions_pair(const fm_predictions *predictions)
+{
+    part first = predictions->first.type->part, second = predictions->second.type->part;
+    return (first == PART_STATE && second == PART_NOISE) ||
+           (first == PART_NOISE && second == PART_STATE);
+}
+
+static bool is(const fm_prediction *prediction,
+               fm_reading (*reading)(const fm_path_point *at, double parameter))
+{
+    return prediction->type != NULL && prediction->type->reading == reading;
+}
+
+bool fm_predictions_have_velocity(const fm_predictions *predictions, fm_linear *ret)
+{
+    bool second = is(&predictions->second, velocity_reading);
+    *ret = (fm_linear){.out = !second, .second = second};
+    return second || is(&predictions->first, velocity_reading);
+}
+
+bool fm_predictions_have_score(const fm_predictions *predictions)
+{
+    return fm_predictions_count(predictions) == 2 &&
+           (is(&predictions->first, score_reading) || is(&predictions->second, score_reading));
+}
+
+bool fm_predictions_are_mixed(const fm_predictions *predictions)
+{
+    return fm_predictions_count(predictions) == 2 &&
+           (is(&predictions->first, x1_reading) || is(&predictions->second, x1_reading));
+}
+
+static void to_second(fm_linear *it)
+{
+    *it = (fm_linear){.x = it->x, .second = it->out};
+}
+
+/* Of one of the two outputs. */
+static fm_reading head_read(const fm_predictions *predictions, bool second, const fm_path_point *at)
+{
+    fm_reading ret = fm_prediction_read(second ? &predictions->second : &predictions->first, at);
+    if (second) {
+        to_second(&ret.x1);
+        to_second(&ret.noise);
+        to_second(&ret.velocity);
+        to_second(&ret.score_noise);
+    }
+    return ret;
+}
+
+/* d_alpha x1 + d_sigma noise, each an output of its own; the noise of a score through sigma d_sigma, as above. */
+static fm_linear velocity_of_both(const fm_predictions *predictions, bool noise_second,
+                                  const fm_path_point *at)
+{
+    const fm_prediction *noise = noise_second ? &predictions->second : &predictions->first;
+    double weight = is(noise, score_reading) ? -at->sigma_d_sigma : at->d_sigma;
+    return noise_second ? (fm_linear){.out = at->d_alpha, .second = weight}
+                        : (fm_linear){.out = weight, .second = at->d_alpha};
+}
+
+fm_reading fm_predictions_read(const fm_predictions *predictions, const fm_path_point *at)
+{
+    if (fm_predictions_count(predictions) == 1) {
+        return fm_prediction_read(&predictions->first, at);
+    }
+    bool noise_second = predictions->second.type->part == PART_NOISE;
+    fm_reading ret = head_read(predictions, !noise_second, at);
+    fm_reading noise = head_read(predictions, noise_second, at);
+    ret.score_noise = noise.score_noise;
+    bool mixed = fm_predictions_are_mixed(predictions);
+    if (mixed) {
+        ret.velocity = velocity_of_both(predictions, noise_second, at);
+    }
+    if (mixed || !fm_predictions_have_score(predictions)) {
+        ret.noise = noise.noise;
+    }
+    return ret;
+}
+
+fm_network_input fm_predictions_input(const fm_predictions *predictions, const fm_path_point *at)
+{
+    if (!is(&predictions->first, edm_reading)) {
         return (fm_network_input){.scale = 1.0};
     }
-    double sigma_data = prediction->parameter;
+    double sigma_data = predictions->first.parameter;
     double level = at->sigma / at->alpha;
     return (fm_network_input){.scale =
                                   1.0 / (at->alpha * sqrt(level * level + sigma_data * sigma_data)),

@@ -26,13 +26,27 @@ typedef struct fm_prediction {
     double parameter; /* the row's; 0 where it has none */
 } fm_prediction;
 
-/* A quantity as x state + out output. */
+/* What a network returns: one prediction, or a pair, each with all channels of the state, one after the other. A pair
+ * is a velocity, v or x1 and, in either order, an epsilon or score. What a head predicts is read from it:
+ *
+ *     velocity, v  and score     all but the score from the former
+ *     velocity, v  and epsilon   the velocity and x1 from the former
+ *     x1           and either    x1 from the former, the noise from the latter, u = d_alpha x1 + d_sigma noise
+ *
+ * so velocity and score need no relation, as where noise and data were paired in training.
+ * Source: Albergo, Boffi and Vanden-Eijnden, arXiv:2303.08797, section 2, on learning both. */
+typedef struct fm_predictions {
+    fm_prediction first, second; /* second.type is NULL: one */
+} fm_predictions;
+
+/* A quantity as x state + out output, of a pair's first and second. */
 typedef struct fm_linear {
-    double x, out;
+    double x, out, second;
 } fm_linear;
 
 typedef struct fm_reading {
     fm_linear x1, noise, velocity;
+    fm_linear score_noise; /* score = -this / sigma: the noise, but of a pair with a score */
 } fm_reading;
 
 /* What the network is fed where it is not the state and the time. */
@@ -46,11 +60,22 @@ const fm_prediction_type *fm_prediction_type_find(const char *name); /* NULL whe
 const char *fm_prediction_type_name(const fm_prediction_type *type);
 /* The name of the row's parameter, or NULL, and its default. */
 const char *fm_prediction_type_parameter(const fm_prediction_type *type, double *ret_default);
-/* Whether an output is a velocity itself, so that it changes its sign with the direction of time. */
-bool fm_prediction_is_velocity(const fm_prediction *prediction);
 
 /* The coefficients at a point of the path. Those without a finite limit there are not finite. */
 fm_reading fm_prediction_read(const fm_prediction *prediction, const fm_path_point *at);
-fm_network_input fm_prediction_input(const fm_prediction *prediction, const fm_path_point *at);
+
+/* ---- one prediction or a pair ---- */
+
+size_t fm_predictions_count(const fm_predictions *predictions); /* 1 or 2 */
+/* Whether the two make a pair, as above. */
+bool fm_predictions_pair(const fm_predictions *predictions);
+/* Whether an output is a velocity itself, so that it changes its sign with the direction of time; *ret says which. */
+bool fm_predictions_have_velocity(const fm_predictions *predictions, fm_linear *ret);
+/* Whether the network gives the score beside another prediction: then nothing need be known of the coupling. */
+bool fm_predictions_have_score(const fm_predictions *predictions);
+/* Whether the velocity is made of both outputs of a pair. */
+bool fm_predictions_are_mixed(const fm_predictions *predictions);
+fm_reading fm_predictions_read(const fm_predictions *predictions, const fm_path_point *at);
+fm_network_input fm_predictions_input(const fm_predictions *predictions, const fm_path_point *at);
 
 #endif

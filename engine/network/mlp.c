@@ -4,7 +4,7 @@
  *                    2 count with Fourier features
  *   h_1  = act(W_1 z + b_1)           W_1 [h_1][n]
  *   h_i  = act(W_i h_(i-1) + b_i)     W_i [h_i][h_(i-1)]
- *   out  = W_L h_(L-1) + b_L          W_L [dimension][h_(L-1)], no activation
+ *   out  = W_L h_(L-1) + b_L          W_L [predictions dimension][h_(L-1)], no activation
  *
  * Tensors are "<stem>.<i>.weight" and, of all layers or of none, ".bias"; the numbers between are the
  * activations. What is an exception to that stands in config.json.
@@ -321,8 +321,9 @@ static fm_status layers_take(layers *all, const fm_model_config *config, size_t 
                              fm_weights *weights, fm_error *err)
 {
     fm_status first = FM_OK;
+    size_t last = fm_predictions_count(&config->predictions) * config->dimension;
     for (size_t i = 0; i < all->count; i++) {
-        size_t outputs = i + 1 == all->count ? config->dimension : all->items[i].outputs;
+        size_t outputs = i + 1 == all->count ? last : all->items[i].outputs;
         fm_status status =
             layer_take(&all->items[i], weights, inputs, outputs, first == FM_OK ? err : NULL);
         if (status != FM_OK && first == FM_OK) {

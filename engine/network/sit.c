@@ -107,7 +107,7 @@ static void leave(fm_builder *builder, const fm_sit_config *config, fm_built h, 
         linear_of(config->patch * config->patch * config->output_channels);
     fm_plan_patches_output_spec output = {.patch = config->patch,
                                           .patch_channels = config->output_channels,
-                                          .channels = config->channels};
+                                          .channels = config->kept_channels};
     h = fm_builder_layer_norm(builder, h, &norm);
     h = fm_builder_conv(builder, h, "final_layer", "linear", &pixels);
     fm_builder_patches_output(builder, h, &output);

@@ -219,10 +219,10 @@ static void leave(const unet *self, fm_built h)
 {
     const fm_unet_config *config = self->config;
     fm_builder_conv_spec conv = {
-        .outputs = config->output_channels, .kept = config->channels, .kernel = 3};
+        .outputs = config->output_channels, .kept = config->kept_channels, .kernel = 3};
     h = fm_builder_group_norm(self->builder, h, "out", "0", NULL, FM_ACTIVATION_SILU);
     h = fm_builder_conv(self->builder, h, "out", "2", &conv);
-    fm_builder_image_output(self->builder, h, config->channels);
+    fm_builder_image_output(self->builder, h, config->kept_channels);
 }
 
 static void walk(fm_builder *builder, const fm_model_config *config)

@@ -22,12 +22,12 @@ typedef struct fm_step {
     bool last; /* of the grid */
 } fm_step;
 
-/* What the state at s is made of: x + velocity at (t, x) + fresh noise. */
+/* What the state at s is made of: x + velocity at (t, x) + score there, where the plan gives it, + fresh noise. */
 typedef struct fm_step_sum {
-    double x, v, noise;
+    double x, v, score, noise;
 } fm_step_sum;
 
-typedef fm_step_sum fm_step_rule(const fm_solver *solver, const fm_step *step);
+typedef fm_step_sum fm_step_rule(const fm_solve_plan *plan, const fm_step *step);
 
 typedef struct fm_stepper {
     size_t (*own_bytes)(void);                    /* of the stepper's struct */
@@ -40,6 +40,7 @@ typedef struct fm_stepper {
     const char *options;                        /* words of fm_method_options(), or NULL: none */
     bool needs_path; /* the plan must have one, and the grid lie within [0, 1] */
     bool ascends;    /* the grid must */
+    bool uses_score; /* where the plan gives it */
 } fm_stepper;
 
 extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_explicit_adams,
@@ -64,7 +65,8 @@ struct fm_solve {
     uint64_t sample; /* of its noise */
     fm_solve_want want;
     double t, last;
-    double *x; /* [dimension] */
+    double *x;     /* [dimension] */
+    double *score; /* [dimension] of the last look, or NULL: the plan gives none */
     size_t dimension, stride;
     uint64_t evaluations, accepted, rejected;
     size_t next_output;
@@ -82,7 +84,7 @@ static inline void fm_solve_end(fm_solve *solve, fm_row_status status)
 
 static inline void fm_solve_want_at(fm_solve *solve, double t, const double *x, double *v)
 {
-    solve->want = (fm_solve_want){.t = t, .x = x, .v = v};
+    solve->want = (fm_solve_want){.t = t, .x = x, .v = v, .score = solve->score};
 }
 
 /* Times of a trajectory closer than this differ by rounding only and count as equal. */

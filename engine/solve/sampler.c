@@ -62,6 +62,11 @@ void fm_step_apply(const fm_step_sum *sum, size_t dimension, const double *x, co
     }
 }
 
+void fm_step_add_score(const fm_step_sum *sum, const fm_solve *solve, double *out)
+{
+    fm_vector_add(solve->dimension, out, sum->score, solve->score);
+}
+
 void fm_sampler_line(fm_solve *solve, size_t index, const double *y, double *memory)
 {
     double t = solve->t, end = solve->plan->solver.grid[index + 1], time;
@@ -105,34 +110,34 @@ static fm_step_sum recombine(const fm_step *step, double alpha, double noise_wei
                          .noise = fresh};
 }
 
-fm_step_sum fm_rule_ddim(const fm_solver *solver, const fm_step *step)
+fm_step_sum fm_rule_ddim(const fm_solve_plan *plan, const fm_step *step)
 {
-    (void)solver;
+    (void)plan;
     return recombine(step, step->to.alpha, step->to.sigma, 0);
 }
 
-static fm_step_sum ddpm_rule(const fm_solver *solver, const fm_step *step)
+static fm_step_sum ddpm_rule(const fm_solve_plan *plan, const fm_step *step)
 {
     double sigma = step->to.sigma;
     /* The ratio of both signal-to-noise ratios, without a division by a sigma of 0. */
     double ratio = step->from.alpha * sigma / (step->to.alpha * step->from.sigma);
     double kept = fmax(0, (1 - ratio) * (1 + ratio));
-    double fresh = solver->sampling.eta * sigma * sqrt(kept);
+    double fresh = plan->solver.sampling.eta * sigma * sqrt(kept);
     return recombine(step, step->to.alpha, sqrt(fmax(0, (sigma - fresh) * (sigma + fresh))), fresh);
 }
 
-static fm_step_sum noise_refresh_rule(const fm_solver *solver, const fm_step *step)
+static fm_step_sum noise_refresh_rule(const fm_solve_plan *plan, const fm_step *step)
 {
-    double refresh = solver->sampling.refresh;
+    double refresh = plan->solver.sampling.refresh;
     double sigma = step->to.sigma;
     return recombine(step, step->to.alpha, sigma * sqrt((1 - refresh) * (1 + refresh)),
                      sigma * refresh);
 }
 
-static fm_step_sum overshoot_rule(const fm_solver *solver, const fm_step *step)
+static fm_step_sum overshoot_rule(const fm_solve_plan *plan, const fm_step *step)
 {
-    double over =
-        fmin(1, step->s + solver->sampling.overshoot * (step->s - step->t) * (1 - step->s));
+    double more = plan->solver.sampling.overshoot * (step->s - step->t) * (1 - step->s);
+    double over = fmin(1, step->s + more);
     fm_path_point at = fm_path_at(step->path, over);
     double a = step->to.alpha / at.alpha;
     double kept = a * at.sigma;
@@ -141,30 +146,40 @@ static fm_step_sum overshoot_rule(const fm_solver *solver, const fm_step *step)
 }
 
 /* score = -e / sigma */
-fm_drift fm_drift_at(const fm_solver *solver, const fm_path_point *at, double t)
+fm_step_sum fm_score_at(const fm_solve_plan *plan, const fm_path_point *at, double weight)
 {
-    double diffusion = fm_diffusion_at(&solver->sampling.diffusion, at, t);
+    if (plan->gives_score) {
+        return (fm_step_sum){.score = weight};
+    }
     fm_estimates estimates = fm_estimates_at(at);
-    double weight = diffusion == 0 ? 0 : -diffusion / at->sigma;
-    return (fm_drift){.x = weight * estimates.noise.x,
-                      .v = 1 + weight * estimates.noise.out,
-                      .diffusion = diffusion};
+    double of_noise = weight == 0 ? 0 : -weight / at->sigma;
+    return (fm_step_sum){.x = of_noise * estimates.noise.x, .v = of_noise * estimates.noise.out};
 }
 
-fm_step_sum fm_rule_euler_maruyama(const fm_solver *solver, const fm_step *step)
+fm_drift fm_drift_at(const fm_solve_plan *plan, const fm_path_point *at, double t)
+{
+    double diffusion = fm_diffusion_at(&plan->solver.sampling.diffusion, at, t);
+    fm_drift ret = {.sum = fm_score_at(plan, at, diffusion), .diffusion = diffusion};
+    ret.sum.v += 1;
+    return ret;
+}
+
+fm_step_sum fm_rule_euler_maruyama(const fm_solve_plan *plan, const fm_step *step)
 {
     double h = step->s - step->t;
-    fm_last_step last = step->last ? solver->sampling.last_step : FM_LAST_STEP_NOISE;
+    fm_last_step last = step->last ? plan->solver.sampling.last_step : FM_LAST_STEP_NOISE;
     if (last == FM_LAST_STEP_TWEEDIE) {
         return recombine(step, 1, 0, 0);
     }
     if (last == FM_LAST_STEP_EULER) {
         return (fm_step_sum){.x = 1, .v = h};
     }
-    fm_drift drift = fm_drift_at(solver, &step->from, step->t);
+    fm_drift drift = fm_drift_at(plan, &step->from, step->t);
     bool noisy = last == FM_LAST_STEP_NOISE;
-    return (fm_step_sum){
-        .x = 1 + h * drift.x, .v = h * drift.v, .noise = noisy ? sqrt(2 * drift.diffusion * h) : 0};
+    return (fm_step_sum){.x = 1 + h * drift.sum.x,
+                         .v = h * drift.sum.v,
+                         .score = h * drift.sum.score,
+                         .noise = noisy ? sqrt(2 * drift.diffusion * h) : 0};
 }
 
 /* ---- the stepper ---- */
@@ -206,12 +221,13 @@ static void step_to(fm_solve *solve, double s)
     sampler *own = solve->own;
     const fm_solve_plan *plan = solve->plan;
     fm_step step = fm_step_make(plan, own->index, s);
-    fm_step_sum sum = solve->method->stepper->rule(&plan->solver, &step);
+    fm_step_sum sum = solve->method->stepper->rule(plan, &step);
     if (sum.noise != 0 && !own->drawn) {
         fm_sampler_noise(solve, own->index, own->z);
         own->drawn = true;
     }
     fm_step_apply(&sum, solve->dimension, solve->x, own->v, own->z, own->y);
+    fm_step_add_score(&sum, solve, own->y);
 }
 
 static void advance(fm_solve *solve)
@@ -235,7 +251,7 @@ static double expected(const fm_solve_plan *plan)
     return (double)(plan->solver.n_grid - 1);
 }
 
-#define SAMPLER(name, rule_of, words, only_up)                                                     \
+#define SAMPLER(name, rule_of, words, only_up, scored)                                             \
     const fm_stepper fm_stepper_##name = {.own_bytes = own_bytes,                                  \
                                           .vectors = vectors,                                      \
                                           .start = start,                                          \
@@ -244,10 +260,11 @@ static double expected(const fm_solve_plan *plan)
                                           .rule = rule_of,                                         \
                                           .options = words,                                        \
                                           .needs_path = true,                                      \
-                                          .ascends = only_up}
+                                          .ascends = (only_up),                                    \
+                                          .uses_score = (scored)}
 
-SAMPLER(ddim, fm_rule_ddim, NULL, false);
-SAMPLER(ddpm, ddpm_rule, "eta", true);
-SAMPLER(noise_refresh, noise_refresh_rule, "refresh", true);
-SAMPLER(overshoot, overshoot_rule, "overshoot", true);
-SAMPLER(euler_maruyama, fm_rule_euler_maruyama, "diffusion last_step", true);
+SAMPLER(ddim, fm_rule_ddim, NULL, false, false);
+SAMPLER(ddpm, ddpm_rule, "eta", true, false);
+SAMPLER(noise_refresh, noise_refresh_rule, "refresh", true, false);
+SAMPLER(overshoot, overshoot_rule, "overshoot", true, false);
+SAMPLER(euler_maruyama, fm_rule_euler_maruyama, "diffusion last_step", true, true);

@@ -20,9 +20,13 @@ fm_step fm_step_make(const fm_solve_plan *plan, size_t index, double s);
  * happens. */
 void fm_sampler_noise(const fm_solve *solve, uint64_t n, double *ret);
 
-/* out = sum.x x + sum.v v + sum.noise noise; noise is not read where its weight is 0. */
+/* out = sum.x x + sum.v v + sum.noise noise; noise is not read where its weight is 0. Of the score see
+ * fm_step_add_score(). */
 void fm_step_apply(const fm_step_sum *sum, size_t dimension, const double *x, const double *v,
                    const double *noise, double *out);
+
+/* Adds the part of the score of the last look. */
+void fm_step_add_score(const fm_step_sum *sum, const fm_solve *solve, double *out);
 
 /* Outputs inside step `index`, whose end is y, on the straight line between its ends: for samplers that look again
  * after the first part of a step's noise. memory: [dimension]. */
@@ -35,10 +39,14 @@ bool fm_sampler_arrive(fm_solve *solve, size_t index, double **y);
 /* Rules that other samplers use: euler_maruyama's, its last step included, and ddim's. */
 fm_step_rule fm_rule_euler_maruyama, fm_rule_ddim;
 
-/* Drift and noise of dx = (v + D s) dt + sqrt(2 D) dW at a time: v + D s = x x + v v. */
+/* weight times the score as a sum of state and velocity, or of the score itself where the plan gives it. */
+fm_step_sum fm_score_at(const fm_solve_plan *plan, const fm_path_point *at, double weight);
+
+/* Drift and noise of dx = (v + D s) dt + sqrt(2 D) dW at a time. */
 typedef struct fm_drift {
-    double x, v, diffusion;
+    fm_step_sum sum; /* v + D s */
+    double diffusion;
 } fm_drift;
-fm_drift fm_drift_at(const fm_solver *solver, const fm_path_point *at, double t);
+fm_drift fm_drift_at(const fm_solve_plan *plan, const fm_path_point *at, double t);
 
 #endif

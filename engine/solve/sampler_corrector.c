@@ -58,9 +58,10 @@ static void predict(fm_solve *solve)
     const fm_solve_plan *plan = solve->plan;
     double end = plan->solver.grid[own->index + 1];
     fm_step step = fm_step_make(plan, own->index, end);
-    fm_step_sum sum = fm_rule_euler_maruyama(&plan->solver, &step);
+    fm_step_sum sum = fm_rule_euler_maruyama(plan, &step);
     fm_sampler_noise(solve, own->n_drawn++, own->z);
     fm_step_apply(&sum, solve->dimension, solve->x, own->v, own->z, own->y);
+    fm_step_add_score(&sum, solve, own->y);
     own->left = step.to.sigma == 0 ? 0 : plan->solver.sampling.corrector_steps;
     if (own->left == 0) {
         arrive(solve);
@@ -75,15 +76,14 @@ static void correct(fm_solve *solve)
     const fm_solve_plan *plan = solve->plan;
     double end = plan->solver.grid[own->index + 1];
     fm_path_point at = fm_path_at(plan->path, end);
-    fm_estimates estimates = fm_estimates_at(&at);
     fm_sampler_noise(solve, own->n_drawn++, own->z);
     double ratio = plan->solver.sampling.signal_to_noise * at.sigma;
     double size = 2 * ratio * ratio;
-    double weight = -size / at.sigma; /* score = -noise / sigma */
-    const fm_step_sum sum = {.x = 1 + weight * estimates.noise.x,
-                             .v = weight * estimates.noise.out,
-                             .noise = sqrt(2 * size)};
+    fm_step_sum sum = fm_score_at(plan, &at, size);
+    sum.x += 1;
+    sum.noise = sqrt(2 * size);
     fm_step_apply(&sum, solve->dimension, own->y, own->v, own->z, own->y);
+    fm_step_add_score(&sum, solve, own->y);
     own->left--;
     if (own->left == 0) {
         arrive(solve);
@@ -118,4 +118,5 @@ const fm_stepper fm_stepper_predictor_corrector = {.own_bytes = own_bytes,
                                                    .options =
                                                        "diffusion last_step corrector_steps snr",
                                                    .needs_path = true,
-                                                   .ascends = true};
+                                                   .ascends = true,
+                                                   .uses_score = true};

@@ -72,7 +72,7 @@ static void heun_want(fm_solve *solve)
         fm_solve_want_at(solve, solve->t, solve->x, own->v);
         return;
     }
-    fm_drift drift = fm_drift_at(&plan->solver, &own->step.from, own->step.t);
+    fm_drift drift = fm_drift_at(plan, &own->step.from, own->step.t);
     double spread = sqrt(2 * drift.diffusion * (own->step.s - own->step.t));
     const fm_step_sum kick = {.x = 1, .noise = spread};
     fm_sampler_noise(solve, own->index, own->z);
@@ -90,11 +90,12 @@ static void heun_start(fm_solve *solve, double *memory)
 static void heun_last(fm_solve *solve)
 {
     two_looks *own = solve->own;
-    fm_step_sum sum = fm_rule_euler_maruyama(&solve->plan->solver, &own->step);
+    fm_step_sum sum = fm_rule_euler_maruyama(solve->plan, &own->step);
     if (sum.noise != 0) {
         fm_sampler_noise(solve, own->index, own->z);
     }
     fm_step_apply(&sum, solve->dimension, solve->x, own->v, own->z, own->y);
+    fm_step_add_score(&sum, solve, own->y);
     arrive(solve, heun_want);
 }
 
@@ -103,9 +104,9 @@ static void heun_first(fm_solve *solve)
 {
     two_looks *own = solve->own;
     const fm_step *step = &own->step;
-    fm_drift drift = fm_drift_at(&solve->plan->solver, &step->from, step->t);
-    const fm_step_sum slope = {.x = drift.x, .v = drift.v};
-    fm_step_apply(&slope, solve->dimension, own->start, own->v, NULL, own->slope);
+    fm_drift drift = fm_drift_at(solve->plan, &step->from, step->t);
+    fm_step_apply(&drift.sum, solve->dimension, own->start, own->v, NULL, own->slope);
+    fm_step_add_score(&drift.sum, solve, own->slope);
     const fm_step_sum trial = {.x = 1, .v = step->s - step->t};
     fm_step_apply(&trial, solve->dimension, own->start, own->slope, NULL, own->y);
     own->look = SECOND;
@@ -117,11 +118,12 @@ static void heun_second(fm_solve *solve)
     two_looks *own = solve->own;
     const fm_step *step = &own->step;
     double half = (step->s - step->t) / 2;
-    fm_drift drift = fm_drift_at(&solve->plan->solver, &step->to, step->s);
+    fm_drift drift = fm_drift_at(solve->plan, &step->to, step->s);
     for (size_t i = 0; i < solve->dimension; i++) {
-        double second = drift.x * own->y[i] + drift.v * own->v[i];
+        double second = drift.sum.x * own->y[i] + drift.sum.v * own->v[i];
         own->y[i] = own->start[i] + half * (own->slope[i] + second);
     }
+    fm_vector_add(solve->dimension, own->y, half * drift.sum.score, solve->score);
     arrive(solve, heun_want);
 }
 
@@ -149,7 +151,8 @@ const fm_stepper fm_stepper_stochastic_heun = {.own_bytes = own_bytes,
                                                .expected = heun_expected,
                                                .options = "diffusion last_step",
                                                .needs_path = true,
-                                               .ascends = true};
+                                               .ascends = true,
+                                               .uses_score = true};
 
 /* ---- EDM ---- */
 
@@ -213,7 +216,7 @@ static void edm_first(fm_solve *solve)
     const fm_step *step = &own->step;
     fm_estimates at = fm_estimates_at(&step->from);
     const fm_step_sum noise = {.x = at.noise.x, .v = at.noise.out};
-    fm_step_sum sum = fm_rule_ddim(&solve->plan->solver, step);
+    fm_step_sum sum = fm_rule_ddim(solve->plan, step);
     fm_step_apply(&sum, solve->dimension, own->start, own->v, NULL, own->y);
     fm_step_apply(&noise, solve->dimension, own->start, own->v, NULL, own->slope);
     if (step->to.sigma == 0 || !isfinite(level_of(&step->from))) {

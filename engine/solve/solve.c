@@ -56,6 +56,11 @@ bool fm_method_needs_path(const fm_method *method)
     return method->stepper->needs_path;
 }
 
+bool fm_method_uses_score(const fm_method *method)
+{
+    return method->stepper->uses_score;
+}
+
 const char *fm_row_status_name(fm_row_status status)
 {
     switch (status) {
@@ -197,7 +202,8 @@ static bool lay_out(const fm_solve_plan *plan, layout *ret)
     ret->solve_bytes = fm_arena_round(sizeof(fm_solve) + sizeof(fm_measure));
     ret->own_bytes = fm_arena_round(stepper->own_bytes());
     ret->vector_bytes = fm_arena_round(vector_bytes);
-    ret->n_vectors = 1 + stepper->vectors(plan) + (plan->measures_path ? MEASURE_VECTORS : 0);
+    ret->n_vectors = 1 + stepper->vectors(plan) + (plan->measures_path ? MEASURE_VECTORS : 0) +
+                     plan->gives_score;
     return true;
 }
 
@@ -244,6 +250,10 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample
     }
     fm_output_at(solve, solve->t, solve->x);
     double *free_vectors = solve->x + solve->stride;
+    if (plan->gives_score) {
+        solve->score = free_vectors;
+        free_vectors += solve->stride;
+    }
     if (plan->measures_path) {
         solve->measure = (fm_measure *)(void *)(solve + 1);
         fm_measure_start(solve, free_vectors);
@@ -286,7 +296,8 @@ void fm_solve_give(fm_solve *solve)
 {
     assert(!solve->ended);
     solve->evaluations++;
-    if (!fm_vector_finite(solve->dimension, solve->want.v)) {
+    if (!fm_vector_finite(solve->dimension, solve->want.v) ||
+        (solve->score != NULL && !fm_vector_finite(solve->dimension, solve->score))) {
         fm_solve_end(solve, FM_ROW_NON_FINITE);
         return;
     }

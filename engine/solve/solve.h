@@ -51,6 +51,8 @@ typedef struct fm_solve_plan {
     size_t dimension;
     const fm_path *path; /* that the flow follows, for methods that know it; outlives the plan */
     uint64_t seed;       /* of stochastic methods' noise */
+    bool
+        gives_score; /* the caller writes scores, for methods that use them; else the velocity tells them */
     const double *output_times; /* [n_output_times] along the grid, within its span */
     size_t n_output_times;
     bool output_every_step;
@@ -63,6 +65,7 @@ typedef struct fm_solve_want {
     double t;
     const double *x; /* [dimension] where */
     double *v;       /* [dimension] the caller writes dx/dt here */
+    double *score;   /* [dimension] and the score here; NULL where the plan gives none */
 } fm_solve_want;
 
 /* Checks the rules of fm_solver (finite, monotone grid, tolerances, counts).
@@ -84,8 +87,8 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample
 /* True: *ret says what is wanted. False: the trajectory has ended. Idempotent until give. */
 bool fm_solve_next(fm_solve *solve, fm_solve_want *ret);
 
-/* The velocity wanted has been written to want.v; a non-finite one ends the trajectory with
- * FM_ROW_NON_FINITE at the last accepted state. Calls plan->output. */
+/* The velocity wanted has been written to want.v, and the score to want.score; a non-finite one ends the
+ * trajectory with FM_ROW_NON_FINITE at the last accepted state. Calls plan->output. */
 void fm_solve_give(fm_solve *solve);
 
 /* The state, time and counts reached so far (FM_ROW_UNFINISHED), or at the end. */

@@ -18,6 +18,13 @@ static inline uint64_t not_finite(double x)
     return (bits & UINT64_C(0x7ff0000000000000)) + UINT64_C(0x0010000000000000);
 }
 
+void fm_vector_add(size_t dimension, double *restrict out, double weight, const double *x)
+{
+    for (size_t i = 0; weight != 0 && i < dimension; i++) {
+        out[i] += weight * x[i];
+    }
+}
+
 bool fm_vector_finite(size_t dimension, const double *x)
 {
     uint64_t found = 0;

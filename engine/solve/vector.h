@@ -33,6 +33,9 @@ double fm_vector_ratio(size_t dimension, const double *x0, const double *x1, con
 void fm_vector_hermite(size_t dimension, double *restrict out, const double *x0, const double *v0,
                        const double *x1, const double *v1, double h, double theta);
 
+/* out += weight x, or nothing where the weight is 0; x is not read then. */
+void fm_vector_add(size_t dimension, double *restrict out, double weight, const double *x);
+
 bool fm_vector_finite(size_t dimension, const double *x);
 
 #endif

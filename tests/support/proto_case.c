@@ -16,7 +16,7 @@ static void set_field(void)
     if (status != FM_OK) {
         abort(); /* fuzzers come here too, where there is no test to fail */
     }
-    field.prediction.type = fm_prediction_type_find("velocity");
+    field.predictions.first.type = fm_prediction_type_find("velocity");
     field.time_scale = 1;
 }
 
@@ -38,6 +38,7 @@ fm_model_info proto_case_plain(void)
                            .dimension = 2,
                            .path = &field.path,
                            .field = &field,
+                           .has_score = true,
                            .time_range = {0, 1},
                            .sample_range = {0, 1},
                            .parameter_count = 1234,

@@ -36,7 +36,7 @@ static fm_model_config config_of(const char *scheduler, size_t dimension)
     fm_model_config config = {.architecture = FM_ARCHITECTURE_DATASET,
                               .folder = folder.path,
                               .dimension = dimension,
-                              .prediction.type = fm_prediction_type_find("velocity"),
+                              .predictions.first.type = fm_prediction_type_find("velocity"),
                               .time_scale = 1,
                               .dataset.file = points_file};
     const fm_path_type *type = fm_path_type_find(scheduler);
@@ -237,7 +237,7 @@ START_TEST(time_direction_and_scale_are_undone)
         eval_one(&plain, x, t, expected, NULL);
         fm_field_asks(&field, &condition, t, asks);
         eval_one(&mirrored, x, asks[0].t, v, NULL);
-        fm_field_answer(&field, &condition, t, 2, x, v, NULL);
+        fm_field_answer(&field, &condition, t, 2, x, v, NULL, v, NULL);
         ck_assert_double_eq_tol(v[0], expected[0], 1e-10);
         ck_assert_double_eq_tol(v[1], expected[1], 1e-10);
     }

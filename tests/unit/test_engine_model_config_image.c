@@ -168,6 +168,30 @@ START_TEST(every_key_of_a_meta_unet_is_read)
 }
 END_TEST
 
+#define PAIR_OF(network)                                                                           \
+    "{\"schema\":\"velocityd.model/1\",\"network\":{" network                                      \
+    "},\"flow\":{\"shape\":[3,32,32],\"prediction\":[\"velocity\",\"score\"]}}"
+#define PAIR_UNET                                                                                  \
+    "\"architecture\":\"torchcfm.unet\",\"dim\":[3,32,32],\"num_channels\":32,\"num_res_blocks\":" \
+    "1"
+#define PAIR_META                                                                                  \
+    "\"architecture\":\"meta.unet\",\"in_channels\":3,\"model_channels\":32,\"num_res_blocks\":1," \
+    "\"attention_resolutions\":[2],\"out_channels\":"
+
+START_TEST(a_pair_of_predictions_keeps_twice_the_channels)
+{
+    static const char *const good[] = {PAIR_OF(PAIR_UNET ",\"learn_sigma\":true"),
+                                       PAIR_OF(PAIR_META "6")};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        fm_model_config config;
+        parse_well(good[i], &config);
+        ck_assert_uint_eq(config.unet.kept_channels, 6);
+        ck_assert_uint_eq(config.unet.output_channels, 6);
+        fm_model_config_done(&config);
+    }
+}
+END_TEST
+
 START_TEST(every_key_of_a_sit_is_read)
 {
     fm_model_config config;
@@ -181,6 +205,7 @@ START_TEST(every_key_of_a_sit_is_read)
     ck_assert_uint_eq(sit->heads, 16);
     ck_assert_uint_eq(sit->mlp_hidden, 4608);
     ck_assert_uint_eq(sit->output_channels, 8);
+    ck_assert_uint_eq(sit->kept_channels, 4);
     ck_assert_uint_eq(sit->label_rows, 1001);
     ck_assert(sit->has_null_row && !config.has_null_label);
     fm_model_config_done(&config);
@@ -335,7 +360,10 @@ static const refusal refusals[] = {
     BAD(MODEL("[3,32,32]", "\"architecture\":\"meta.unet\",\"in_channels\":3"),
         "/network/out_channels: is required"),
     BAD(MODEL("[3,32,32]", "\"architecture\":\"meta.unet\",\"in_channels\":3,\"out_channels\":6"),
-        "/network/out_channels: must be in_channels, 3, for a velocity has x's shape, found 6"),
+        "/network/out_channels: must be 3, in_channels for the prediction, found 6"),
+    BAD(PAIR_OF(PAIR_META "3"),
+        "/network/out_channels: must be 6, in_channels for each prediction, found 3"),
+    BAD(PAIR_OF(PAIR_UNET), "/network/learn_sigma: must be true where /flow/prediction is a pair"),
     BAD(MODEL("[1,32,32]", META_BODY("")),
         "/flow/shape: must be [3, 32, 32], from /network/in_channels and an image's height and "
         "width, found [1, 32, 32]"),
@@ -442,6 +470,7 @@ Suite *suite_engine_model_config_image(void)
     tcase_add_test(tests, a_torchcfm_unet_has_levels_by_the_images_width);
     tcase_add_test(tests, every_key_of_a_torchcfm_unet_is_read);
     tcase_add_test(tests, every_key_of_a_meta_unet_is_read);
+    tcase_add_test(tests, a_pair_of_predictions_keeps_twice_the_channels);
     tcase_add_test(tests, every_key_of_a_sit_is_read);
     tcase_add_test(tests, a_model_may_compute_in_bfloat16);
     tcase_add_test(tests, every_reference_configuration_of_an_image_network_is_read);

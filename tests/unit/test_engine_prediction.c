@@ -276,9 +276,10 @@ END_TEST
 START_TEST(an_edm_network_is_fed_the_preconditioned_state_and_a_quarter_of_the_log_noise)
 {
     fm_path path = usual_path("edm");
-    fm_field field = {.path = path,
-                      .prediction = {.type = fm_prediction_type_find("edm"), .parameter = 0.5},
-                      .time_scale = 1};
+    fm_field field = {
+        .path = path,
+        .predictions.first = {.type = fm_prediction_type_find("edm"), .parameter = 0.5},
+        .time_scale = 1};
     fm_condition condition = {.guidance_scale = 1};
     fm_field_ask asks[FM_FIELD_MAX_ROWS];
     ck_assert_uint_eq(fm_field_asks(&field, &condition, 0.4, asks), 1);
@@ -300,8 +301,9 @@ START_TEST(a_field_changed_to_another_path_is_the_field_of_that_path)
 {
     fm_path from = usual_path(schedulers[_i / N_SCHEDULERS]);
     fm_path to = usual_path(schedulers[_i % N_SCHEDULERS]);
-    fm_field field = {
-        .path = from, .prediction.type = fm_prediction_type_find("velocity"), .time_scale = 1};
+    fm_field field = {.path = from,
+                      .predictions.first.type = fm_prediction_type_find("velocity"),
+                      .time_scale = 1};
     fm_condition condition = {.guidance_scale = 1, .path = &to};
     for (double t = 0.1; t < 0.95; t += 0.07) {
         fm_path_point at = fm_path_at(&to, t);
@@ -315,7 +317,7 @@ START_TEST(a_field_changed_to_another_path_is_the_field_of_that_path)
         check_near(asks[0].t, model_t, 1);
         fm_path_point there = fm_path_at(&from, model_t);
         double v = gaussian_velocity(&there, asks[0].state_scale * x);
-        fm_field_answer(&field, &condition, t, 1, &x, &v, NULL);
+        fm_field_answer(&field, &condition, t, 1, &x, &v, NULL, &v, NULL);
         double expected = gaussian_velocity(&at, x);
         ck_assert_msg(fabs(v - expected) <= 1e-8 * (1 + fabs(expected)), "t = %g: %g, not %g", t, v,
                       expected);
@@ -326,8 +328,9 @@ END_TEST
 START_TEST(a_changed_path_is_finite_at_both_ends)
 {
     fm_path from = usual_path("condot"), to = usual_path("cosine");
-    fm_field field = {
-        .path = from, .prediction.type = fm_prediction_type_find("velocity"), .time_scale = 1};
+    fm_field field = {.path = from,
+                      .predictions.first.type = fm_prediction_type_find("velocity"),
+                      .time_scale = 1};
     fm_condition condition = {.guidance_scale = 1, .path = &to};
     for (int end = 0; end < 2; end++) {
         double x = 0.3, v = 0;
@@ -336,7 +339,7 @@ START_TEST(a_changed_path_is_finite_at_both_ends)
         (void)fm_field_asks(&field, &condition, end, asks);
         ck_assert_double_eq(asks[0].t, end);
         v = gaussian_velocity(&there, asks[0].state_scale * x);
-        fm_field_answer(&field, &condition, end, 1, &x, &v, NULL);
+        fm_field_answer(&field, &condition, end, 1, &x, &v, NULL, &v, NULL);
         ck_assert_double_eq_tol(v, gaussian_velocity(&at, x), 1e-12);
     }
 }

@@ -27,6 +27,16 @@ static fm_model_info paired(void)
 {
     fm_model_info info = proto_case_plain();
     info.paired = true;
+    info.has_score = false;
+    return info;
+}
+
+/* The same, but the network gives the score beside the velocity. */
+static fm_model_info scored(void)
+{
+    fm_model_info info = paired();
+    info.second_prediction = "score";
+    info.has_score = true;
     return info;
 }
 
@@ -49,6 +59,7 @@ static fm_model_info null_within_without_names(void)
 #define PLAIN        proto_case_plain
 #define LABELLED     proto_case_labelled
 #define PAIRED       paired
+#define SCORED       scored
 #define WITHOUT_NULL proto_case_without_null
 
 /* Its default grid starts where the state is no noise any more. */
@@ -375,7 +386,15 @@ static const refusal refusals[] = {
     {PAIRED,
      S,
      "{\"solver\": {\"method\": \"ddpm\"}}",
-     {"/solver/method ddpm needs the score, which is not known of this model"}},
+     {"/solver/method ddpm needs independent noise, which this model has not"}},
+    {PAIRED,
+     S,
+     "{\"solver\": {\"method\": \"euler_maruyama\"}}",
+     {"/solver/method euler_maruyama needs the score, which is not known of this model"}},
+    {SCORED,
+     S,
+     "{\"solver\": {\"method\": \"noise_refresh\"}}",
+     {"/solver/method noise_refresh needs independent noise, which this model has not"}},
     {PAIRED,
      V,
      "{\"x\": [[1, 2]], \"t\": 0.5, \"fields\": [\"x1_hat\", \"score\"]}",
@@ -570,6 +589,25 @@ static const struct {
     {" ", "line 1"},
 };
 
+START_TEST(a_score_beside_the_velocity_is_enough_for_the_stochastic_equation)
+{
+    static const char *const methods[] = {"euler_maruyama", "stochastic_heun",
+                                          "predictor_corrector"};
+    for (size_t i = 0; i < 3; i++) {
+        char body[256];
+        fmp_request request;
+        fmp_problem problem;
+        (void)snprintf(body, sizeof body,
+                       "{\"solver\": {\"method\": \"%s\"}, \"trajectory\": "
+                       "{\"times\": [0.5], \"fields\": [\"score\"]}}",
+                       methods[i]);
+        ck_assert_msg(proto_case_parse(scored, FMP_API_SAMPLE, body, &request, &problem), "%s",
+                      methods[i]);
+        fmp_request_done(&request);
+    }
+}
+END_TEST
+
 START_TEST(what_is_not_json_is_malformed_with_line_and_column)
 {
     fmp_request request;
@@ -641,6 +679,7 @@ Suite *suite_proto_request_rules(void)
 {
     Suite *suite = suite_create("proto/request_rules");
     TCase *tcase = tcase_create("refuse");
+    tcase_add_test(tcase, a_score_beside_the_velocity_is_enough_for_the_stochastic_equation);
     tcase_add_loop_test(tcase, a_broken_rule_is_refused_with_its_pointer, 0,
                         sizeof refusals / sizeof *refusals);
     tcase_add_loop_test(tcase, what_is_not_json_is_malformed_with_line_and_column, 0,
