@@ -1,44 +1,13 @@
 /* solver.schedule: a named family of time grids. */
-#include "proto/parse.h"
+#include "proto/parse_typed.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(FMP_TYPED_MAX >= FM_SCHEDULE_MAX_PARAMETERS, "room for every parameter");
+
 #define BASE_STEPS 50
-
-/* The row of a parameter, by its name. */
-static fmp_field_id parameter_row(const fmp_parse *parse, const char *name)
-{
-    char pointer[64];
-    (void)snprintf(pointer, sizeof pointer, "/solver/schedule/%s", name);
-    return fmp_field_find(parse->route, pointer, strlen(pointer));
-}
-
-static bool is_of_type(const fm_schedule_type *type, const char *name)
-{
-    const char *own = NULL;
-    double ignored = 0;
-    for (size_t i = 0; fm_schedule_type_parameter(type, i, &own, &ignored); i++) {
-        if (strcmp(own, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void refuse_others(fmp_parse *parse, const fm_schedule_type *type)
-{
-    unsigned first = FMP_FIELD_SOLVER_SCHEDULE_STEPS + 1, last = FMP_FIELD_SOLVER_SCHEDULE_STD;
-    for (unsigned id = first; id <= last; id++) {
-        const char *name = fmp_field_name(fmp_field_at(id));
-        if (parse->present[id] && !is_of_type(type, name)) {
-            fmp_parse_fail(parse, (fmp_field_id)id, "is not of schedule %s",
-                           fm_schedule_type_name(type));
-        }
-    }
-}
 
 /* Tokens of an image model's input where nothing is said: patches of two by two pixels. */
 static double default_length(const fm_model_info *model)
@@ -47,20 +16,26 @@ static double default_length(const fm_model_info *model)
     return is_image ? (double)(model->shape[1] * model->shape[2]) / 4 : (double)NAN;
 }
 
-/* False where a value is refused. */
-static bool read_parameters(const fmp_parse *parse, fm_schedule *ret)
+static fmp_typed members_of(const fmp_parse *parse, const fm_schedule_type *type)
 {
-    const char *name = NULL;
-    bool usable = true;
-    for (size_t i = 0; fm_schedule_type_parameter(ret->type, i, &name, &ret->parameters[i]); i++) {
-        fmp_field_id row = parameter_row(parse, name);
-        if (parse->values[row] != NULL) {
-            ret->parameters[i] = json_number_value(parse->values[row]);
-        } else if (row == FMP_FIELD_SOLVER_SCHEDULE_LENGTH) {
-            ret->parameters[i] = default_length(parse->model);
+    fmp_typed ret = {.pointer = "/solver/schedule", .type = fm_schedule_type_name(type)};
+    while (fm_schedule_type_parameter(type, ret.n, &ret.names[ret.n], &ret.values[ret.n])) {
+        if (strcmp(ret.names[ret.n], "length") == 0) {
+            ret.values[ret.n] = default_length(parse->model);
         }
-        usable = usable && parse->present[row] == (parse->values[row] != NULL);
+        ret.n++;
     }
+    return ret;
+}
+
+/* False where a value is refused. */
+static bool read_parameters(fmp_parse *parse, fm_schedule *ret)
+{
+    fmp_typed members = members_of(parse, ret->type);
+    fmp_typed_refuse_others(parse, &members, FMP_FIELD_SOLVER_SCHEDULE_STEPS + 1,
+                            FMP_FIELD_SOLVER_SCHEDULE_STD);
+    bool usable = fmp_typed_read(parse, &members);
+    memcpy(ret->parameters, members.values, members.n * sizeof *members.values);
     return usable;
 }
 
@@ -82,7 +57,6 @@ double *fmp_parse_schedule(fmp_parse *parse)
     if (steps != NULL && fmp_parse_integer(steps, &n_steps)) {
         schedule->n_steps = (size_t)n_steps;
     }
-    refuse_others(parse, schedule->type);
     if (!read_parameters(parse, schedule)) {
         return NULL;
     }

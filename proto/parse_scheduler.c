@@ -1,44 +1,27 @@
 /* Another path than the trained one: its type, its parameters or points, and the times that it has. */
-#include "proto/parse.h"
+#include "proto/parse_typed.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(FMP_TYPED_MAX >= FM_PATH_MAX_PARAMETERS, "room for every parameter");
+
 #define LEAST_SPAN 1e-6 /* of times that grids can divide */
 
-/* The rows of parameters, by their names. */
-static fmp_field_id parameter_row(const fmp_parse *parse, const char *name)
+/* The members of a type: parameters, or the points of a table. */
+static fmp_typed members_of(const fm_path_type *type, const char *name)
 {
-    char pointer[64];
-    (void)snprintf(pointer, sizeof pointer, "/scheduler/%s", name);
-    return fmp_field_find(parse->route, pointer, strlen(pointer));
-}
-
-static bool is_of_type(const fm_path_type *type, const char *name)
-{
-    const char *own = NULL;
-    double ignored = 0;
+    fmp_typed ret = {.pointer = "/scheduler", .type = name};
     if (fm_path_type_is_table(type)) {
-        return strcmp(name, "t") == 0 || strcmp(name, "alpha") == 0 || strcmp(name, "sigma") == 0;
+        static const char *const points[] = {"t", "alpha", "sigma"};
+        ret.n = sizeof points / sizeof *points;
+        memcpy(ret.names, points, sizeof points);
+        return ret;
     }
-    for (size_t i = 0; fm_path_type_parameter(type, i, &own, &ignored); i++) {
-        if (strcmp(own, name) == 0) {
-            return true;
-        }
+    while (fm_path_type_parameter(type, ret.n, &ret.names[ret.n], &ret.values[ret.n])) {
+        ret.n++;
     }
-    return false;
-}
-
-/* Keys that another type has would pass silently. */
-static void refuse_others(fmp_parse *parse, const fm_path_type *type, const char *type_name)
-{
-    for (unsigned id = FMP_FIELD_SCHEDULER_TYPE + 1; id <= FMP_FIELD_SCHEDULER_SIGMA; id++) {
-        const char *name = fmp_field_name(fmp_field_at(id));
-        if (parse->present[id] && !is_of_type(type, name)) {
-            fmp_parse_fail(parse, (fmp_field_id)id, "is not of scheduler %s", type_name);
-        }
-    }
+    return ret;
 }
 
 static double *read_numbers(fmp_parse *parse, fmp_field_id field, size_t n)
@@ -80,38 +63,21 @@ static void read_table(fmp_parse *parse)
     free(sigma);
 }
 
-/* False where a value is refused. */
-static bool read_parameters(const fmp_parse *parse, const fm_path_type *type,
-                            double ret[FM_PATH_MAX_PARAMETERS])
-{
-    const char *name = NULL;
-    bool usable = true;
-    for (size_t i = 0; fm_path_type_parameter(type, i, &name, &ret[i]); i++) {
-        fmp_field_id row = parameter_row(parse, name);
-        if (parse->values[row] != NULL) {
-            ret[i] = json_number_value(parse->values[row]);
-        }
-        usable = usable && parse->present[row] == (parse->values[row] != NULL);
-    }
-    return usable;
-}
-
-static void read_path(fmp_parse *parse, const fm_path_type *type)
+static void read_path(fmp_parse *parse, const fm_path_type *type, fmp_typed *members)
 {
     fmp_request *request = parse->request;
-    double parameters[FM_PATH_MAX_PARAMETERS] = {0};
     if (fm_path_type_is_table(type)) {
         read_table(parse);
         if (request->path_table == NULL) {
             return;
         }
-    } else if (!read_parameters(parse, type, parameters)) {
+    } else if (!fmp_typed_read(parse, members)) {
         return;
     }
     fm_path path;
     fm_error err = {0};
-    if (fm_path_init(&path, type, parameters, request->path_table, parse->model->path->source_std,
-                     &err) != FM_OK) {
+    if (fm_path_init(&path, type, members->values, request->path_table,
+                     parse->model->path->source_std, &err) != FM_OK) {
         fmp_parse_fail(parse, FMP_FIELD_SCHEDULER, "%s", err.text);
         return;
     }
@@ -132,8 +98,10 @@ void fmp_parse_scheduler(fmp_parse *parse)
     json_t *name = parse->values[FMP_FIELD_SCHEDULER_TYPE];
     if (name != NULL) {
         const fm_path_type *type = fm_path_type_find(json_string_value(name));
-        refuse_others(parse, type, json_string_value(name));
-        read_path(parse, type);
+        fmp_typed members = members_of(type, json_string_value(name));
+        fmp_typed_refuse_others(parse, &members, FMP_FIELD_SCHEDULER_TYPE + 1,
+                                FMP_FIELD_SCHEDULER_SIGMA);
+        read_path(parse, type, &members);
     }
     const fm_path *path = parse->request->spec.path;
     fm_flow_span(model, path, parse->span);

@@ -186,8 +186,10 @@ class Daemon:
 
 
 def methods_for(model, solvers):
-    """Those of GET /v1/solvers that a model takes: stochastic ones need a velocity that tells the score."""
-    return [row for row in solvers if model["coupling"] == "independent" or not row["stochastic"]]
+    """Those of GET /v1/solvers that a model takes: of paired noise and data, stochastic ones need a score from the network."""
+    scored = {"euler_maruyama", "stochastic_heun", "predictor_corrector"} if "score" in model["prediction"] else set()
+    return [row for row in solvers
+            if model["coupling"] == "independent" or not row["stochastic"] or row["id"] in scored]
 
 
 def post(path, body, *headers):

@@ -92,6 +92,31 @@ static bool add_bytes(void *context, size_t size_bytes)
 }
 
 /* 4.3 megabytes of weights here, gigabytes elsewhere. */
+#define PREDICTING(prediction)                                                                     \
+    "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"mlp\",\"activation\":"      \
+    "\"relu\"},\"flow\":{\"shape\":[2],\"prediction\":" prediction "}}"
+
+START_TEST(a_report_says_what_the_network_predicts)
+{
+    static text found;
+    static const struct {
+        const char *config, *expected;
+    } rows[] = {
+        {PREDICTING("\"epsilon\""), "prediction    epsilon\n"},
+        {PREDICTING("[\"velocity\",\"score\"],\"coupling\":\"paired\""),
+         "prediction    velocity and score, of paired noise and data\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        temp_folder folder;
+        temp_folder_make(&folder);
+        write_model(&folder, rows[i].config, "{" ENTRY("0.weight", "[2,3]", "[0,24]") "}", 24);
+        (void)inspect(folder.path, &found);
+        text_expect(&found, rows[i].expected);
+        temp_folder_remove(&folder);
+    }
+}
+END_TEST
+
 START_TEST(an_image_network_is_reported_without_packing_its_weights)
 {
     static text found;
@@ -293,6 +318,7 @@ Suite *suite_engine_model_inspect(void)
     tcase_add_test(tests, a_good_folder_is_reported_whole);
     tcase_add_test(tests, closed_forms_are_reported);
     tcase_add_test(tests, an_images_black_and_white_are_shown);
+    tcase_add_test(tests, a_report_says_what_the_network_predicts);
     tcase_add_test(tests, an_image_network_is_reported_without_packing_its_weights);
     tcase_add_test(tests, a_model_may_be_described_without_being_built);
     tcase_add_test(tests, numbers_that_are_not_finite_are_named);
