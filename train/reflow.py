@@ -1,22 +1,23 @@
 #!/usr/bin/env python3
 """Rectified flow of the two moons: the flow learns its own pairs, until one step is enough.
 
-    /usr/bin/python3 train/reflow.py [--pairs FOLDER] [--pairs-2rf FOLDER]
+    /usr/bin/python3 train/reflow.py
 
 models/two-moons carries noise x0 to samples x1. The straight lines between such pairs cross less than those
 between noise and data, so flow matching on them gives a straighter flow to the same samples, `two-moons-2rf`
 (Liu et al., "Flow Straight and Fast", 2023). Of its pairs `two-moons-1step` learns nothing but the first
 velocity, x1 - x0: a whole sample is one network call.
 
-FOLDER holds x0.npy and x1.npy, float32 [N, 2], as the daemon writes them:
+The pairs are x0.npy and x1.npy, float32 [N, 2], as the daemon writes them:
 
     build/velocityd sample models/two-moons --num-samples 100000 --seed 1 --pairs FOLDER
 
-Without it PyTorch makes such pairs.
+Where it is not built PyTorch makes such pairs.
 """
 
-import argparse
 import copy
+import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy
@@ -29,6 +30,7 @@ from sampling import Model
 from two_moons import data, distance_to_moons
 
 SOURCE, SECOND, ONE = MODELS / "two-moons", MODELS / "two-moons-2rf", MODELS / "two-moons-1step"
+DAEMON = MODELS.parent / "build" / "velocityd"
 N_PAIRS, N_STEPS = 100_000, 20  # steps of the midpoint method, which are exact enough for so straight a flow
 EULER_STEPS = (1, 2, 4, 8, 16, 50)
 MEASURES = {"RMS distance to the moons' curves": distance_to_moons}
@@ -42,9 +44,19 @@ def read_pairs(folder):
     return x0, x1
 
 
-def make_pairs(network):
-    """The same, of the network's own flow."""
-    x0 = torch.randn(N_PAIRS, 2)
+def daemon_pairs(folder):
+    """The same, of a model's flow by the daemon."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([DAEMON, "sample", folder, "--num-samples", str(N_PAIRS), "--seed", "1", "--solver-method",
+                        "midpoint", "--solver-steps", str(N_STEPS), "--pairs", scratch], check=True)
+        return read_pairs(scratch)
+
+
+def make_pairs(folder):
+    """The same, by the daemon or by PyTorch."""
+    if DAEMON.exists():
+        return daemon_pairs(folder)
+    x0, (_, network) = torch.randn(N_PAIRS, 2), read_model(folder)
     parts = [integrate(network, part, "midpoint", N_STEPS) for part in x0.split(10_000)]
     return x0, torch.cat(parts)
 
@@ -140,15 +152,10 @@ def distil(network, pairs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pairs", metavar="FOLDER", help="pairs of models/two-moons")
-    parser.add_argument("--pairs-2rf", metavar="FOLDER", help="pairs of models/two-moons-2rf")
-    arguments = parser.parse_args()
     torch.manual_seed(13)
     _, network = read_model(SOURCE)
-    second = rectify(network, read_pairs(arguments.pairs) if arguments.pairs else make_pairs(network))
-    network = second[2]
-    one = distil(network, read_pairs(arguments.pairs_2rf) if arguments.pairs_2rf else make_pairs(network))
+    second = rectify(network, make_pairs(SOURCE))
+    one = distil(second[2], make_pairs(SECOND))
     euler, remarks = [("euler", steps) for steps in EULER_STEPS], comparison_text()
     print(write_readme(*second, MEASURES, "reflow.py", [*euler, ("midpoint", 5), ("midpoint", 10)], remarks))
     print(write_readme(*one, MEASURES, "reflow.py", euler[:1], remarks))
