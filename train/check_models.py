@@ -58,7 +58,9 @@ def check_mlp(folder, fields):
         assert weight.isfinite().all() and bias.isfinite().all(), f"{stem} is not finite"
         width = len(weight)
     assert not tensors, f"unexpected tensors {sorted(tensors)}"
-    assert width == dimension, f"the last layer returns {width} values, not {dimension}"
+    prediction = fields["flow"]["prediction"]
+    outputs = dimension * (len(prediction) if isinstance(prediction, list) else 1)
+    assert width == outputs, f"the last layer returns {width} values, not {outputs}"
 
 
 def check_quality(name, folder, fields, network):
