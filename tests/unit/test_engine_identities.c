@@ -105,6 +105,32 @@ static const char *const schedulers[] = {"polynomial", "vp", "sub_vp", "linear_v
                                          "cosine",     "ve", "edm",    "target"};
 #define N_SCHEDULERS ((int)(sizeof schedulers / sizeof *schedulers))
 
+/* In one dimension trajectories do not cross, so the flow is the one monotone map between both laws: the quantiles'.
+ * With half N(-1, 0.3^2) and half N(1, 0.3^2) as data, F(x1) = Phi(x0). */
+START_TEST(a_flow_in_one_dimension_is_the_map_of_quantiles)
+{
+    double grid[401], end[N_STARTS], x0[N_STARTS];
+    fm_path path = path_of(schedulers[_i]);
+    fm_path_point first = fm_path_at(&path, 0), last = fm_path_at(&path, 0.999);
+    target to = {.path = &path, .dimension = N_STARTS};
+    fm_solve_plan plan = plan_of("rk4", &to, 0, 0.999, 400, grid);
+    double start_spread = sqrt(first.alpha * first.alpha * 0.09 + first.sigma * first.sigma);
+    double spread = sqrt(last.alpha * last.alpha * 0.09 + last.sigma * last.sigma);
+    for (size_t i = 0; i < N_STARTS; i++) {
+        x0[i] = starts[i] * start_spread;
+    }
+    end_of(&plan, velocity_two_modes, &to, x0, end);
+    for (size_t i = 0; i < N_STARTS; i++) {
+        double share = 0, source = 0;
+        for (int mode = -1; mode <= 1; mode += 2) {
+            source += 0.25 * erfc((mode * first.alpha - x0[i]) / start_spread / sqrt(2));
+            share += 0.25 * erfc((mode * last.alpha - end[i]) / spread / sqrt(2));
+        }
+        ck_assert_double_eq_tol(share, source, 1e-6);
+    }
+}
+END_TEST
+
 /* x on the path is (alpha + sigma) times x on the straight one at alpha / (alpha + sigma). */
 START_TEST(natural_euler_on_any_scheduler_is_straight_euler_on_its_grid)
 {
@@ -294,7 +320,7 @@ END_TEST
 
 /* ---- laws of stochastic samplers, by their noise ---- */
 
-#define MAX_NOISE ((size_t)160)
+#define MAX_NOISE ((size_t)401)
 
 /* A sampler on a linear field maps x to A x + B + sum of c[k] z_k over its draws of noise. Elements share A, B and c
  * and have noise of their own, so as many elements as draws give c. */
@@ -373,6 +399,44 @@ START_TEST(euler_maruyama_by_injected_noise_has_variance_0_2497094864)
     linear_map map = measure(plan, to, 100);
     ck_assert_double_eq_tol(map.variance, 0.2497094864, 1e-10);
     ck_assert_double_eq_tol(map.shift, 2, 1e-10);
+}
+END_TEST
+
+START_TEST(the_variance_of_euler_maruyama_is_off_by_the_known_bias_of_weak_order_one)
+{
+    static const struct {
+        size_t n;
+        double bias;
+    } rows[] = {{100, -2.905e-4}, {200, -1.542e-4}, {400, -7.93e-5}};
+    double grid[401];
+    fm_path path = path_of("condot");
+    target to = {.path = &path, .dimension = 1, .mean = 2, .std = 0.5};
+    fm_solve_plan plan = plan_of("euler_maruyama", &to, 0, 1, rows[_i].n, grid);
+    plan.solver.sampling.diffusion = (fm_diffusion){.form = FM_DIFFUSION_CONSTANT, .norm = 0.5};
+    plan.solver.sampling.last_step = FM_LAST_STEP_NOISE;
+    linear_map map = measure(plan, to, rows[_i].n);
+    ck_assert_double_eq_tol(map.variance - 0.25, rows[_i].bias, 1e-3 * fabs(rows[_i].bias));
+}
+END_TEST
+
+/* dx = v dt + g (t v - x) dt + sqrt(2 g (1 - t)) dW on the straight path. */
+START_TEST(a_linear_diffusion_is_the_straight_flow_s_own_equation)
+{
+    const double g = 0.8, t = 0.3, h = 0.2;
+    double grid[2], v[N_STARTS], z[N_STARTS], end[N_STARTS];
+    fm_path path = path_of("condot");
+    target to = {.path = &path, .dimension = N_STARTS};
+    fm_solve_plan plan = plan_of("euler_maruyama", &to, t, t + h, 1, grid);
+    plan.solver.sampling.diffusion = (fm_diffusion){.form = FM_DIFFUSION_LINEAR, .norm = g};
+    plan.solver.sampling.last_step = FM_LAST_STEP_NOISE;
+    end_of(&plan, velocity_two_modes, &to, starts, end);
+    velocity_two_modes(&to, t, starts, v);
+    fm_rng_normal(plan.seed, 0, FM_RNG_SOLVER_NOISE, 0, N_STARTS, z);
+    for (size_t i = 0; i < N_STARTS; i++) {
+        double drift = v[i] + g * (t * v[i] - starts[i]);
+        double x = starts[i] + h * drift + sqrt(2 * g * (1 - t) * h) * z[i];
+        ck_assert_double_eq_tol(end[i], x, 1e-13);
+    }
 }
 END_TEST
 
@@ -628,6 +692,7 @@ Suite *suite_engine_identities(void)
     tcase_add_test(natural, ddim_on_the_straight_path_is_euler);
     tcase_add_loop_test(natural, natural_euler_on_any_scheduler_is_straight_euler_on_its_grid, 0,
                         N_SCHEDULERS);
+    tcase_add_loop_test(natural, a_flow_in_one_dimension_is_the_map_of_quantiles, 0, N_SCHEDULERS);
     tcase_add_test(natural, plain_euler_on_the_cosine_path_is_not_ddim);
     tcase_add_test(natural, one_natural_step_on_the_cosine_path_is_a_rotation);
     tcase_add_test(natural, three_reparametrised_eulers_are_one_ddim_step);
@@ -640,6 +705,9 @@ Suite *suite_engine_identities(void)
     suite_add_tcase(suite, natural);
     TCase *laws = tcase_create("laws");
     tcase_add_test(laws, euler_maruyama_by_injected_noise_has_variance_0_2497094864);
+    tcase_add_loop_test(
+        laws, the_variance_of_euler_maruyama_is_off_by_the_known_bias_of_weak_order_one, 0, 3);
+    tcase_add_test(laws, a_linear_diffusion_is_the_straight_flow_s_own_equation);
     tcase_add_loop_test(laws, every_diffusion_keeps_the_marginals, 0,
                         (int)(sizeof forms / sizeof *forms));
     tcase_add_test(laws, a_diffusion_by_points_keeps_the_marginals);
