@@ -152,35 +152,40 @@ def draw(columns, measured, path):
     figure.savefig(path, dpi=110)
 
 
-def winners(settings):
-    """(setting, budget) where each method is best, or as good as."""
+def winners(columns, measured):
+    """What to say of each method: the budgets of each setting at which it is best, or as good as."""
     won = {}
-    for title, curves in settings:
-        for budget in BUDGETS:
-            errors = {name: error_at(points, budget) for name, points in curves.items()}
-            errors = {name: error for name, error in errors.items() if error is not None}
-            best = min(errors.values(), default=0)
-            for name, error in errors.items():
-                if error <= NEAR_BEST * best:
-                    won.setdefault(name, []).append(f"{title} at {budget}")
-    return won
+    for name in columns:
+        for budget in (budget for budget in BUDGETS if budget <= 1.2 * SETTINGS[name].most):
+            errors = {method: error_at(points, budget) for method, points in measured[name].items() if method != "exact"}
+            best = min(error for error in errors.values() if error is not None)
+            for method, error in errors.items():
+                if error is not None and error <= NEAR_BEST * best:
+                    won.setdefault(method, {}).setdefault(name, []).append(str(budget))
+    return {method: "; ".join(f"{title(name)} at {', '.join(budgets)}" for name, budgets in places.items())
+            for method, places in won.items()}
 
 
-def table(settings):
-    head = ["method"] + [f"{title}, {budget}" for title, _ in settings for budget in (20, 40)] + ["best, or within a tenth of it"]
-    won, lines = winners(settings), []
-    for name in {name: None for _, curves in settings for name in curves}:
-        cells = [error_at(curves.get(name, []), budget) for _, curves in settings for budget in (20, 40)]
-        lines.append([f"`{name}`"] + ["" if cell is None else f"{cell:.2g}" for cell in cells]
-                     + ["; ".join(won.get(name, ["nowhere"]))])
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
+def title(name):
+    return name.replace(" with noise", "")
+
+
+def table(columns, measured):
+    """Markdown: the methods of these settings."""
+    won = winners(columns, measured)
+    lines = [["method", *(f"{title(name)}, {budget}" for name in columns for budget in (20, 40)),
+              "best, or within a tenth of it"]]
+    lines.append(["---"] * len(lines[0]))
+    for method in {method: None for name in columns for method in measured[name]}:
+        cells = [error_at(measured[name].get(method, []), budget) for name in columns for budget in (20, 40)]
+        shown = "two exact sets" if method == "exact" else f"`{method}`"
+        lines.append([shown, *("" if cell is None else f"{cell:.2g}" for cell in cells),
+                      "" if method == "exact" else won.get(method, "nowhere")])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def write_page(measured):
-    tables = []
-    for columns in PICTURES.values():
-        tables.append(table([(name, {method: points for method, points in measured[name].items() if method != "exact"})
-                             for name, _, _ in columns]))
+    tables = [table([name for name, _, _ in columns], measured) for columns in PICTURES.values()]
     text = PAGE.read_text()
     begin, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
     PAGE.write_text(text[:begin] + "\n" + "\n\n".join(tables) + "\n" + text[end:])
