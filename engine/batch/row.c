@@ -181,8 +181,9 @@ void fm_row_answer(fm_row *row, const double *other)
     if (row->reading) {
         fm_field_combine(field, &row->condition, dimension, row->output, other);
     } else {
-        fm_field_answer(field, &row->condition, want->t, dimension, want->x,
-                        fm_row_network_output(row), other, want->v, want->score);
+        const fm_field_outputs outputs = {
+            .out = fm_row_network_output(row), .other = other, .v = want->v, .score = want->score};
+        fm_field_answer(field, &row->condition, want->t, dimension, want->x, &outputs);
     }
 }
 

@@ -173,16 +173,16 @@ size_t fm_field_asks(const fm_field *field, const fm_condition *condition, doubl
 }
 
 void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
-                     size_t dimension, const double *x, double *out, const double *other, double *v,
-                     double *score)
+                     size_t dimension, const double *x, const fm_field_outputs *outputs)
 {
-    fm_field_combine(field, condition, dimension, out, other);
-    fm_field_at at = score == NULL ? fm_field_velocity_at(field, condition, t)
-                                   : fm_field_at_time(field, condition, t);
-    if (score != NULL) {
-        fm_field_read(fm_field_reading(&at, FM_FIELD_SCORE), dimension, x, out, score);
+    fm_field_combine(field, condition, dimension, outputs->out, outputs->other);
+    fm_field_at at = outputs->score == NULL ? fm_field_velocity_at(field, condition, t)
+                                            : fm_field_at_time(field, condition, t);
+    if (outputs->score != NULL) {
+        fm_linear score = fm_field_reading(&at, FM_FIELD_SCORE);
+        fm_field_read(score, dimension, x, outputs->out, outputs->score);
     }
-    fm_field_read(at.reading.velocity, dimension, x, out, v);
+    fm_field_read(at.reading.velocity, dimension, x, outputs->out, outputs->v);
 }
 
 /* ---- quantities ---- */

@@ -75,14 +75,18 @@ fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *cond
 void fm_field_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
                       double *out, const double *other);
 
-/* Guidance, then the velocity and, where `score` is not NULL, the score at canonical time t.
- *   x         [dimension] the trajectory's state
- *   out       [predictions][dimension] the output of row 0; overwritten
- *   other     as above
- *   v, score  [dimension]; v may be `out` */
+/* What the rows gave, and what is made of it. */
+typedef struct fm_field_outputs {
+    double *out;         /* [predictions][dimension] of row 0; overwritten */
+    const double *other; /* the same of row 1; unused with one row */
+    double *v;           /* [dimension] the velocity; may be `out` */
+    double *score;       /* [dimension] the score, or NULL: not wanted */
+} fm_field_outputs;
+
+/* Guidance, then the velocity and the score at canonical time t.
+ *   x  [dimension] the trajectory's state */
 void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
-                     size_t dimension, const double *x, double *out, const double *other, double *v,
-                     double *score);
+                     size_t dimension, const double *x, const fm_field_outputs *outputs);
 
 /* A quantity of the flow at state x from the network's (combined) output there.
  *   out  [predictions][dimension]

@@ -237,7 +237,7 @@ START_TEST(time_direction_and_scale_are_undone)
         eval_one(&plain, x, t, expected, NULL);
         fm_field_asks(&field, &condition, t, asks);
         eval_one(&mirrored, x, asks[0].t, v, NULL);
-        fm_field_answer(&field, &condition, t, 2, x, v, NULL, v, NULL);
+        fm_field_answer(&field, &condition, t, 2, x, &(fm_field_outputs){.out = v, .v = v});
         ck_assert_double_eq_tol(v[0], expected[0], 1e-10);
         ck_assert_double_eq_tol(v[1], expected[1], 1e-10);
     }

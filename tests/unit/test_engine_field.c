@@ -77,7 +77,8 @@ START_TEST(a_single_row_passes_with_its_bits)
     }
     double v[3];
     memcpy(v, row_label, sizeof v);
-    fm_field_answer(rows[_i].field, &rows[_i].condition, 0.375, 3, anywhere, v, NULL, v, NULL);
+    fm_field_answer(rows[_i].field, &rows[_i].condition, 0.375, 3, anywhere,
+                    &(fm_field_outputs){.out = v, .v = v});
     ck_assert_mem_eq(v, row_label, sizeof v);
 }
 END_TEST
@@ -87,7 +88,8 @@ START_TEST(guidance_goes_from_the_null_towards_the_label)
     double v[3];
     memcpy(v, row_label, sizeof v);
     fm_condition condition = {.label = 1, .guidance_scale = 2.5};
-    fm_field_answer(&labelled, &condition, 0.375, 3, anywhere, v, row_null, v, NULL);
+    fm_field_answer(&labelled, &condition, 0.375, 3, anywhere,
+                    &(fm_field_outputs){.out = v, .other = row_null, .v = v});
     for (size_t i = 0; i < 3; i++) {
         double expected = -1.5 * row_null[i] + 2.5 * row_label[i];
         ck_assert_double_eq_tol(v[i] / expected, 1.0, 1e-14);
@@ -110,8 +112,9 @@ START_TEST(guidance_of_the_first_channels_leaves_the_others_to_the_label)
         ck_assert_int_eq(asks[0].label, 1);
         ck_assert_int_eq(asks[1].label, 5);
         double v[6] = {1, 2, 3, 4, 5, 6}; /* two entries a channel */
-        fm_field_answer(&field, &condition, 0.375, 6, anywhere, v,
-                        (double[]){10, 20, 30, 40, 50, 60}, v, NULL);
+        fm_field_answer(
+            &field, &condition, 0.375, 6, anywhere,
+            &(fm_field_outputs){.out = v, .other = (double[]){10, 20, 30, 40, 50, 60}, .v = v});
         for (size_t k = 0; k < 6; k++) {
             double label = (double)k + 1, null = 10 * label;
             ck_assert_double_eq(v[k], k < 4 ? null + scales[i] * (label - null) : label);
@@ -132,7 +135,8 @@ START_TEST(networks_against_the_direction_get_the_mirrored_time_and_lose_their_s
     ck_assert_double_eq(asks[0].t, 750);
     double v[3];
     memcpy(v, row_label, sizeof v);
-    fm_field_answer(&reversed, &condition, 0.375, 3, anywhere, v, NULL, v, NULL);
+    fm_field_answer(&reversed, &condition, 0.375, 3, anywhere,
+                    &(fm_field_outputs){.out = v, .v = v});
     for (size_t i = 0; i < 3; i++) {
         ck_assert_double_eq(v[i], -row_label[i]);
     }
@@ -152,7 +156,8 @@ START_TEST(guided_networks_against_the_direction_do_both)
     ck_assert_double_eq(asks[0].t, 0.5);
     ck_assert_double_eq(asks[1].t, 0.5);
     double v[1] = {2};
-    fm_field_answer(&field, &condition, 0.375, 1, anywhere, v, (double[]){1}, v, NULL);
+    fm_field_answer(&field, &condition, 0.375, 1, anywhere,
+                    &(fm_field_outputs){.out = v, .other = (double[]){1}, .v = v});
     ck_assert_double_eq(v[0], -4);
 }
 END_TEST

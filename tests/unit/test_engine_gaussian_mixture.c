@@ -165,8 +165,8 @@ START_TEST(guided_gaussians_end_in_the_known_gaussian)
                     fm_field_asks(&field, &condition, (step + 0.5 * half) / n_steps, asks), 2);
                 eval_one(&it, &at, asks[0].t, asks[0].label, &v[0], NULL);
                 eval_one(&it, &at, asks[1].t, asks[1].label, &v[1], NULL);
-                fm_field_answer(&field, &condition, (step + 0.5 * half) / n_steps, 1, &at, &v[0],
-                                &v[1], &v[0], NULL);
+                fm_field_answer(&field, &condition, (step + 0.5 * half) / n_steps, 1, &at,
+                                &(fm_field_outputs){.out = &v[0], .other = &v[1], .v = &v[0]});
                 at = x + 0.5 / n_steps * v[0];
             }
             x += v[0] / n_steps;
@@ -332,7 +332,7 @@ START_TEST(time_direction_and_scale_are_undone)
         eval_one(&plain, x, t, 0, expected, &log_density[0]);
         fm_field_asks(&field, &condition, t, asks);
         eval_one(&mirrored, x, asks[0].t, 0, v, &log_density[1]);
-        fm_field_answer(&field, &condition, t, 2, x, v, NULL, v, NULL);
+        fm_field_answer(&field, &condition, t, 2, x, &(fm_field_outputs){.out = v, .v = v});
         ck_assert_double_eq_tol(v[0], expected[0], 1e-12);
         ck_assert_double_eq_tol(v[1], expected[1], 1e-12);
         ck_assert_double_eq_tol(log_density[1], log_density[0], 1e-12);

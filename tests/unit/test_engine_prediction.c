@@ -317,7 +317,7 @@ START_TEST(a_field_changed_to_another_path_is_the_field_of_that_path)
         check_near(asks[0].t, model_t, 1);
         fm_path_point there = fm_path_at(&from, model_t);
         double v = gaussian_velocity(&there, asks[0].state_scale * x);
-        fm_field_answer(&field, &condition, t, 1, &x, &v, NULL, &v, NULL);
+        fm_field_answer(&field, &condition, t, 1, &x, &(fm_field_outputs){.out = &v, .v = &v});
         double expected = gaussian_velocity(&at, x);
         ck_assert_msg(fabs(v - expected) <= 1e-8 * (1 + fabs(expected)), "t = %g: %g, not %g", t, v,
                       expected);
@@ -339,7 +339,7 @@ START_TEST(a_changed_path_is_finite_at_both_ends)
         (void)fm_field_asks(&field, &condition, end, asks);
         ck_assert_double_eq(asks[0].t, end);
         v = gaussian_velocity(&there, asks[0].state_scale * x);
-        fm_field_answer(&field, &condition, end, 1, &x, &v, NULL, &v, NULL);
+        fm_field_answer(&field, &condition, end, 1, &x, &(fm_field_outputs){.out = &v, .v = &v});
         ck_assert_double_eq_tol(v, gaussian_velocity(&at, x), 1e-12);
     }
 }

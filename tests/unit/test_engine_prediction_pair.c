@@ -120,7 +120,8 @@ START_TEST(of_a_pair_against_the_direction_the_velocity_alone_changes_its_sign)
                       .time_scale = 1};
     fm_condition condition = {.guidance_scale = 1};
     double x = 0.7, out[2] = {-3, 5}, v = 0, score = 0;
-    fm_field_answer(&field, &condition, 0.25, 1, &x, out, NULL, &v, &score);
+    fm_field_answer(&field, &condition, 0.25, 1, &x,
+                    &(fm_field_outputs){.out = out, .v = &v, .score = &score});
     ck_assert_double_eq(v, -5);
     ck_assert_double_eq_tol(score, -3, 1e-14);
 }
@@ -156,7 +157,8 @@ START_TEST(a_pair_on_another_path_is_read_there)
         here.velocity = here.at.d_alpha * here.x1 + here.at.d_sigma * here.noise;
         double out[2] = {output_of(pairs[i][0], &here), output_of(pairs[i][1], &here)};
         double v = 0, score = 0;
-        fm_field_answer(&field, &condition, 0.6, 1, &there.x, out, NULL, &v, &score);
+        fm_field_answer(&field, &condition, 0.6, 1, &there.x,
+                        &(fm_field_outputs){.out = out, .v = &v, .score = &score});
         ck_assert_double_eq_tol(v, there.velocity, 1e-12);
         ck_assert_double_eq_tol(score, -there.noise / there.at.sigma, 1e-12);
     }
