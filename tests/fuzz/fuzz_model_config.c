@@ -44,7 +44,8 @@ static void check_unet(const fm_model_config *config)
 {
     const fm_unet_config *unet = &config->unet;
     assert(config->dimension == unet->channels * unet->height * unet->width);
-    assert(unet->output_channels >= unet->channels && unet->time_channels >= 2);
+    assert(unet->output_channels >= unet->kept_channels && unet->time_channels >= 2);
+    assert(unet->kept_channels == fm_predictions_count(&config->predictions) * unet->channels);
     assert(unet->n_blocks >= 1 && unet->n_levels >= 1 && unet->n_levels <= FM_UNET_MAX_LEVELS);
     for (size_t i = 0; i < unet->n_levels; i++) {
         size_t channels = unet->levels[i].channels;
@@ -62,7 +63,9 @@ static void check_sit(const fm_model_config *config)
     const fm_sit_config *sit = &config->sit;
     assert(config->dimension == sit->channels * sit->size * sit->size);
     assert(sit->size % sit->patch == 0 && sit->hidden % sit->heads == 0);
-    assert(sit->depth >= 1 && sit->mlp_hidden >= 1 && sit->output_channels >= sit->channels);
+    assert(sit->depth >= 1 && sit->mlp_hidden >= 1);
+    assert(sit->output_channels >= sit->kept_channels);
+    assert(sit->kept_channels == fm_predictions_count(&config->predictions) * sit->channels);
     check_rows(config, sit->label_rows);
 }
 
@@ -102,6 +105,8 @@ static void check_config(const fm_model_config *config)
     assert(config->output_range[0] < config->output_range[1]);
     assert(isfinite(config->output_range[1] - config->output_range[0]));
     assert(strcmp(config->output_kind, "image") != 0 || config->rank == 3);
+    assert(fm_predictions_count(&config->predictions) == 1 ||
+           fm_predictions_pair(&config->predictions));
     assert(config->path.type != NULL && config->defaults_json[0] == '{');
     assert(strchr(config->weights_file, '/') == NULL);
     check_labels(config);
