@@ -76,9 +76,7 @@ static bool write_field(fm_linear reading, size_t n, const double *x, const doub
 {
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
-        double value = reading.x == 0.0 ? 0.0 : reading.x * x[i];
-        value += reading.out == 0.0 ? 0.0 : reading.out * out[i];
-        value += reading.second == 0.0 ? 0.0 : reading.second * out[n + i];
+        double value = fm_field_element(reading, n, x, out, i);
         finite &= isfinite(value) != 0;
         bool fits = fabs(value) <= (double)FLT_MAX;
         to[i] = fits ? (float)value : copysignf(FLT_MAX, (float)value);

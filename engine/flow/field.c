@@ -142,7 +142,7 @@ void fm_field_read(fm_linear reading, size_t dimension, const double *x, const d
 {
     if (reading.second != 0.0) {
         for (size_t i = 0; i < dimension; i++) {
-            ret[i] = reading.x * x[i] + reading.out * out[i] + reading.second * out[dimension + i];
+            ret[i] = fm_field_element(reading, dimension, x, out, i);
         }
         return;
     }

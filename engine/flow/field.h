@@ -94,6 +94,16 @@ void fm_field_answer(const fm_field *field, const fm_condition *condition, doubl
 void fm_field_read(fm_linear reading, size_t dimension, const double *x, const double *out,
                    double *ret);
 
+/* Element i of the same; terms without weight are not read. */
+static inline double fm_field_element(fm_linear reading, size_t dimension, const double *x,
+                                      const double *out, size_t i)
+{
+    double value = reading.x == 0.0 ? 0.0 : reading.x * x[i];
+    value += reading.out == 0.0 ? 0.0 : reading.out * out[i];
+    value += reading.second == 0.0 ? 0.0 : reading.second * out[dimension + i];
+    return value;
+}
+
 /* The reading of a vector field. */
 fm_linear fm_field_reading(const fm_field_at *at, fm_field_id id);
 

@@ -3,6 +3,7 @@
 #include "engine/memory.h"
 #include "tests/support/network_case.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/usual_path.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
@@ -38,13 +39,8 @@ static fm_model_config config_of(const char *scheduler, size_t dimension)
                               .dimension = dimension,
                               .predictions.first.type = fm_prediction_type_find("velocity"),
                               .time_scale = 1,
+                              .path = usual_path(scheduler, 1),
                               .dataset.file = points_file};
-    const fm_path_type *type = fm_path_type_find(scheduler);
-    double parameters[FM_PATH_MAX_PARAMETERS] = {0};
-    const char *parameter = NULL;
-    for (size_t i = 0; fm_path_type_parameter(type, i, &parameter, &parameters[i]); i++) {
-    }
-    ck_assert_int_eq(fm_path_init(&config.path, type, parameters, NULL, 1, NULL), FM_OK);
     return config;
 }
 

@@ -2,23 +2,12 @@
 #include "engine/flow/field.h"
 #include "engine/memory.h"
 #include "tests/support/network_case.h"
+#include "tests/support/usual_path.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static fm_path path_of(const char *name)
-{
-    const fm_path_type *type = fm_path_type_find(name);
-    double parameters[FM_PATH_MAX_PARAMETERS] = {0};
-    const char *parameter = NULL;
-    for (size_t i = 0; fm_path_type_parameter(type, i, &parameter, &parameters[i]); i++) {
-    }
-    fm_path path;
-    ck_assert_int_eq(fm_path_init(&path, type, parameters, NULL, 1, NULL), FM_OK);
-    return path;
-}
 
 /* Three Gaussians in two dimensions; weights that do not sum to 1. */
 static double weights[3] = {1.0, 0.6, 0.4};
@@ -31,7 +20,7 @@ static fm_model_config config_of(const char *scheduler)
                              .dimension = 2,
                              .predictions.first.type = fm_prediction_type_find("velocity"),
                              .time_scale = 1,
-                             .path = path_of(scheduler),
+                             .path = usual_path(scheduler, 1),
                              .gaussian_mixture.mixture = {3, weights, means, stds}};
 }
 

@@ -4,6 +4,7 @@
 #include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "tests/support/trajectory.h"
+#include "tests/support/usual_path.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
@@ -44,18 +45,6 @@ static void velocity_two_modes(void *context, double t, const double *x, double 
     }
 }
 
-static fm_path path_of(const char *name)
-{
-    const fm_path_type *type = fm_path_type_find(name);
-    double parameters[FM_PATH_MAX_PARAMETERS] = {0};
-    const char *parameter = NULL;
-    for (size_t i = 0; fm_path_type_parameter(type, i, &parameter, &parameters[i]); i++) {
-    }
-    fm_path path;
-    ck_assert_int_eq(fm_path_init(&path, type, parameters, NULL, 1, NULL), FM_OK);
-    return path;
-}
-
 /* A plan on n equal steps of [first, last]; grid is the caller's, [n + 1]. */
 static fm_solve_plan plan_of(const char *method, const target *to, double first, double last,
                              size_t n, double *grid)
@@ -91,7 +80,7 @@ static const double starts[N_STARTS] = {-2.1, -1.3, -0.4, 0.05, 0.7, 1.6, 2.4};
 START_TEST(ddim_on_the_straight_path_is_euler)
 {
     double grid[9], natural[N_STARTS], plain[N_STARTS];
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = N_STARTS};
     fm_solve_plan ddim = plan_of("ddim", &to, 0, 1, 8, grid);
     fm_solve_plan euler = plan_of("euler", &to, 0, 1, 8, grid);
@@ -110,7 +99,7 @@ static const char *const schedulers[] = {"polynomial", "vp", "sub_vp", "linear_v
 START_TEST(a_flow_in_one_dimension_is_the_map_of_quantiles)
 {
     double grid[401], end[N_STARTS], x0[N_STARTS];
-    fm_path path = path_of(schedulers[_i]);
+    fm_path path = usual_path(schedulers[_i], 1);
     fm_path_point first = fm_path_at(&path, 0), last = fm_path_at(&path, 0.999);
     target to = {.path = &path, .dimension = N_STARTS};
     fm_solve_plan plan = plan_of("rk4", &to, 0, 0.999, 400, grid);
@@ -135,7 +124,7 @@ END_TEST
 START_TEST(natural_euler_on_any_scheduler_is_straight_euler_on_its_grid)
 {
     double grid[13], straight_grid[13], natural[N_STARTS], plain[N_STARTS], x0[N_STARTS];
-    fm_path path = path_of(schedulers[_i]), condot = path_of("condot");
+    fm_path path = usual_path(schedulers[_i], 1), condot = usual_path("condot", 1);
     target to = {.path = &path, .dimension = N_STARTS};
     target straight = {.path = &condot, .dimension = N_STARTS};
     fm_solve_plan ddim = plan_of("ddim", &to, 0, 1, 12, grid);
@@ -159,7 +148,7 @@ END_TEST
 START_TEST(plain_euler_on_the_cosine_path_is_not_ddim)
 {
     double grid[9], natural[N_STARTS], plain[N_STARTS];
-    fm_path path = path_of("cosine");
+    fm_path path = usual_path("cosine", 1);
     target to = {.path = &path, .dimension = N_STARTS};
     fm_solve_plan ddim = plan_of("ddim", &to, 0, 1, 8, grid);
     fm_solve_plan euler = plan_of("euler", &to, 0, 1, 8, grid);
@@ -172,7 +161,7 @@ END_TEST
 START_TEST(one_natural_step_on_the_cosine_path_is_a_rotation)
 {
     double grid[2] = {0.3, 0.55}, found = 0, v = 0, x = 0.8;
-    fm_path path = path_of("cosine");
+    fm_path path = usual_path("cosine", 1);
     target to = {.path = &path, .dimension = 1};
     fm_solve_plan ddim = plan_of("ddim", &to, 0.3, 0.55, 1, grid);
     end_of(&ddim, velocity_two_modes, &to, &x, &found);
@@ -186,7 +175,7 @@ END_TEST
 START_TEST(three_reparametrised_eulers_are_one_ddim_step)
 {
     double grid[2], found = 0, v = 0, x = 0.8;
-    fm_path path = path_of("cosine");
+    fm_path path = usual_path("cosine", 1);
     target to = {.path = &path, .dimension = 1};
     fm_solve_plan ddim = plan_of("ddim", &to, 0.3, 0.55, 1, grid);
     end_of(&ddim, velocity_two_modes, &to, &x, &found);
@@ -208,7 +197,7 @@ END_TEST
 START_TEST(ten_ddim_steps_on_normal_data_scale_it_by_0_8834852)
 {
     double grid[11], end = 0, one = 1;
-    fm_path path = path_of("cosine");
+    fm_path path = usual_path("cosine", 1);
     target to = {.path = &path, .dimension = 1, .std = 1};
     fm_solve_plan ddim = plan_of("ddim", &to, 0, 1, 10, grid);
     end_of(&ddim, velocity_normal, &to, &one, &end);
@@ -220,7 +209,7 @@ END_TEST
 START_TEST(ddim_goes_back_the_way_that_euler_goes)
 {
     double grid[9], natural[N_STARTS], plain[N_STARTS];
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = N_STARTS};
     fm_solve_plan ddim = plan_of("ddim", &to, 0.9, 0, 8, grid);
     fm_solve_plan euler = plan_of("euler", &to, 0.9, 0, 8, grid);
@@ -235,7 +224,7 @@ END_TEST
 START_TEST(all_schedulers_give_the_same_endpoint_map)
 {
     double grid[3], other[N_STARTS], plain[N_STARTS], x0[N_STARTS];
-    fm_path path = path_of(schedulers[_i]), condot = path_of("condot");
+    fm_path path = usual_path(schedulers[_i], 1), condot = usual_path("condot", 1);
     target to = {.path = &path, .dimension = N_STARTS};
     target straight = {.path = &condot, .dimension = N_STARTS};
     /* From where and to where the two paths have the same signal to noise. */
@@ -260,7 +249,7 @@ END_TEST
 static fm_path_shape shape_of(const char *method, const char *scheduler, double std, double mean)
 {
     double grid[2001], one = 1;
-    fm_path path = path_of(scheduler);
+    fm_path path = usual_path(scheduler, 1);
     target to = {.path = &path, .dimension = 1, .mean = mean, .std = std};
     fm_solve_plan plan = plan_of(method, &to, 0, 1, 2000, grid);
     plan.measures_path = true;
@@ -391,7 +380,7 @@ static linear_map measure(fm_solve_plan plan, target to, size_t draws)
 START_TEST(euler_maruyama_by_injected_noise_has_variance_0_2497094864)
 {
     double grid[101];
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = 1, .mean = 2, .std = 0.5};
     fm_solve_plan plan = plan_of("euler_maruyama", &to, 0, 1, 100, grid);
     plan.solver.sampling.diffusion = (fm_diffusion){.form = FM_DIFFUSION_CONSTANT, .norm = 0.5};
@@ -409,7 +398,7 @@ START_TEST(the_variance_of_euler_maruyama_is_off_by_the_known_bias_of_weak_order
         double bias;
     } rows[] = {{100, -2.905e-4}, {200, -1.542e-4}, {400, -7.93e-5}};
     double grid[401];
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = 1, .mean = 2, .std = 0.5};
     fm_solve_plan plan = plan_of("euler_maruyama", &to, 0, 1, rows[_i].n, grid);
     plan.solver.sampling.diffusion = (fm_diffusion){.form = FM_DIFFUSION_CONSTANT, .norm = 0.5};
@@ -424,7 +413,7 @@ START_TEST(a_linear_diffusion_is_the_straight_flow_s_own_equation)
 {
     const double g = 0.8, t = 0.3, h = 0.2;
     double grid[2], v[N_STARTS], z[N_STARTS], end[N_STARTS];
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = N_STARTS};
     fm_solve_plan plan = plan_of("euler_maruyama", &to, t, t + h, 1, grid);
     plan.solver.sampling.diffusion = (fm_diffusion){.form = FM_DIFFUSION_LINEAR, .norm = g};
@@ -448,7 +437,7 @@ static const fm_diffusion_form forms[] = {FM_DIFFUSION_SIGMA, FM_DIFFUSION_CONST
 static void check_weak_order(const char *method, const fm_sampling *sampling, const char *scheduler)
 {
     double grid[2 * 64 + 1], off[2];
-    fm_path path = path_of(scheduler);
+    fm_path path = usual_path(scheduler, 1);
     target to = {.path = &path, .dimension = 1, .mean = 2, .std = 0.5};
     for (size_t fine = 0; fine < 2; fine++) {
         size_t n = fine ? 128 : 64;
@@ -522,7 +511,7 @@ static linear_map one_step(const char *method, const fm_path *path, double t, do
 
 START_TEST(a_ddpm_step_is_ddim_to_twice_the_distance_then_renoised)
 {
-    fm_path path = path_of("cosine");
+    fm_path path = usual_path("cosine", 1);
     fm_sampling sampling = FM_SAMPLING_DEFAULT;
     double t = 0.3, s = 0.45;
     fm_path_point from = fm_path_at(&path, t), to = fm_path_at(&path, s);
@@ -544,7 +533,7 @@ END_TEST
 
 START_TEST(eta_takes_part_of_the_ancestral_noise)
 {
-    fm_path path = path_of("vp");
+    fm_path path = usual_path("vp", 1);
     fm_sampling sampling = FM_SAMPLING_DEFAULT;
     double t = 0.3, s = 0.45;
     fm_path_point from = fm_path_at(&path, t), to = fm_path_at(&path, s);
@@ -562,7 +551,7 @@ END_TEST
 
 START_TEST(an_overshot_step_is_renoised_to_the_right_variance)
 {
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     fm_sampling sampling = FM_SAMPLING_DEFAULT;
     sampling.overshoot = 2;
     double t = 0.3, s = 0.4, over = s + 2 * 0.1 * 0.6;
@@ -578,7 +567,7 @@ END_TEST
 START_TEST(churn_adds_the_variance_between_both_noise_levels)
 {
     double grid[3];
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = 1, .std = 1e-6};
     fm_solve_plan plan = plan_of("edm_heun", &to, 0.5, 1, 1, grid);
     plan.solver.sampling.churn = 0.2;
@@ -605,7 +594,7 @@ END_TEST
 START_TEST(langevin_steps_have_the_stationary_variance_of_their_size)
 {
     double grid[2];
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = 1, .mean = 2, .std = 0.5};
     fm_solve_plan plan = plan_of("predictor_corrector", &to, 0.499, 0.5, 1, grid);
     plan.solver.sampling.corrector_steps = 150;
@@ -622,7 +611,7 @@ END_TEST
 START_TEST(the_last_step_is_made_as_asked)
 {
     double grid[3] = {0.5, 0.9, 1}, ends[FM_N_LAST_STEPS] = {0}, before = 0, v = 0, x = 0.2;
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .dimension = 1, .mean = 2, .std = 0.5};
     fm_solve_plan plan = plan_of("euler_maruyama", &to, 0.5, 1, 2, grid);
     grid[1] = 0.9;
@@ -674,7 +663,7 @@ START_TEST(two_look_samplers_and_the_corrector_keep_the_marginals)
 {
     static const char *const methods[] = {"stochastic_heun", "edm_heun", "predictor_corrector"};
     double grid[201], mean = 0, variance = 0;
-    fm_path path = path_of("condot");
+    fm_path path = usual_path("condot", 1);
     target to = {.path = &path, .mean = 2, .std = 0.5};
     fm_solve_plan plan = plan_of(methods[_i], &to, 0, 1, 200, grid);
     plan.solver.sampling.churn = 40;

@@ -4,6 +4,7 @@
 #include "engine/memory.h"
 #include "tests/support/network_case.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/usual_path.h"
 #include "tests/unit/suites.h"
 
 #include <jansson.h>
@@ -207,15 +208,6 @@ static const char *const predictions[] = {"velocity", "x1", "epsilon", "score", 
 #define N_SCHEDULERS  9
 #define N_PREDICTIONS 6
 
-static fm_path usual_path(const char *name)
-{
-    json_t *scheduler = json_pack("{s:s}", "type", name);
-    fm_path path = path_of(scheduler);
-    json_decref(scheduler);
-    path.source_std = 1.3;
-    return path;
-}
-
 /* What a perfect network of the prediction says of x = alpha x1 + sigma noise. */
 static double output_of(const char *prediction, const fm_path_point *at, double x1, double noise,
                         double sigma_data)
@@ -255,7 +247,7 @@ static void check_near(double found, double expected, double scale)
 
 START_TEST(every_prediction_under_every_scheduler_gives_back_what_it_was_made_of)
 {
-    fm_path path = usual_path(schedulers[_i % N_SCHEDULERS]);
+    fm_path path = usual_path(schedulers[_i % N_SCHEDULERS], 1.3);
     const char *name = predictions[_i / N_SCHEDULERS];
     fm_prediction prediction = {.type = fm_prediction_type_find(name), .parameter = 0.7};
     for (double t = 0.05; t < 1; t += 0.09) {
@@ -275,7 +267,7 @@ END_TEST
 
 START_TEST(an_edm_network_is_fed_the_preconditioned_state_and_a_quarter_of_the_log_noise)
 {
-    fm_path path = usual_path("edm");
+    fm_path path = usual_path("edm", 1.3);
     fm_field field = {
         .path = path,
         .predictions.first = {.type = fm_prediction_type_find("edm"), .parameter = 0.5},
@@ -299,8 +291,8 @@ static double gaussian_velocity(const fm_path_point *at, double x)
 
 START_TEST(a_field_changed_to_another_path_is_the_field_of_that_path)
 {
-    fm_path from = usual_path(schedulers[_i / N_SCHEDULERS]);
-    fm_path to = usual_path(schedulers[_i % N_SCHEDULERS]);
+    fm_path from = usual_path(schedulers[_i / N_SCHEDULERS], 1.3);
+    fm_path to = usual_path(schedulers[_i % N_SCHEDULERS], 1.3);
     fm_field field = {.path = from,
                       .predictions.first.type = fm_prediction_type_find("velocity"),
                       .time_scale = 1};
@@ -327,7 +319,7 @@ END_TEST
 
 START_TEST(a_changed_path_is_finite_at_both_ends)
 {
-    fm_path from = usual_path("condot"), to = usual_path("cosine");
+    fm_path from = usual_path("condot", 1.3), to = usual_path("cosine", 1.3);
     fm_field field = {.path = from,
                       .predictions.first.type = fm_prediction_type_find("velocity"),
                       .time_scale = 1};

@@ -6,6 +6,7 @@
 #include "engine/solve/solve.h"
 #include "tests/support/safetensors_image.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/usual_path.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
@@ -22,18 +23,6 @@ static const char *const pairs[][2] = {
     {"score", "v"},        {"epsilon", "v"},        {"score", "x1"},       {"epsilon", "x1"}};
 #define N_SCHEDULERS ((int)(sizeof schedulers / sizeof *schedulers))
 #define N_PAIRS      ((int)(sizeof pairs / sizeof *pairs))
-
-static fm_path path_of(const char *name)
-{
-    const fm_path_type *type = fm_path_type_find(name);
-    double parameters[FM_PATH_MAX_PARAMETERS] = {0};
-    const char *parameter = NULL;
-    for (size_t i = 0; fm_path_type_parameter(type, i, &parameter, &parameters[i]); i++) {
-    }
-    fm_path path;
-    ck_assert_int_eq(fm_path_init(&path, type, parameters, NULL, 1.3, NULL), FM_OK);
-    return path;
-}
 
 static fm_predictions pair_of(const char *first, const char *second)
 {
@@ -80,7 +69,7 @@ static void check_reading(fm_linear reading, const point *p, const double out[2]
 START_TEST(a_pair_gives_back_what_it_was_made_of)
 {
     const char *const *names = pairs[_i / N_SCHEDULERS];
-    fm_path path = path_of(schedulers[_i % N_SCHEDULERS]);
+    fm_path path = usual_path(schedulers[_i % N_SCHEDULERS], 1.3);
     fm_predictions predictions = pair_of(names[0], names[1]);
     ck_assert(fm_predictions_pair(&predictions));
     for (double t = 0.05; t < 1; t += 0.09) {
@@ -99,7 +88,7 @@ END_TEST
 
 START_TEST(what_a_head_predicts_is_read_from_it_alone)
 {
-    fm_path path = path_of("cosine");
+    fm_path path = usual_path("cosine", 1.3);
     fm_path_point at = fm_path_at(&path, 0.3);
     fm_predictions scored = pair_of("velocity", "score"), mixed = pair_of("epsilon", "x1");
     fm_reading first = fm_predictions_read(&scored, &at), both = fm_predictions_read(&mixed, &at);
@@ -114,7 +103,7 @@ END_TEST
 
 START_TEST(of_a_pair_against_the_direction_the_velocity_alone_changes_its_sign)
 {
-    fm_field field = {.path = path_of("condot"),
+    fm_field field = {.path = usual_path("condot", 1.3),
                       .predictions = pair_of("score", "velocity"),
                       .data_to_noise = true,
                       .time_scale = 1};
@@ -127,9 +116,21 @@ START_TEST(of_a_pair_against_the_direction_the_velocity_alone_changes_its_sign)
 }
 END_TEST
 
+START_TEST(a_velocity_is_read_whatever_the_score_beside_it)
+{
+    fm_field field = {.path = usual_path("condot", 1.3),
+                      .predictions = pair_of("score", "velocity"),
+                      .time_scale = 1};
+    fm_condition condition = {.guidance_scale = 1};
+    double x = 0.7, out[2] = {-(double)INFINITY, 5}, v = 0;
+    fm_field_answer(&field, &condition, 0.25, 1, &x, &(fm_field_outputs){.out = out, .v = &v});
+    ck_assert_double_eq(v, 5);
+}
+END_TEST
+
 START_TEST(both_of_a_pair_are_guided_and_in_the_same_channels)
 {
-    fm_field field = {.path = path_of("condot"),
+    fm_field field = {.path = usual_path("condot", 1.3),
                       .predictions = pair_of("velocity", "score"),
                       .time_scale = 1,
                       .has_null_label = true,
@@ -145,7 +146,7 @@ END_TEST
 
 START_TEST(a_pair_on_another_path_is_read_there)
 {
-    fm_path from = path_of("condot"), to = path_of("vp");
+    fm_path from = usual_path("condot", 1.3), to = usual_path("vp", 1.3);
     fm_condition condition = {.guidance_scale = 1, .path = &to};
     for (int i = 0; i < N_PAIRS; i++) {
         fm_field field = {
@@ -221,8 +222,7 @@ START_TEST(the_score_of_a_network_steers_as_that_of_the_velocity_does)
     for (size_t i = 0; i < 3; i++) {
         ck_assert(fm_method_uses_score(fm_method_find(scored_methods[i])));
         for (int j = 0; j < N_SCHEDULERS; j++) {
-            fm_path path = path_of(schedulers[j]);
-            path.source_std = 1;
+            fm_path path = usual_path(schedulers[j], 1);
             double told = end_of(scored_methods[i], &path, true);
             double derived = end_of(scored_methods[i], &path, false);
             ck_assert_msg(fabs(told - derived) <= 1e-9 * (1 + fabs(derived)), "%s %s: %g, not %g",
@@ -399,6 +399,7 @@ Suite *suite_engine_prediction_pair(void)
     tcase_add_loop_test(tcase, a_pair_gives_back_what_it_was_made_of, 0, N_PAIRS * N_SCHEDULERS);
     tcase_add_test(tcase, what_a_head_predicts_is_read_from_it_alone);
     tcase_add_test(tcase, of_a_pair_against_the_direction_the_velocity_alone_changes_its_sign);
+    tcase_add_test(tcase, a_velocity_is_read_whatever_the_score_beside_it);
     tcase_add_test(tcase, both_of_a_pair_are_guided_and_in_the_same_channels);
     tcase_add_test(tcase, a_pair_on_another_path_is_read_there);
     tcase_add_test(tcase, the_score_of_a_network_steers_as_that_of_the_velocity_does);

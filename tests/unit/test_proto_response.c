@@ -373,6 +373,8 @@ START_TEST(models_are_listed_with_what_they_are)
     fm_model_info plain = proto_case_plain();
     fm_model_info labelled = proto_case_labelled();
     fm_model_info image = proto_case_image();
+    labelled.second_prediction = "score";
+    labelled.paired = true;
     const fm_model_info *models[] = {&plain, &labelled, &image};
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, SIZE_MAX);
@@ -387,6 +389,10 @@ START_TEST(models_are_listed_with_what_they_are)
     check_member(first, "output", NULL, "{\"kind\":\"points\"}");
     check_member(json_array_get(data, 2), "output", NULL, "{\"kind\":\"image\",\"range\":[0,2]}");
     check_member(first, "labels", NULL, "null");
+    check_member(first, "prediction", NULL, "\"velocity\"");
+    check_member(first, "coupling", NULL, "\"independent\"");
+    check_member(second, "prediction", NULL, "[\"velocity\",\"score\"]");
+    check_member(second, "coupling", NULL, "\"paired\"");
     check_member(first, "shape", NULL, "[2]");
     check_member(first, "supports", NULL, "[\"sample\",\"velocity\"]");
     check_member(first, "defaults", "solver", "{\"method\":\"midpoint\",\"steps\":20}");
