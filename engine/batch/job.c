@@ -285,7 +285,9 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     fm_job *job = take(&arena, 1, sizeof *job);
     job->block = block;
     job->spec = *spec;
-    job->plan = solve_plan_of(spec);
+    if (spec->task == FM_TASK_SAMPLE) { /* else there is no method */
+        job->plan = solve_plan_of(spec);
+    }
     job->dimension = spec->model->config.dimension;
     job->n_outputs = outputs_of(spec);
     job->guided = fm_job_network_rows(spec) > spec->n_rows;

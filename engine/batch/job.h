@@ -56,7 +56,7 @@ typedef struct fm_row_record {
 
 struct fm_job {
     fm_job_spec spec;
-    fm_solve_plan plan;
+    fm_solve_plan plan; /* of FM_TASK_SAMPLE */
     size_t dimension;
     size_t n_outputs; /* of every row, known beforehand; 0: recordings grow, or none */
     unsigned size_class;

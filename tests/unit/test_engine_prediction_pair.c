@@ -392,6 +392,43 @@ START_TEST(of_paired_noise_and_data_the_second_head_steers_the_stochastic_equati
 }
 END_TEST
 
+START_TEST(at_a_point_every_field_is_read_from_its_head)
+{
+    temp_folder folder;
+    fm_model *model = open_linear(&folder, pair_flow, 0, 4);
+    fm_engine *engine = NULL;
+    fm_error err;
+    fm_engine_options options = {.workers = 1};
+    ck_assert_int_eq(fm_engine_new(&options, &engine, &err), FM_OK);
+    const double x[2][2] = {{0.3, -0.8}, {1.5, 0.25}}, t[2] = {0.25, 0.5};
+    fm_job_spec spec = {.task = FM_TASK_VELOCITY,
+                        .model = model,
+                        .n_rows = 2,
+                        .x = x[0],
+                        .t = t,
+                        .guidance_scale = 1,
+                        .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_X1_HAT) |
+                                  FM_FIELD_BIT(FM_FIELD_SCORE)};
+    fm_job *job = run(engine, &spec);
+    for (size_t i = 0; i < 2; i++) {
+        fm_row_result result;
+        fm_job_row(job, i, &result);
+        ck_assert_int_eq(result.status, FM_ROW_OK);
+        for (size_t k = 0; k < 2; k++) {
+            double v = head_at(k, x[i], t[i]), score = head_at(2 + k, x[i], t[i]);
+            double x1 = x[i][k] + (1 - t[i]) * v;
+            ck_assert_double_eq_tol((double)result.fields[FM_FIELD_VELOCITY][k], v, 1e-6);
+            ck_assert_double_eq_tol((double)result.fields[FM_FIELD_X1_HAT][k], x1, 1e-6);
+            ck_assert_double_eq_tol((double)result.fields[FM_FIELD_SCORE][k], score, 1e-6);
+        }
+    }
+    fm_job_free(job);
+    fm_engine_free(engine);
+    fm_model_unref(model);
+    temp_folder_remove(&folder);
+}
+END_TEST
+
 Suite *suite_engine_prediction_pair(void)
 {
     Suite *suite = suite_create("engine/prediction_pair");
@@ -405,6 +442,7 @@ Suite *suite_engine_prediction_pair(void)
     tcase_add_test(tcase, the_score_of_a_network_steers_as_that_of_the_velocity_does);
     tcase_add_test(tcase, the_first_head_flows_as_if_it_were_alone);
     tcase_add_test(tcase, of_paired_noise_and_data_the_second_head_steers_the_stochastic_equation);
+    tcase_add_test(tcase, at_a_point_every_field_is_read_from_its_head);
     suite_add_tcase(suite, tcase);
     return suite;
 }
