@@ -5,6 +5,6 @@
 #include "engine/flow/path.h"
 
 /* Of a type that is a formula. Fails the test where there is none of that name. */
-fm_path usual_path(const char *type, double source_std);
+fm_path usual_path(const char *name, double source_std);
 
 #endif
