@@ -299,18 +299,38 @@ static fm_job_spec sample_spec(fm_model *model, const char *method, double *grid
 static const char *const pair_flow =
     "\"coupling\":\"paired\",\"prediction\":[\"velocity\",\"score\"]";
 
+/* A linear network of paired noise and data, and an engine to run it. */
+typedef struct {
+    temp_folder folder;
+    fm_model *model;
+    fm_engine *engine;
+} paired_setup;
+
+static void paired_setup_make(paired_setup *setup)
+{
+    fm_engine_options options = {.workers = 1};
+    fm_error err;
+    setup->model = open_linear(&setup->folder, pair_flow, 0, 4);
+    ck_assert_int_eq(fm_engine_new(&options, &setup->engine, &err), FM_OK);
+}
+
+static void paired_setup_remove(paired_setup *setup)
+{
+    fm_engine_free(setup->engine);
+    fm_model_unref(setup->model);
+    temp_folder_remove(&setup->folder);
+}
+
 START_TEST(the_first_head_flows_as_if_it_were_alone)
 {
-    temp_folder both_folder, alone_folder;
-    fm_model *both = open_linear(&both_folder, pair_flow, 0, 4);
+    paired_setup both;
+    paired_setup_make(&both);
+    temp_folder alone_folder;
     fm_model *alone = open_linear(&alone_folder, "\"prediction\":\"velocity\"", 0, 2);
-    fm_engine *engine = NULL;
-    fm_error err;
-    fm_engine_options options = {.workers = 1};
-    ck_assert_int_eq(fm_engine_new(&options, &engine, &err), FM_OK);
     double grid[N_STEPS + 1];
-    fm_job_spec spec = sample_spec(both, "rk4", grid), other = sample_spec(alone, "rk4", grid);
-    fm_job *pair = run(engine, &spec), *single = run(engine, &other);
+    fm_job_spec spec = sample_spec(both.model, "rk4", grid),
+                other = sample_spec(alone, "rk4", grid);
+    fm_job *pair = run(both.engine, &spec), *single = run(both.engine, &other);
     for (size_t i = 0; i < N_ROWS; i++) {
         fm_row_result a, b;
         fm_job_row(pair, i, &a);
@@ -319,10 +339,8 @@ START_TEST(the_first_head_flows_as_if_it_were_alone)
     }
     fm_job_free(pair);
     fm_job_free(single);
-    fm_engine_free(engine);
-    fm_model_unref(both);
+    paired_setup_remove(&both);
     fm_model_unref(alone);
-    temp_folder_remove(&both_folder);
     temp_folder_remove(&alone_folder);
 }
 END_TEST
@@ -353,22 +371,18 @@ static void by_hand(size_t sample, uint64_t seed, double x[2])
 
 START_TEST(of_paired_noise_and_data_the_second_head_steers_the_stochastic_equation)
 {
-    temp_folder folder;
-    fm_model *model = open_linear(&folder, pair_flow, 0, 4);
-    fm_engine *engine = NULL;
-    fm_error err;
-    fm_engine_options options = {.workers = 1};
-    ck_assert_int_eq(fm_engine_new(&options, &engine, &err), FM_OK);
-    ck_assert(fm_model_describe(model)->paired && fm_model_describe(model)->has_score);
+    paired_setup setup;
+    paired_setup_make(&setup);
+    ck_assert(fm_model_describe(setup.model)->paired && fm_model_describe(setup.model)->has_score);
     double grid[N_STEPS + 1];
     const double times[] = {0.25, 1};
-    fm_job_spec spec = sample_spec(model, "euler_maruyama", grid);
+    fm_job_spec spec = sample_spec(setup.model, "euler_maruyama", grid);
     spec.solver.sampling.diffusion = (fm_diffusion){.form = FM_DIFFUSION_LINEAR, .norm = 1};
     spec.output_times = times;
     spec.n_output_times = 1;
     spec.fields =
         FM_FIELD_BIT(FM_FIELD_X) | FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_SCORE);
-    fm_job *job = run(engine, &spec);
+    fm_job *job = run(setup.engine, &spec);
     for (size_t i = 0; i < N_ROWS; i++) {
         double x[2], at[2];
         fm_row_result result;
@@ -386,30 +400,24 @@ START_TEST(of_paired_noise_and_data_the_second_head_steers_the_stochastic_equati
         }
     }
     fm_job_free(job);
-    fm_engine_free(engine);
-    fm_model_unref(model);
-    temp_folder_remove(&folder);
+    paired_setup_remove(&setup);
 }
 END_TEST
 
 START_TEST(at_a_point_every_field_is_read_from_its_head)
 {
-    temp_folder folder;
-    fm_model *model = open_linear(&folder, pair_flow, 0, 4);
-    fm_engine *engine = NULL;
-    fm_error err;
-    fm_engine_options options = {.workers = 1};
-    ck_assert_int_eq(fm_engine_new(&options, &engine, &err), FM_OK);
+    paired_setup setup;
+    paired_setup_make(&setup);
     const double x[2][2] = {{0.3, -0.8}, {1.5, 0.25}}, t[2] = {0.25, 0.5};
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                        .model = model,
+                        .model = setup.model,
                         .n_rows = 2,
                         .x = x[0],
                         .t = t,
                         .guidance_scale = 1,
                         .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_X1_HAT) |
                                   FM_FIELD_BIT(FM_FIELD_SCORE)};
-    fm_job *job = run(engine, &spec);
+    fm_job *job = run(setup.engine, &spec);
     for (size_t i = 0; i < 2; i++) {
         fm_row_result result;
         fm_job_row(job, i, &result);
@@ -423,9 +431,7 @@ START_TEST(at_a_point_every_field_is_read_from_its_head)
         }
     }
     fm_job_free(job);
-    fm_engine_free(engine);
-    fm_model_unref(model);
-    temp_folder_remove(&folder);
+    paired_setup_remove(&setup);
 }
 END_TEST
 
