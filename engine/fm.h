@@ -106,7 +106,10 @@ typedef enum fm_field_id {
 #include "engine/field.def"
 #undef FM_FIELD
     FM_N_VECTOR_FIELDS,
-    FM_FIELD_LOG_DENSITY = FM_N_VECTOR_FIELDS, /* a number; needs fm_model_info.has_log_density */
+    /* Numbers: the logarithm of the marginal's density, which of given points only closed forms know
+     * (fm_model_info.has_log_density), and the divergence of the velocity. */
+    FM_FIELD_LOG_DENSITY = FM_N_VECTOR_FIELDS,
+    FM_FIELD_DIVERGENCE,
     FM_N_FIELDS,
 } fm_field_id;
 
@@ -315,6 +318,33 @@ bool fm_schedule_type_parameter(const fm_schedule_type *type, size_t index, cons
 FM_MUST_USE fm_status fm_schedule_make(const fm_schedule *schedule, const fm_path *path,
                                        double first, double last, double *ret_grid, fm_error *err);
 
+/* ---- Densities ---------------------------------------------------------------------------------- */
+
+/* How the divergence of the velocity, the trace of its Jacobian J, is found: exactly, sum_i e_i . J e_i over all
+ * dimensions, or by Hutchinson's estimator, the mean of n probes' z . J z, which is unbiased for independent z of
+ * mean 0 and variance 1. A trajectory keeps its probes.
+ * Source: Hutchinson, 1990, doi:10.1080/03610919008812866; Grathwohl et al., arXiv:1810.01367. */
+typedef enum fm_divergence_method {
+    FM_DIVERGENCE_EXACT,
+    FM_DIVERGENCE_HUTCHINSON,
+} fm_divergence_method;
+
+typedef enum fm_probe {
+    FM_PROBE_RADEMACHER, /* +1 or -1: no variance where J is diagonal, 2 sum_{i != j} J_ij^2 where symmetric */
+    FM_PROBE_GAUSSIAN,
+} fm_probe;
+
+#define FM_MAX_PROBES ((size_t)1024)
+
+typedef struct fm_divergence {
+    fm_divergence_method method;
+    fm_probe probe;
+    size_t n_probes; /* of Hutchinson's: 1 to FM_MAX_PROBES */
+} fm_divergence;
+
+/* Whether densities may be integrated with the method: it must know nothing of the path, and draw no noise. */
+bool fm_method_takes_density(const fm_method *method);
+
 /* ---- Jobs: the unit of submission -------------------------------------------------------------- */
 
 typedef struct fm_engine fm_engine;
@@ -350,6 +380,9 @@ typedef struct fm_job_spec {
     const fm_path
         *path; /* FM_TASK_SAMPLE: that the flow follows, of the model's source; NULL: the model's */
     fm_solver solver;           /* FM_TASK_SAMPLE */
+    fm_divergence divergence;   /* of log_likelihood and of the fields that need it */
+    bool log_likelihood; /* FM_TASK_SAMPLE: of the state at the grid's later end, the earlier one's being that of
+                          * the source: d log p / dt = -divergence along the trajectory */
     const double *output_times; /* [n_output_times] along the grid's direction, or NULL */
     size_t n_output_times;
     bool measures_path;         /* FM_TASK_SAMPLE: fm_row_result.shape is filled */
@@ -387,7 +420,11 @@ typedef struct fm_row_result {
     const float
         *fields[FM_N_VECTOR_FIELDS]; /* those asked for, else NULL: [n_trajectory][dimension], of
                                               * FM_TASK_VELOCITY [dimension] */
-    double log_density;              /* FM_TASK_VELOCITY with FM_FIELD_LOG_DENSITY */
+    /* Of FM_TASK_VELOCITY one number, else [n_trajectory]; NULL where not asked for. What is not known, as in a
+     * trajectory whose status is not FM_ROW_OK, is NAN. */
+    const double *log_density, *divergence;
+    double log_likelihood; /* in nats, with spec.log_likelihood, else NAN */
+    double standard_error; /* of it, from the spread of the probes; NAN of fewer than two, and of exact ones */
     fm_path_shape shape;             /* with measures_path, else 0 */
 } fm_row_result;
 

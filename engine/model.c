@@ -13,6 +13,7 @@
 
 static void model_free(fm_model *model)
 {
+    fm_arena_done(&model->tangents);
     fm_arena_done(&model->scratch);
     fm_network_free(model->network);
     fm_weights_free(model->weights);
@@ -75,6 +76,20 @@ static fm_status map_scratch(fm_model *model, fm_error *err)
         return fm_fail(err, FM_ENOMEM, "scratch of %zu workers overflows", model->workers);
     }
     return fm_arena_init(&model->scratch, total, err);
+}
+
+static fm_status map_tangents(fm_model *model, fm_error *err)
+{
+    const fm_network_info *info = &model->network->info;
+    size_t vectors = 0, total = 0;
+    bool fits = fm_multiply(model->tile_rows * sizeof(double),
+                            info->dimension + info->out_dimension, &vectors);
+    model->tangents_stride =
+        fm_arena_round(info->tangent_scratch_bytes) + fm_arena_round(vectors);
+    if (!fits || !fm_multiply(model->tangents_stride, model->workers, &total)) {
+        return fm_fail(err, FM_ENOMEM, "tangents of %zu workers overflow", model->workers);
+    }
+    return fm_arena_init(&model->tangents, total, err);
 }
 
 static void fill_names(fm_model *model)
@@ -146,6 +161,9 @@ static fm_status open_stages(fm_model *model, const fm_model_options *options, f
     }
     if (status == FM_OK) {
         status = map_scratch(model, err);
+    }
+    if (status == FM_OK) {
+        status = map_tangents(model, err);
     }
     return status;
 }

@@ -26,6 +26,8 @@ struct fm_model {
     size_t workers;
     fm_arena scratch; /* [workers][scratch_stride] */
     size_t scratch_stride;
+    fm_arena tangents; /* [workers][tangents_stride]: mapped, and touched by derivatives alone */
+    size_t tangents_stride;
     atomic_size_t references;
     atomic_ullong tiles, rows, capacity, evaluations, network_ns;
     atomic_ullong in_flight, waiting, finished, non_finite, cancelled; /* trajectories */
@@ -36,6 +38,13 @@ struct fm_model {
 static inline void *fm_model_scratch(const fm_model *model, size_t worker)
 {
     return model->scratch.base + worker * model->scratch_stride;
+}
+
+/* What a call with derivatives needs of one worker: the network's scratch for them, then the tangents
+ * [tile_rows][dimension], then their images [tile_rows][out_dimension]. */
+static inline unsigned char *fm_model_tangents(const fm_model *model, size_t worker)
+{
+    return model->tangents.base + worker * model->tangents_stride;
 }
 
 /* Of the second network outputs behind the network's scratch; scaled states follow them. */

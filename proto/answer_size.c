@@ -74,6 +74,16 @@ static size_t count_states(const fmp_request *request)
                                                              : spec->solver.n_grid;
 }
 
+/* Numbers of a state: log density, divergence. */
+static size_t count_numbers(unsigned fields)
+{
+    size_t n = 0;
+    for (unsigned id = FM_N_VECTOR_FIELDS; id < FM_N_FIELDS; id++) {
+        n += (fields & FM_FIELD_BIT(id)) != 0;
+    }
+    return n;
+}
+
 /* Of a sample as its own string; the quotes and the comma are within the 16. */
 static size_t picture_string_bytes(const fm_model_info *model)
 {
@@ -89,10 +99,12 @@ static size_t sample_bytes(const fmp_request *request, size_t last_bytes, size_t
     const fm_job_spec *spec = &request->spec;
     size_t n_states = count_states(request);
     size_t time_bytes = number_bytes(request->encoding, true);
-    size_t output_bytes = multiply(count_fields(spec->fields), state_bytes);
+    size_t output_bytes = add(multiply(count_fields(spec->fields), state_bytes),
+                              count_numbers(spec->fields) * time_bytes);
     size_t n_measures = (size_t)request->wants_straightness + request->wants_kinetic_energy +
                         request->wants_curvature;
-    size_t stats_bytes = ROW_STATS_BYTES + n_measures * JSON_DOUBLE_BYTES;
+    size_t n_numbers = n_measures + 3 * (size_t)spec->log_likelihood; /* with its error, bits */
+    size_t stats_bytes = ROW_STATS_BYTES + n_numbers * JSON_DOUBLE_BYTES;
     size_t row = add(add(stats_bytes, last_bytes), multiply(n_states, output_bytes));
     bool own_times = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
     size_t times = multiply(n_states, time_bytes);
@@ -118,12 +130,11 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
     if (spec->task == FM_TASK_SAMPLE) {
         bool is_png = request->encoding == FMP_ENCODING_PNG;
         size_t last_bytes = is_png ? picture_string_bytes(model) : state_bytes;
+        last_bytes = request->route == FMP_API_LOG_LIKELIHOOD ? 0 : last_bytes;
         return add(ENVELOPE_BYTES, sample_bytes(request, last_bytes, state_bytes));
     }
     size_t row = multiply(count_fields(spec->fields), state_bytes);
-    if ((spec->fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0) {
-        row = add(row, number_bytes(request->encoding, true));
-    }
+    row = add(row, count_numbers(spec->fields) * number_bytes(request->encoding, true));
     return add(ENVELOPE_BYTES, multiply(spec->n_rows, row));
 }
 
@@ -159,6 +170,7 @@ size_t fmp_request_recording_bytes(const fmp_request *request, const fm_model_in
     /* The state is kept, whether it is asked for or not. */
     size_t n_vectors = count_fields(spec->fields | FM_FIELD_BIT(FM_FIELD_X));
     size_t values = multiply(n_vectors, model->dimension);
-    size_t state_bytes = add(multiply(values, sizeof(float)), sizeof(double));
+    size_t n_doubles = 1 + 2 * (size_t)(count_numbers(spec->fields) > 0 || spec->log_likelihood);
+    size_t state_bytes = add(multiply(values, sizeof(float)), n_doubles * sizeof(double));
     return multiply(spec->n_rows, multiply(states, state_bytes));
 }

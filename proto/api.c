@@ -67,6 +67,8 @@ static const char *type_rule(fmp_type type)
         return "must be a number";
     case FMP_TYPE_POSITIVE:
         return "must be a number above 0";
+    case FMP_TYPE_SWITCH:
+        return "must be true, false or an object";
     case FMP_TYPE_BOOLEAN:
         return "must be true or false";
     case FMP_TYPE_CHOICE:

@@ -10,19 +10,13 @@
 #define FMP_TEXT_OF(macro) FMP_LITERAL(macro)
 #define FMP_LITERAL(token) #token
 
-/* The routes that have a field: bits. */
-typedef enum fmp_api_route {
-    FMP_API_SAMPLE = 1,
-    FMP_API_VELOCITY = 2,
-    FMP_API_BOTH = FMP_API_SAMPLE | FMP_API_VELOCITY,
-} fmp_api_route;
-
 typedef enum fmp_type {
     FMP_TYPE_OBJECT,
     FMP_TYPE_INTEGER,
     FMP_TYPE_NUMBER,
     FMP_TYPE_POSITIVE, /* a number above 0 */
     FMP_TYPE_BOOLEAN,
+    FMP_TYPE_SWITCH, /* a boolean, or an object, which means true */
     FMP_TYPE_CHOICE,            /* one of choices */
     FMP_TYPE_CHOICES,           /* a list of one or more of choices */
     FMP_TYPE_METHOD,            /* a name of fm_method_find() */
@@ -59,6 +53,7 @@ typedef struct fmp_field {
     const char *fallback;      /* the default, in words or as JSON; NULL: none */
     const char *inert;         /* with later: the JSON value that means "not wanted", or NULL */
     bool required;
+    bool along_grid; /* of TIMES: they run as the route's grids do */
     bool later; /* in the contract, refused by this release */
     const char *doc;
 } fmp_field;

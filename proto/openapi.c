@@ -24,6 +24,7 @@ typedef struct route_row {
     const char *answer;          /* schema of the 200, or NULL: plain text */
     const char *answer_example;  /* JSON, or NULL */
     bool is_work;                /* also .npy and dry_run, and every status of the queue */
+    bool has_no_tensor;          /* but no .npy */
     bool has_pictures;           /* also .png, of image models */
     bool takes_any_accept;       /* never answers 406 */
 } route_row;
@@ -82,6 +83,15 @@ static const route_row facts[ROUTE_COUNT] = {
                                 {"status" : [ "ok", "ok" ], "queue_ms" : 0.2, "compute_ms" : 0.1}
                         }),
                         .is_work = true},
+    [ROUTE_ENCODE] = {.request = "EncodeRequest",
+                      .request_example = JSON_TEXT({"x1" : [ [ 0.5, -1 ], [ 2, 0 ] ]}),
+                      .answer = "EncodeAnswer",
+                      .is_work = true},
+    [ROUTE_LOG_LIKELIHOOD] = {.request = "LogLikelihoodRequest",
+                              .request_example = JSON_TEXT({"x" : [ [ 0.5, -1 ], [ 2, 0 ] ]}),
+                              .answer = "LogLikelihoodAnswer",
+                              .is_work = true,
+                              .has_no_tensor = true},
     [ROUTE_MODELS] = {.answer = "ModelList"},
     [ROUTE_MODEL] = {.answer = "Model"},
     [ROUTE_SOLVERS] = {.answer = "SolverList"},
@@ -292,7 +302,7 @@ static void write_ok(fmp_json *json, const route_row *route)
         write_media(json, route->answer, route->is_work ? "DryRunAnswer" : NULL,
                     route->answer_example);
     }
-    if (route->is_work) {
+    if (route->is_work && !route->has_no_tensor) {
         fmp_json_pair_raw(json, "application/x-npy", JSON_TEXT({}));
     }
     if (route->has_pictures) {

@@ -155,7 +155,8 @@ static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits 
         fmp_json_raw(json, JSON_TEXT({"type" : "integer", "minimum" : 1}));
         fmp_json_close(json, ']');
         break;
-    case FMP_TYPE_OBJECT: /* written by its caller */
+    case FMP_TYPE_OBJECT: /* written by their caller */
+    case FMP_TYPE_SWITCH:
     case FMP_TYPE_ANY:
         break;
     }
@@ -182,6 +183,19 @@ static bool is_member(const fmp_field *field, const char *parent)
 static void write_members(fmp_json *json, fmp_api_route route, const char *parent,
                           const fmp_limits *limits);
 
+/* A boolean, or an object, which means true. */
+static void write_switch(fmp_json *json, fmp_api_route route, const fmp_field *field,
+                         const fmp_limits *limits)
+{
+    fmp_json_key(json, "anyOf");
+    fmp_json_open(json, '[');
+    fmp_json_raw(json, "{\"type\": \"boolean\"}");
+    fmp_json_open(json, '{');
+    write_members(json, route, field->pointer, limits);
+    fmp_json_close(json, '}');
+    fmp_json_close(json, ']');
+}
+
 static void write_field(fmp_json *json, fmp_api_route route, const fmp_field *field,
                         const fmp_limits *limits)
 {
@@ -191,6 +205,8 @@ static void write_field(fmp_json *json, fmp_api_route route, const fmp_field *fi
         fmp_json_pair_raw(json, "const", field->inert);
     } else if (field->type == FMP_TYPE_OBJECT) {
         write_members(json, route, field->pointer, limits);
+    } else if (field->type == FMP_TYPE_SWITCH) {
+        write_switch(json, route, field, limits);
     } else {
         write_type(json, field, limits);
     }
@@ -240,6 +256,8 @@ void fmp_openapi_write_schemas(fmp_json *json, const fmp_limits *limits)
     fmp_json_open(json, '{');
     write_body(json, "SampleRequest", FMP_API_SAMPLE, limits);
     write_body(json, "VelocityRequest", FMP_API_VELOCITY, limits);
+    write_body(json, "EncodeRequest", FMP_API_ENCODE, limits);
+    write_body(json, "LogLikelihoodRequest", FMP_API_LOG_LIKELIHOOD, limits);
     for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++) {
         fmp_json_pair_raw(json, schemas[i].name, schemas[i].text);
     }

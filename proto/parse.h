@@ -12,6 +12,10 @@
  * not hold are refused beforehand (wide_integer.c); none that a field takes is beyond 2^53. */
 #define FMP_PARSE_JSON (JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL)
 
+/* Noise is drawn this near to the source and no farther: the margin of the paths that are singular there,
+ * with room for its rounding. Farther in, part of the state would be data, which nobody has. */
+#define FMP_SOURCE_MARGIN (1e-3 * (1 + 1e-9))
+
 /* Numbers that came in base64. */
 typedef struct fmp_vector {
     double *values; /* [n], malloc()ed; NULL: none */
@@ -38,6 +42,12 @@ typedef struct fmp_parse {
     bool from_defaults[FMP_FIELD_COUNT];
     fmp_vector vectors[FMP_FIELD_COUNT]; /* of lists of numbers whose value is an object; owned */
 } fmp_parse;
+
+/* Whether the route's grids run from data to the source. */
+static inline bool fmp_parse_descends(const fmp_parse *parse)
+{
+    return (parse->route & FMP_API_BACKWARD) != 0;
+}
 
 /* A broken rule at a field, which is one of /defaults where the model brought it, or at prefix + pointer. */
 void fmp_parse_fail(fmp_parse *parse, fmp_field_id field, const char *format, ...) FM_PRINTF(3, 4);
@@ -90,6 +100,11 @@ void fmp_parse_scheduler(fmp_parse *parse);
 /* parse_schedule.c: the times of solver.schedule, request->schedule.n_steps + 1 of them, malloc()ed; NULL when a rule
  * is broken or out of memory. */
 double *fmp_parse_schedule(fmp_parse *parse);
+
+/* parse_density.c: how divergences are found; then, when the grid and the trajectory are known, what densities need
+ * of both. */
+void fmp_parse_divergence(fmp_parse *parse);
+void fmp_parse_check_density(fmp_parse *parse);
 
 /* parse_solver.c, then parse_trajectory.c, which needs the grid. */
 void fmp_parse_solver(fmp_parse *parse);

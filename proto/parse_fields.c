@@ -97,21 +97,25 @@ static bool numbers_obey(const fmp_field *field, const fmp_limits *limits, const
     return obey;
 }
 
-static bool times_obey(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
+/* Strictly ascending, or descending with the grid of a route that goes backward. */
+static bool times_obey(const fmp_field *field, const fmp_parse *parse, const fmp_vector *vector,
                        json_t *list)
 {
-    bool obey = numbers_obey(field, limits, vector, list);
+    bool obey = numbers_obey(field, parse->limits, vector, list);
+    bool descend = field->along_grid && fmp_parse_descends(parse);
     for (size_t i = 1; obey && i < count_of(vector, list); i++) {
-        obey = number_of(vector, list, i) > number_of(vector, list, i - 1);
+        double step = number_of(vector, list, i) - number_of(vector, list, i - 1);
+        obey = descend ? step < 0 : step > 0;
     }
     return obey;
 }
 
 /* Whether a value is of its row's type and within its bounds. Choices are looked at apart.
  *   vector  what the value holds, where that is numbers in base64 */
-static bool obeys(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
+static bool obeys(const fmp_field *field, const fmp_parse *parse, const fmp_vector *vector,
                   json_t *value)
 {
+    const fmp_limits *limits = parse->limits;
     int64_t label = 0;
     int64_t channels = 0;
     switch (field->type) {
@@ -123,6 +127,8 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, const fmp_ve
         return json_is_number(value) && within(field, limits, json_number_value(value));
     case FMP_TYPE_POSITIVE:
         return json_is_number(value) && json_number_value(value) > 0;
+    case FMP_TYPE_SWITCH:
+        return json_is_boolean(value) || json_is_object(value);
     case FMP_TYPE_BOOLEAN:
         return json_is_boolean(value);
     case FMP_TYPE_CHOICE:
@@ -140,7 +146,7 @@ static bool obeys(const fmp_field *field, const fmp_limits *limits, const fmp_ve
         return json_is_array(value) || json_is_object(value);
     case FMP_TYPE_TIMES:
         return (json_is_array(value) || vector->values != NULL) &&
-               times_obey(field, limits, vector, value);
+               times_obey(field, parse, vector, value);
     case FMP_TYPE_NUMBERS:
         return (json_is_array(value) || vector->values != NULL) &&
                numbers_obey(field, limits, vector, value);
@@ -223,10 +229,16 @@ static void read_field(field_reader *reader, fmp_field_id id, json_t *value)
             return;
         }
     }
-    if (!obeys(field, limits, &reader->vectors[id], value)) {
+    if (!obeys(field, reader->parse, &reader->vectors[id], value)) {
         char rule[256];
         fmp_field_rule(field, limits, rule, sizeof rule);
-        fmp_parse_fail(reader->parse, id, "%s", rule);
+        const char *ascending = strstr(rule, "ascending");
+        if (field->along_grid && fmp_parse_descends(reader->parse) && ascending != NULL) {
+            fmp_parse_fail(reader->parse, id, "%.*sdescending%s", (int)(ascending - rule), rule,
+                           ascending + strlen("ascending"));
+        } else {
+            fmp_parse_fail(reader->parse, id, "%s", rule);
+        }
     } else if (field->choices == NULL || choices_obey(reader, field, value)) {
         reader->values[id] = value;
     }
@@ -266,7 +278,8 @@ static void read_members(field_reader *reader, const char *parent, json_t *objec
             continue;
         }
         read_field(reader, id, value);
-        if (fmp_field_at(id)->type == FMP_TYPE_OBJECT && json_is_object(value)) {
+        fmp_type type = fmp_field_at(id)->type;
+        if ((type == FMP_TYPE_OBJECT || type == FMP_TYPE_SWITCH) && json_is_object(value)) {
             read_members(reader, pointer, value);
         }
     }
@@ -304,6 +317,9 @@ static bool takes_default(const field_reader *body, fmp_field_id id)
     }
     if (is_within(id, FMP_FIELD_SCHEDULER)) {
         return !body->present[FMP_FIELD_SCHEDULER]; /* each type has its own keys */
+    }
+    if (is_within(id, FMP_FIELD_LOG_LIKELIHOOD)) {
+        return !body->present[FMP_FIELD_LOG_LIKELIHOOD];
     }
     if (is_within(id, FMP_FIELD_TRAJECTORY)) {
         return !body->present[FMP_FIELD_TRAJECTORY]; /* its keys exclude each other */

@@ -28,11 +28,13 @@ unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_
                               "score is not known of this model: its noise and data were paired in "
                               "training");
         }
-        if (id == FM_FIELD_LOG_DENSITY && !parse->model->has_log_density) {
+        if (id == FM_FIELD_LOG_DENSITY && parse->route == FMP_API_VELOCITY &&
+            !parse->model->has_log_density) {
             char pointer[64];
             (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
             fmp_parse_fail_at(parse, pointer,
-                              "log_density is not known of this model: it is no closed form");
+                              "log_density of given points is not known of this model: it is no closed form "
+                              "(.../log_likelihood integrates it)");
         }
     }
     return fields;
@@ -41,7 +43,7 @@ unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_
 void fmp_parse_check_fields_at(fmp_parse *parse, const char *pointer, double t)
 {
     const fm_job_spec *spec = &parse->request->spec;
-    for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
+    for (unsigned id = 0; id < FM_N_FIELDS; id++) {
         if ((spec->fields & FM_FIELD_BIT(id)) != 0 &&
             !fm_flow_has_field(parse->model, spec->path, (fm_field_id)id, t)) {
             char text[FMP_NUMBER_MAX_BYTES + 1];

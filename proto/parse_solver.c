@@ -7,12 +7,10 @@
 #include <stdlib.h>
 
 #define BASE_METHOD          "midpoint"
+#define BACKWARD_METHOD      "dopri5"
 #define BASE_STEPS           50
 #define BASE_TOLERANCE       1e-5
 #define BASE_MAX_EVALUATIONS 10000
-/* Noise is drawn this near to the source and no farther: the margin of the paths that are singular there,
- * with room for its rounding. Farther in, part of the state would be data, which nobody has. */
-#define SOURCE_MARGIN (1e-3 * (1 + 1e-9))
 
 static double number_or(const fmp_parse *parse, fmp_field_id field, double fallback)
 {
@@ -96,14 +94,25 @@ static void check_start(fmp_parse *parse)
 {
     const double *grid = parse->request->spec.solver.grid;
     double source = parse->source;
-    if (grid == NULL || parse->present[FMP_FIELD_X0] || parse->defaults_only) {
+    bool is_given = parse->present[FMP_FIELD_X0] || fmp_parse_descends(parse);
+    if (grid == NULL || is_given || parse->defaults_only) {
         return;
     }
-    if (fabs(grid[0] - source) > SOURCE_MARGIN) {
+    if (fabs(grid[0] - source) > FMP_SOURCE_MARGIN) {
         fmp_parse_fail(parse, FMP_FIELD_X0,
                        "must be given when the grid starts at t = %s, away from the source at %s",
                        text_of(grid[0]).text, text_of(source).text);
     }
+}
+
+static double earliest(const fm_solver *solver)
+{
+    return fmin(solver->grid[0], solver->grid[solver->n_grid - 1]);
+}
+
+static double latest(const fm_solver *solver)
+{
+    return fmax(solver->grid[0], solver->grid[solver->n_grid - 1]);
 }
 
 /* Methods that know the path have none beyond its ends; flows through several marginals go there. */
@@ -111,7 +120,7 @@ static void check_within_path(fmp_parse *parse)
 {
     const fm_solver *solver = &parse->request->spec.solver;
     if (solver->grid != NULL && fm_method_needs_path(solver->method) &&
-        (solver->grid[0] < 0 || solver->grid[solver->n_grid - 1] > 1)) {
+        (earliest(solver) < 0 || latest(solver) > 1)) {
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD, "%s needs a grid within 0 to 1",
                        fm_method_describe(solver->method)->name);
     }
@@ -133,13 +142,24 @@ static void check_coupling(fmp_parse *parse)
                               : "independent noise, which this model has not");
 }
 
+/* Samplers and stochastic methods go from noise to data alone. */
+static void check_direction(fmp_parse *parse)
+{
+    const fm_method *method = parse->request->spec.solver.method;
+    if (fmp_parse_descends(parse) && !fm_method_takes_density(method)) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
+                       "must integrate the velocity alone, from data to the source; %s does not",
+                       fm_method_describe(method)->name);
+    }
+}
+
 static void read_time_grid(fmp_parse *parse, bool adaptive)
 {
     const double *range = parse->span;
     size_t n = fmp_parse_count(parse, FMP_FIELD_SOLVER_TIME_GRID);
     double first = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, 0);
     double last = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, n - 1);
-    if (first < range[0] || last > range[1]) {
+    if (fmin(first, last) < range[0] || fmax(first, last) > range[1]) {
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_TIME_GRID, "must lie within the model's %s to %s",
                        text_of(range[0]).text, text_of(range[1]).text);
         return;
@@ -156,9 +176,29 @@ static void read_time_grid(fmp_parse *parse, bool adaptive)
     set_grid(parse, grid, n_grid);
 }
 
+/* Of the span, in the grid's direction. */
+static void ends(const fmp_parse *parse, double *ret_first, double *ret_last)
+{
+    bool descends = fmp_parse_descends(parse);
+    *ret_first = parse->span[descends ? 1 : 0];
+    *ret_last = parse->span[descends ? 0 : 1];
+}
+
+/* Schedules are made ascending. */
+static void turn(double *grid, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        double kept = grid[i];
+        grid[i] = grid[n - 1 - i];
+        grid[n - 1 - i] = kept;
+    }
+}
+
 static void make_step_size_grid(fmp_parse *parse, double step_size)
 {
     const double *range = parse->span;
+    double first = 0, last = 0;
+    ends(parse, &first, &last);
     /* Compared as floating point first: a tiny step would overflow the count. */
     bool too_many = (range[1] - range[0]) / step_size > (double)parse->limits->max_steps + 1;
     size_t n_steps = too_many ? 0 : fm_grid_steps(range[0], range[1], step_size);
@@ -171,17 +211,18 @@ static void make_step_size_grid(fmp_parse *parse, double step_size)
     }
     double *grid = fmp_parse_alloc(parse, n_steps + 1, sizeof *grid);
     if (grid != NULL) {
-        fm_grid_step_size(range[0], range[1], step_size, grid);
+        fm_grid_step_size(first, last, step_size, grid);
         set_grid(parse, grid, n_steps + 1);
     }
 }
 
 static void make_uniform_grid(fmp_parse *parse, size_t n_steps)
 {
-    const double *range = parse->span;
+    double first = 0, last = 0;
+    ends(parse, &first, &last);
     double *grid = fmp_parse_alloc(parse, n_steps + 1, sizeof *grid);
     if (grid != NULL) {
-        fm_grid_uniform(range[0], range[1], n_steps, grid);
+        fm_grid_uniform(first, last, n_steps, grid);
         set_grid(parse, grid, n_steps + 1);
     }
 }
@@ -202,7 +243,11 @@ static void read_grid(fmp_parse *parse, bool adaptive)
     if (parse->present[FMP_FIELD_SOLVER_SCHEDULE]) {
         if (parse->values[FMP_FIELD_SOLVER_SCHEDULE] != NULL) {
             double *grid = fmp_parse_schedule(parse);
-            set_grid(parse, grid, grid == NULL ? 0 : request->schedule.n_steps + 1);
+            size_t n_grid = grid == NULL ? 0 : request->schedule.n_steps + 1;
+            if (fmp_parse_descends(parse)) {
+                turn(grid, n_grid);
+            }
+            set_grid(parse, grid, n_grid);
         }
         return;
     }
@@ -225,7 +270,8 @@ void fmp_parse_solver(fmp_parse *parse)
     if (parse->present[FMP_FIELD_SOLVER_METHOD] && name == NULL) {
         return; /* refused; what else is right depends on it */
     }
-    solver->method = fm_method_find(name != NULL ? json_string_value(name) : BASE_METHOD);
+    const char *base_method = fmp_parse_descends(parse) ? BACKWARD_METHOD : BASE_METHOD;
+    solver->method = fm_method_find(name != NULL ? json_string_value(name) : base_method);
     assert(solver->method != NULL);
     bool adaptive = fm_method_describe(solver->method)->adaptive;
     solver->rtol = number_or(parse, FMP_FIELD_SOLVER_RTOL, BASE_TOLERANCE);
@@ -245,5 +291,6 @@ void fmp_parse_solver(fmp_parse *parse)
     check_start(parse);
     check_within_path(parse);
     check_coupling(parse);
+    check_direction(parse);
     fmp_parse_check_diffusion(parse);
 }

@@ -31,7 +31,9 @@ static void read_times(fmp_parse *parse)
     size_t n = fmp_parse_count(parse, FMP_FIELD_TRAJECTORY_TIMES);
     double first = fmp_parse_number_at(parse, FMP_FIELD_TRAJECTORY_TIMES, 0);
     double last = fmp_parse_number_at(parse, FMP_FIELD_TRAJECTORY_TIMES, n - 1);
-    if (first < solver->grid[0] || last > solver->grid[solver->n_grid - 1]) {
+    double start = solver->grid[0], end = solver->grid[solver->n_grid - 1];
+    double direction = end > start ? 1 : -1; /* the times run that way, too */
+    if ((first - start) * direction < 0 || (end - last) * direction < 0) {
         fmp_parse_fail(parse, FMP_FIELD_TRAJECTORY_TIMES,
                        "must lie between the grid's first and last time");
         return;

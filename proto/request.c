@@ -204,6 +204,7 @@ static void read_common(fmp_parse *parse)
     }
     fmp_parse_labels(parse);
     fmp_parse_guidance(parse);
+    fmp_parse_divergence(parse);
 }
 
 static void read_stats(fmp_parse *parse)
@@ -219,11 +220,21 @@ static void read_stats(fmp_parse *parse)
     request->spec.measures_path = list != NULL;
 }
 
+/* What integrates: …/sample, …/encode and …/log_likelihood. */
+static void read_flow(fmp_parse *parse)
+{
+    parse->request->spec.task = FM_TASK_SAMPLE;
+    fmp_parse_scheduler(parse);
+    fmp_parse_solver(parse);
+    fmp_parse_trajectory(parse);
+    fmp_parse_check_density(parse);
+    read_stats(parse);
+}
+
 static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
 {
     fmp_request *request = parse->request;
     fmp_parse_fields(parse);
-    request->spec.task = FM_TASK_SAMPLE;
     request->spec.n_rows = count_rows(parse);
     read_seed(parse, drawn_seed);
     read_common(parse);
@@ -231,10 +242,7 @@ static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
         request->x = read_states(parse, FMP_FIELD_X0, request->spec.n_rows);
         request->spec.x = request->x;
     }
-    fmp_parse_scheduler(parse);
-    fmp_parse_solver(parse);
-    fmp_parse_trajectory(parse);
-    read_stats(parse);
+    read_flow(parse);
 }
 
 static void read_velocity_times(fmp_parse *parse)
@@ -270,19 +278,24 @@ static void read_velocity_times(fmp_parse *parse)
     request->spec.t = request->t;
 }
 
+/* Points that are given: of …/encode x1, else x. */
+static void read_points(fmp_parse *parse)
+{
+    fmp_request *request = parse->request;
+    fmp_field_id field = parse->route == FMP_API_ENCODE ? FMP_FIELD_X1 : FMP_FIELD_X;
+    request->spec.n_rows = 1;
+    if (parse->values[field] != NULL) {
+        size_t found = fmp_parse_tensor_rows(parse->values[field]);
+        request->spec.n_rows = found < 1 || found > parse->limits->max_samples ? 1 : found;
+        request->x = read_states(parse, field, request->spec.n_rows);
+        request->spec.x = request->x;
+    }
+}
+
 static void read_velocity(fmp_parse *parse)
 {
     fmp_request *request = parse->request;
-    fmp_parse_fields(parse);
     request->spec.task = FM_TASK_VELOCITY;
-    request->spec.n_rows = 1;
-    if (parse->values[FMP_FIELD_X] != NULL) {
-        size_t found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_X]);
-        request->spec.n_rows = found < 1 || found > parse->limits->max_samples ? 1 : found;
-        request->x = read_states(parse, FMP_FIELD_X, request->spec.n_rows);
-        request->spec.x = request->x;
-    }
-    read_common(parse);
     request->spec.fields = fmp_parse_wanted_fields(parse, FMP_FIELD_FIELDS, FM_FIELD_VELOCITY);
     if (parse->values[FMP_FIELD_T] != NULL) {
         read_velocity_times(parse);
@@ -333,7 +346,7 @@ static bool finish(fmp_parse *parse, bool loaded)
 static fmp_parse begin(fmp_api_route route, const fm_model_info *model, const fmp_limits *limits,
                        fmp_request *ret, fmp_problem *problem)
 {
-    *ret = (fmp_request){0};
+    *ret = (fmp_request){.route = route};
     *problem = (fmp_problem){0};
     return (fmp_parse){.model = model,
                        .limits = limits,
@@ -356,13 +369,22 @@ bool fmp_request_parse_sample(const char *body, size_t length, const fm_model_in
     return finish(&parse, loaded);
 }
 
-bool fmp_request_parse_velocity(const char *body, size_t length, const fm_model_info *model,
-                                const fmp_limits *limits, fmp_request *ret, fmp_problem *problem)
+bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t length,
+                              const fm_model_info *model, const fmp_limits *limits,
+                              uint64_t drawn_seed, fmp_request *ret, fmp_problem *problem)
 {
-    fmp_parse parse = begin(FMP_API_VELOCITY, model, limits, ret, problem);
+    fmp_parse parse = begin(route, model, limits, ret, problem);
     bool loaded = load_body(&parse, body, length);
     if (loaded) {
-        read_velocity(&parse);
+        fmp_parse_fields(&parse);
+        read_points(&parse);
+        read_seed(&parse, drawn_seed);
+        read_common(&parse);
+        if (route == FMP_API_VELOCITY) {
+            read_velocity(&parse);
+        } else {
+            read_flow(&parse);
+        }
     }
     return finish(&parse, loaded);
 }

@@ -19,6 +19,19 @@ typedef struct fmp_limits {
     uint64_t default_timeout_ms, max_timeout_ms;
 } fmp_limits;
 
+/* What a body is for: bits, for a row of api.def may be of several. */
+typedef enum fmp_api_route {
+    FMP_API_SAMPLE = 1,
+    FMP_API_VELOCITY = 2,
+    FMP_API_ENCODE = 4,
+    FMP_API_LOG_LIKELIHOOD = 8,
+    FMP_API_ALL = 15,
+    FMP_API_FLOWS = FMP_API_SAMPLE | FMP_API_ENCODE | FMP_API_LOG_LIKELIHOOD, /* integrate */
+    FMP_API_STATES = FMP_API_SAMPLE | FMP_API_ENCODE,          /* and give states */
+    FMP_API_BACKWARD = FMP_API_ENCODE | FMP_API_LOG_LIKELIHOOD, /* from data to the source */
+    FMP_API_POINTS = FMP_API_VELOCITY | FMP_API_LOG_LIKELIHOOD, /* give numbers of points */
+} fmp_api_route;
+
 /* The first three are words of the body's field, the others media types of their own. */
 typedef enum fmp_encoding {
     FMP_ENCODING_JSON,
@@ -30,6 +43,7 @@ typedef enum fmp_encoding {
 
 /* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
 typedef struct fmp_request {
+    fmp_api_route route;
     fm_job_spec spec; /* ready for fm_engine_submit() but for model, finished and context */
     fmp_encoding encoding;
     bool seed_is_string; /* echo as sent */
@@ -47,17 +61,18 @@ typedef struct fmp_request {
     double *diffusion_t, *diffusion_values; /* of solver.diffusion */
 } fmp_request;
 
-/* POST …/sample. false: *problem is filled and *ret needs no release.
+/* POST …/sample. The model's defaults fill what it leaves out. false: *problem is filled and *ret needs no release.
  *   accepted  NPY or PNG_GRID (of a model that fmp_image_of() knows) by Accept; JSON: the body's field
  *             says how the answer is encoded */
 FM_MUST_USE bool fmp_request_parse_sample(const char *body, size_t length,
                                           const fm_model_info *model, const fmp_limits *limits,
                                           fmp_encoding accepted, uint64_t drawn_seed,
                                           fmp_request *ret, fmp_problem *problem);
-/* POST …/velocity. */
-FM_MUST_USE bool fmp_request_parse_velocity(const char *body, size_t length,
-                                            const fm_model_info *model, const fmp_limits *limits,
-                                            fmp_request *ret, fmp_problem *problem);
+/* POST …/velocity, …/encode and …/log_likelihood, whose points are given. */
+FM_MUST_USE bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t length,
+                                          const fm_model_info *model, const fmp_limits *limits,
+                                          uint64_t drawn_seed, fmp_request *ret,
+                                          fmp_problem *problem);
 void fmp_request_done(fmp_request *request);
 
 /* Checks a model's own defaults as if they were a request's, when the model is loaded. */

@@ -1,10 +1,12 @@
 /* The answer of a job, and what the answers of both tasks share. */
 #include "proto/response.h"
 
+#include "proto/api.h"
 #include "proto/json.h"
 #include "proto/response_rows.h"
 #include "proto/tensor.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,7 +29,7 @@ void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm
 /* A .npy file holds one float32 array: a sample always has one, a velocity where it was asked for. */
 static bool has_npy(const fmp_request *request)
 {
-    return request->spec.task == FM_TASK_SAMPLE ||
+    return (request->spec.task == FM_TASK_SAMPLE && request->route != FMP_API_LOG_LIKELIHOOD) ||
            (request->spec.fields & FM_FIELD_BIT(FM_FIELD_VELOCITY)) != 0;
 }
 
@@ -67,6 +69,14 @@ void fmp_response_write_head(fmp_json *json, const fm_model_info *model, const c
     fmp_json_pair_text(json, "id", id);
     fmp_json_pair_text(json, "model", model->name);
     fmp_json_pair_text(json, "model_version", model->version);
+}
+
+void fmp_response_write_seed(fmp_json *json, const fmp_request *request)
+{
+    fmp_json_key(json, "seed");
+    fmp_json_value(json);
+    bool quoted = request->seed_is_string || request->spec.seed > FMP_SEED_MAX;
+    fmp_buffer_format(json->buffer, quoted ? "\"%" PRIu64 "\"" : "%" PRIu64, request->spec.seed);
 }
 
 void fmp_response_write_path(fmp_json *json, const char *key, const fm_path *path)

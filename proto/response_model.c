@@ -84,6 +84,8 @@ static void write_supports(fmp_json *json, const fm_model_info *model)
     fmp_json_open(json, '[');
     fmp_json_text(json, "sample");
     fmp_json_text(json, "velocity");
+    fmp_json_text(json, "encode");
+    fmp_json_text(json, "log_likelihood");
     if (model->has_log_density) {
         fmp_json_text(json, "log_density");
     }

@@ -44,6 +44,24 @@ typedef const float *fmp_row_state(const fm_row_result *row, unsigned which);
 void fmp_response_write_states(fmp_json *json, const char *key, const fmp_request *request,
                                const fm_model_info *model, const fmp_rows *rows,
                                fmp_row_state *state, unsigned which);
+/* One number of every row: `key`: [n_rows], float64, null where it is not finite.
+ *   which  passed to number() */
+typedef double fmp_row_number(const fm_row_result *row, unsigned which);
+void fmp_response_write_numbers(fmp_json *json, const char *key, const fmp_request *request,
+                                const fmp_rows *rows, fmp_row_number *number, unsigned which);
+/* One number of every state on the way: `name of the field`: [n_rows, n_times], or of each row as many as it has. */
+void fmp_response_write_state_numbers(fmp_json *json, unsigned id, size_t n_times,
+                                      const fmp_request *request, const fmp_rows *rows);
+void fmp_response_write_own_numbers(fmp_json *json, unsigned id, const fmp_rows *rows);
+/* "log_likelihood", "standard_error" of several probes, "bits_per_dimension" of images */
+void fmp_response_write_log_likelihood(fmp_json *json, const fmp_request *request,
+                                       const fm_model_info *model, const fmp_rows *rows);
+/* Whether the answer depends on probes that are drawn by the seed. */
+bool fmp_response_draws_probes(const fmp_request *request);
+/* "seed", as sent or drawn */
+void fmp_response_write_seed(fmp_json *json, const fmp_request *request);
+/* "divergence": how they were found, where the answer has any */
+void fmp_response_write_divergence(fmp_json *json, const fmp_request *request);
 /* The sample of every row as a picture: `key`: [n_rows] strings of base64. Fails the buffer where
  * fmp_image_of() says no. */
 void fmp_response_write_pictures(fmp_json *json, const char *key, const fm_model_info *model,

@@ -1,12 +1,10 @@
-/* The answer of …/sample. */
-#include "proto/api.h"
+/* The answers of what integrates: …/sample, …/encode and …/log_likelihood. */
 #include "proto/json.h"
 #include "proto/number.h"
 #include "proto/response_rows.h"
 #include "proto/solver_options.h"
 #include "proto/tensor.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 static bool is_adaptive(const fmp_request *request)
@@ -18,14 +16,6 @@ static const float *state_of(const fm_row_result *row, unsigned which)
 {
     (void)which;
     return row->x;
-}
-
-static void write_seed(fmp_json *json, const fmp_request *request)
-{
-    fmp_json_key(json, "seed");
-    fmp_json_value(json);
-    bool quoted = request->seed_is_string || request->spec.seed > FMP_SEED_MAX;
-    fmp_buffer_format(json->buffer, quoted ? "\"%" PRIu64 "\"" : "%" PRIu64, request->spec.seed);
 }
 
 static void write_time_list(fmp_json *json, fmp_encoding encoding, const double *times, size_t n)
@@ -85,6 +75,11 @@ static void write_common_times(fmp_json *json, const fmp_request *request,
             write_common_field(json, id, n_times, request, model, rows);
         }
     }
+    for (unsigned id = FM_N_VECTOR_FIELDS; id < FM_N_FIELDS; id++) {
+        if ((spec->fields & FM_FIELD_BIT(id)) != 0) {
+            fmp_response_write_state_numbers(json, id, n_times, request, rows);
+        }
+    }
 }
 
 /* A list a sample, each of its own length; only in JSON. */
@@ -120,6 +115,11 @@ static void write_own_times(fmp_json *json, unsigned fields, const fm_model_info
     for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
         if ((fields & FM_FIELD_BIT(id)) != 0) {
             write_own_field(json, id, model, rows);
+        }
+    }
+    for (unsigned id = FM_N_VECTOR_FIELDS; id < FM_N_FIELDS; id++) {
+        if ((fields & FM_FIELD_BIT(id)) != 0) {
+            fmp_response_write_own_numbers(json, id, rows);
         }
     }
 }
@@ -262,21 +262,38 @@ static void write_stats(fmp_json *json, const fmp_request *request, const fmp_ro
     fmp_json_close(json, '}');
 }
 
+/* Where the trajectories end. */
+static void write_states(fmp_json *json, const fmp_request *request, const fm_model_info *model,
+                         const fmp_rows *rows)
+{
+    if (request->route == FMP_API_LOG_LIKELIHOOD) {
+        return;
+    }
+    const char *key = request->route == FMP_API_ENCODE ? "x0" : "samples";
+    if (request->encoding == FMP_ENCODING_PNG) {
+        fmp_response_write_pictures(json, key, model, rows);
+    } else {
+        fmp_response_write_states(json, key, request, model, rows, state_of, 0);
+    }
+}
+
 void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
                                const fm_model_info *model, const char *id, const fmp_rows *rows)
 {
     fmp_json json = {.buffer = buffer};
     fmp_json_open(&json, '{');
     fmp_response_write_head(&json, model, id);
-    write_seed(&json, request);
-    if (request->encoding == FMP_ENCODING_PNG) {
-        fmp_response_write_pictures(&json, "samples", model, rows);
-    } else {
-        fmp_response_write_states(&json, "samples", request, model, rows, state_of, 0);
+    if (request->route == FMP_API_SAMPLE || fmp_response_draws_probes(request)) {
+        fmp_response_write_seed(&json, request);
     }
+    write_states(&json, request, model, rows);
     if (request->has_trajectory) {
         write_trajectory(&json, request, model, rows);
     }
+    if (request->spec.log_likelihood) {
+        fmp_response_write_log_likelihood(&json, request, model, rows);
+    }
+    fmp_response_write_divergence(&json, request);
     if (request->path != NULL) {
         fmp_response_write_path(&json, "scheduler", request->path);
     }

@@ -320,6 +320,21 @@ static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms
 
 /* ---- Parsing ---- */
 
+/* Which rows of api.def a route's body obeys. */
+static fmp_api_route body_of(fmd_route route)
+{
+    switch ((int)route) {
+    case FMD_ROUTE_VELOCITY:
+        return FMP_API_VELOCITY;
+    case FMD_ROUTE_ENCODE:
+        return FMP_API_ENCODE;
+    case FMD_ROUTE_LOG_LIKELIHOOD:
+        return FMP_API_LOG_LIKELIHOOD;
+    default:
+        return FMP_API_SAMPLE;
+    }
+}
+
 /* Pure, on any thread: fills the request or the problem. */
 static void parse(fmd_ticket *ticket, const char *body, size_t length)
 {
@@ -329,13 +344,15 @@ static void parse(fmd_ticket *ticket, const char *body, size_t length)
         body = "{}";
         length = 2;
     }
-    bool is_velocity = ticket->route == FMD_ROUTE_VELOCITY;
+    fmp_api_route route = body_of(ticket->route);
+    bool is_velocity = route == FMP_API_VELOCITY;
     bool wants_npy = ticket->accepted == FMP_ENCODING_NPY;
-    ticket->parsed = is_velocity ? fmp_request_parse_velocity(body, length, ticket->model, limits,
-                                                              request, &ticket->problem)
-                                 : fmp_request_parse_sample(body, length, ticket->model, limits,
-                                                            ticket->accepted, fmd_draw_seed(),
-                                                            request, &ticket->problem);
+    ticket->parsed =
+        route == FMP_API_SAMPLE
+            ? fmp_request_parse_sample(body, length, ticket->model, limits, ticket->accepted,
+                                       fmd_draw_seed(), request, &ticket->problem)
+            : fmp_request_parse_points(route, body, length, ticket->model, limits, fmd_draw_seed(),
+                                       request, &ticket->problem);
     if (ticket->parsed && wants_npy && is_velocity &&
         request->spec.fields != FM_FIELD_BIT(FM_FIELD_VELOCITY)) {
         fmp_request_done(request);
@@ -441,7 +458,7 @@ enum MHD_Result fmd_handle_sample(fmd_exchange *exchange)
     return handle(exchange);
 }
 
-enum MHD_Result fmd_handle_velocity(fmd_exchange *exchange)
+enum MHD_Result fmd_handle_points(fmd_exchange *exchange)
 {
     fmd_role_enter(&fmd_on_loop);
     return handle(exchange);

@@ -1,4 +1,4 @@
-/* Requests that go through the engine: …/sample and …/velocity.
+/* Requests that go through the engine: …/sample, …/velocity, …/encode and …/log_likelihood.
  *
  * DESIGN. A ticket is what a suspended exchange and its job share.
  * 1. The loop thread parses (a long body: a thread of libuv's pool, while the connection is already
@@ -17,7 +17,8 @@
 #include "server/exchange.h"
 
 enum MHD_Result fmd_handle_sample(fmd_exchange *exchange);
-enum MHD_Result fmd_handle_velocity(fmd_exchange *exchange);
+/* …/velocity, …/encode, …/log_likelihood */
+enum MHD_Result fmd_handle_points(fmd_exchange *exchange);
 
 /* The client of a suspended exchange is gone: resumes its connection, which closes, and cancels the job. */
 void fmd_sampling_leave(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop);

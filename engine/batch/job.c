@@ -41,11 +41,40 @@ static void add_matrix(fm_job_layout *layout, size_t rows, size_t columns, size_
     add(layout, count, size_bytes);
 }
 
+static bool wants_log_density(const fm_job_spec *spec)
+{
+    bool has_outputs = spec->task == FM_TASK_VELOCITY || spec->n_output_times > 0 || spec->output_every_step;
+    return has_outputs && (spec->fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0;
+}
+
+static bool wants_divergence(const fm_job_spec *spec)
+{
+    return (fm_job_read_fields(spec) & FM_FIELD_BIT(FM_FIELD_DIVERGENCE)) != 0;
+}
+
+static size_t integrals_of(const fm_job_spec *spec)
+{
+    bool integrates = spec->task == FM_TASK_SAMPLE &&
+                      (spec->log_likelihood || wants_log_density(spec));
+    return integrates ? fm_divergence_traces(&spec->divergence) : 0;
+}
+
+/* Tangents of one Jacobian; 0: none is asked for. */
+static size_t tangents_of(const fm_job_spec *spec)
+{
+    if (integrals_of(spec) == 0 && !wants_divergence(spec)) {
+        return 0;
+    }
+    return spec->divergence.method == FM_DIVERGENCE_EXACT ? spec->model->config.dimension
+                                                          : spec->divergence.n_probes;
+}
+
 static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
 {
     const fm_model_config *config = &spec->model->config;
     return (fm_solve_plan){.solver = spec->solver,
-                           .dimension = config->dimension,
+                           .dimension = config->dimension + integrals_of(spec),
+                           .n_integrals = integrals_of(spec),
                            .path = spec->path != NULL ? spec->path : &config->path,
                            .seed = spec->seed,
                            .gives_score = fm_predictions_have_score(&config->predictions) &&
@@ -82,30 +111,33 @@ static void add_fields(fm_job_layout *layout, const fm_job_spec *spec)
             add_matrix(layout, outputs, spec->model->config.dimension, sizeof(float));
         }
     }
+    if (wants_log_density(spec)) {
+        add(layout, outputs, sizeof(double));
+    }
+    if (wants_divergence(spec)) {
+        add(layout, outputs, sizeof(double));
+    }
 }
 
-/* What a slot has beside its solver, in vectors: a sample's state, and the network's output where it is kept. */
-static size_t state_vectors(const fm_job_spec *spec)
+/* What a slot has beside its solver: a sample's state, the network's output where it is kept, traces. */
+static size_t state_bytes(const fm_job_spec *spec)
 {
-    return spec->task == FM_TASK_SAMPLE ? 1 : 0;
+    size_t n = spec->model->config.dimension + integrals_of(spec);
+    return spec->task == FM_TASK_SAMPLE ? fm_arena_round(n * sizeof(double)) : 0;
 }
 
-static size_t output_vectors(const fm_job_spec *spec)
+static size_t output_bytes(const fm_job_spec *spec)
 {
     size_t n = fm_predictions_count(&spec->model->config.predictions);
     bool kept = spec->task == FM_TASK_VELOCITY || fm_job_read_fields(spec) != 0 || n > 1;
-    return kept ? n : 0;
+    return kept ? fm_arena_round(n * spec->model->config.dimension * sizeof(double)) : 0;
 }
 
-static size_t slot_vector_bytes(const fm_job_spec *spec, size_t n)
+static size_t trace_bytes(const fm_job_spec *spec)
 {
-    return fm_arena_round(n * spec->model->config.dimension * sizeof(double));
-}
-
-static bool wants_log_density(const fm_job_spec *spec)
-{
-    return spec->task == FM_TASK_VELOCITY &&
-           (spec->fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0;
+    return tangents_of(spec) == 0
+               ? 0
+               : fm_arena_round(fm_divergence_traces(&spec->divergence) * sizeof(double));
 }
 
 static fm_job_layout layout_of(const fm_job_spec *spec)
@@ -137,16 +169,16 @@ static fm_job_layout layout_of(const fm_job_spec *spec)
         }
     }
     add_fields(&layout, spec);
-    if (wants_log_density(spec)) {
+    if (spec->log_likelihood) {
+        add(&layout, spec->n_rows, sizeof(double));
         add(&layout, spec->n_rows, sizeof(double));
     }
     if (solve_bytes > SIZE_MAX / 4 || dimension > SIZE_MAX / 64) {
         layout.overflow = true;
         return layout;
     }
-    layout.solver_bytes = fm_arena_round(solve_bytes) +
-                          slot_vector_bytes(spec, state_vectors(spec)) +
-                          slot_vector_bytes(spec, output_vectors(spec));
+    layout.solver_bytes = fm_arena_round(solve_bytes) + state_bytes(spec) + output_bytes(spec) +
+                          trace_bytes(spec);
     add(&layout, layout.n_slots, layout.solver_bytes);
     return layout;
 }
@@ -155,6 +187,16 @@ size_t fm_job_size_bytes(const fm_job_spec *spec)
 {
     fm_job_layout layout = layout_of(spec);
     return layout.overflow ? SIZE_MAX : layout.total_bytes;
+}
+
+static fm_status check_divergence(const fm_job_spec *spec, fm_error *err)
+{
+    const fm_divergence *it = &spec->divergence;
+    bool bad = it->method == FM_DIVERGENCE_HUTCHINSON && tangents_of(spec) > FM_MAX_PROBES;
+    if (bad || (it->method == FM_DIVERGENCE_HUTCHINSON && it->n_probes == 0)) {
+        return fm_fail(err, FM_EINVAL, "divergence needs 1 to %zu probes", FM_MAX_PROBES);
+    }
+    return FM_OK;
 }
 
 static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
@@ -180,6 +222,10 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
     if (!isfinite(spec->guidance_scale)) {
         return fm_fail(err, FM_EINVAL, "guidance_scale must be finite");
     }
+    fm_status divergence = check_divergence(spec, err);
+    if (divergence != FM_OK) {
+        return divergence;
+    }
     if (spec->guidance_channels > config->shape[0]) {
         return fm_fail(err, FM_EINVAL, "guidance_channels must be at most %zu", config->shape[0]);
     }
@@ -191,7 +237,12 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
         return FM_OK;
     }
     fm_solve_plan plan = solve_plan_of(spec);
-    return fm_solve_check(&plan, err);
+    fm_status status = fm_solve_check(&plan, err);
+    if (status == FM_OK && plan.n_integrals > 0 && !fm_method_takes_density(spec->solver.method)) {
+        status = fm_fail(err, FM_EINVAL, "densities cannot be integrated with %s",
+                         fm_method_describe(spec->solver.method)->name);
+    }
+    return status;
 }
 
 static void *take(fm_arena *arena, size_t count, size_t size_bytes)
@@ -202,16 +253,16 @@ static void *take(fm_arena *arena, size_t count, size_t size_bytes)
 static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
 {
     const fm_job_spec *spec = &job->spec;
-    size_t state_bytes = slot_vector_bytes(spec, state_vectors(spec));
-    size_t output_bytes = slot_vector_bytes(spec, output_vectors(spec));
+    size_t state = state_bytes(spec), output = output_bytes(spec), traces = trace_bytes(spec);
     unsigned char *memory = take(arena, layout->n_slots, layout->solver_bytes);
     job->n_slots = layout->n_slots;
     for (size_t i = 0; i < layout->n_slots; i++) {
         fm_row *row = &job->slots[i];
         row->job = job;
-        row->vector = state_bytes > 0 ? (double *)(void *)memory : NULL;
-        row->output = output_bytes > 0 ? (double *)(void *)(memory + state_bytes) : NULL;
-        row->memory = memory + state_bytes + output_bytes;
+        row->vector = state > 0 ? (double *)(void *)memory : NULL;
+        row->output = output > 0 ? (double *)(void *)(memory + state) : NULL;
+        row->traces = traces > 0 ? (double *)(void *)(memory + state + output) : NULL;
+        row->memory = memory + state + output + traces;
         memory += layout->solver_bytes;
         row->index = i;
         job->waiting[layout->n_slots - 1 - i] = row; /* a stack: row 0 leaves first */
@@ -242,6 +293,13 @@ static void place_fields(fm_job *job, fm_arena *arena)
             job->fields[id] = take(arena, values, sizeof(float));
         }
     }
+    size_t numbers = job->spec.n_rows * job->n_outputs;
+    if (wants_log_density(&job->spec) && numbers > 0) {
+        job->log_density = take(arena, numbers, sizeof(double));
+    }
+    if (wants_divergence(&job->spec) && numbers > 0) {
+        job->divergence = take(arena, numbers, sizeof(double));
+    }
 }
 
 static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
@@ -261,13 +319,39 @@ static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
         }
     }
     place_fields(job, arena);
-    if (wants_log_density(spec)) {
-        job->log_density = take(arena, spec->n_rows, sizeof(double));
+    if (spec->log_likelihood) {
+        job->log_likelihood = take(arena, spec->n_rows, sizeof(double));
+        job->standard_error = take(arena, spec->n_rows, sizeof(double));
     }
     place_slots(job, arena, layout);
     for (size_t i = 0; i < spec->n_rows; i++) {
         job->records[i].status = FM_ROW_UNFINISHED;
     }
+}
+
+/* One or two of each row. */
+static size_t network_rows(const fm_job_spec *spec)
+{
+    size_t total = spec->n_rows;
+    fm_condition condition = {.guidance_scale = spec->guidance_scale,
+                              .guidance_channels = spec->guidance_channels};
+    for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
+        condition.label = spec->labels[i];
+        total += fm_field_n_rows(&spec->model->field, &condition) - 1;
+    }
+    return total; /* without labels every row is of the null class */
+}
+
+/* A row has tangents of all its network rows in a call, as many as have room. */
+static void cost_of_rows(fm_job *job)
+{
+    const fm_job_spec *spec = &job->spec;
+    size_t asks = network_rows(spec) > spec->n_rows ? 2 : 1;
+    size_t room = spec->model->tile_rows / asks;
+    job->n_integrals = integrals_of(spec);
+    job->n_tangents = tangents_of(spec);
+    job->tangents_a_call = job->n_tangents < room ? job->n_tangents : room;
+    job->row_cost = asks * (job->tangents_a_call > 1 ? job->tangents_a_call : 1);
 }
 
 fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
@@ -290,7 +374,7 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     }
     job->dimension = spec->model->config.dimension;
     job->n_outputs = outputs_of(spec);
-    job->guided = fm_job_network_rows(spec) > spec->n_rows;
+    cost_of_rows(job);
     job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
     place(job, &arena, &layout);
     (void)fm_model_ref(spec->model);
@@ -308,6 +392,8 @@ void fm_job_free(fm_job *job)
         fm_free(job->recordings[i].x);
         fm_free(job->recordings[i].times);
         fm_free(job->recordings[i].fields);
+        fm_free(job->recordings[i].integrals);
+        fm_free(job->recordings[i].divergences);
     }
     fm_model *model = job->spec.model;
     fm_free(job->block);
@@ -316,14 +402,9 @@ void fm_job_free(fm_job *job)
 
 size_t fm_job_network_rows(const fm_job_spec *spec)
 {
-    size_t total = spec->n_rows;
-    fm_condition condition = {.guidance_scale = spec->guidance_scale,
-                              .guidance_channels = spec->guidance_channels};
-    for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
-        condition.label = spec->labels[i];
-        total += fm_field_n_rows(&spec->model->field, &condition) - 1;
-    }
-    return total; /* without labels every row is of the null class */
+    size_t each = integrals_of(spec) > 0 || spec->task == FM_TASK_VELOCITY ? 1 + tangents_of(spec) : 1;
+    size_t total = 0;
+    return fm_multiply(network_rows(spec), each, &total) ? total : SIZE_MAX;
 }
 
 /* Outputs of a trajectory, of adaptive steps by the usual number. */
@@ -395,6 +476,23 @@ static void describe_fields(const fm_job *job, size_t row, fm_row_result *ret)
     }
 }
 
+static void describe_densities(const fm_job *job, size_t row, fm_row_result *ret)
+{
+    bool known = job->log_likelihood != NULL;
+    ret->log_likelihood = known ? job->log_likelihood[row] : (double)NAN;
+    ret->standard_error = known ? job->standard_error[row] : (double)NAN;
+    if (job->log_density != NULL) {
+        ret->log_density = job->log_density + row * job->n_outputs;
+    } else if (job->recordings != NULL) {
+        ret->log_density = job->recordings[row].integrals;
+    }
+    if (job->divergence != NULL) {
+        ret->divergence = job->divergence + row * job->n_outputs;
+    } else if (job->recordings != NULL) {
+        ret->divergence = job->recordings[row].divergences;
+    }
+}
+
 void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret)
 {
     assert(row < job->spec.n_rows);
@@ -410,7 +508,7 @@ void fm_job_row(const fm_job *job, size_t row, fm_row_result *ret)
         describe_trajectory(job, row, ret);
     }
     describe_fields(job, row, ret);
-    ret->log_density = job->log_density != NULL ? job->log_density[row] : 0;
+    describe_densities(job, row, ret);
 }
 
 fm_job_stats fm_job_statistics(const fm_job *job)

@@ -26,11 +26,14 @@ struct fm_row {
     fm_condition condition;
     fm_solve *solve; /* FM_TASK_SAMPLE */
     void *memory;    /* of the solver */
-    double *
-        vector; /* [dimension] of FM_TASK_SAMPLE: x0 while starting, then the state whose fields are read */
+    /* [dimension and integrals] of FM_TASK_SAMPLE: x0 while starting, then the state whose fields are read */
+    double *vector;
     double *
         output; /* [predictions][dimension] of the network, where that is not the velocity; else NULL */
     bool reading;  /* the output is wanted for fields, and no velocity */
+    double *traces; /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for */
+    size_t n_tangents; /* in them */
+    double start_log_density; /* of the source at the start; with integrals */
     size_t n_read; /* outputs whose fields are known */
     fm_solve_want want;
     size_t n_recorded; /* output times passed */
@@ -44,6 +47,8 @@ typedef struct fm_recording {
     size_t count, capacity;
     float
         *fields; /* [fields read][count][dimension], allocated when the row has ended; else NULL */
+    double *integrals;   /* [capacity], grown with x where log densities are asked for; else NULL */
+    double *divergences; /* [count], allocated when the row has ended; else NULL */
 } fm_recording;
 
 /* What is kept of an ended row. */
@@ -60,7 +65,8 @@ struct fm_job {
     size_t dimension;
     size_t n_outputs; /* of every row, known beforehand; 0: recordings grow, or none */
     unsigned size_class;
-    bool guided; /* velocities of some rows take two network rows */
+    size_t row_cost; /* network rows or, if they are more, tangents that a row takes in a call */
+    size_t n_integrals, n_tangents, tangents_a_call; /* of a row; 0: none */
 
     /* results, each row's written by the one worker that has it */
     fm_row_record *records;   /* [n_rows] */
@@ -70,7 +76,9 @@ struct fm_job {
     bool recordings_grow;     /* each is an allocation of its own */
     /* [n_rows][n_outputs][dimension] of each field asked for but x; NULL where recordings grow */
     float *fields[FM_N_VECTOR_FIELDS];
-    double *log_density; /* [n_rows], FM_TASK_VELOCITY that asks for it; else NULL */
+    double *log_density; /* [n_rows][n_outputs] where asked for and known beforehand; else NULL */
+    double *divergence;  /* idem */
+    double *log_likelihood, *standard_error; /* [n_rows]; NULL where not asked for */
 
     /* guarded by the engine's mutex */
     fm_row *slots;    /* [n_slots] */
@@ -107,6 +115,30 @@ void fm_row_answer(fm_row *row, const double *other);
 /* What was wanted is there: advance. Sets `ended`, or the next want. */
 void fm_row_give(fm_row *row);
 
+/* ---- row_density.c: divergences and densities ---- */
+
+/* Numbers that a divergence is kept as: one, or one a probe. */
+size_t fm_divergence_traces(const fm_divergence *divergence);
+/* Whether the divergence is wanted beside the network's output, now. */
+bool fm_row_wants_tangents(const fm_row *row);
+/* Writes the next tangents of a call, times `scale`; returns their number.
+ *   ret  [tangents_a_call][dimension] */
+size_t fm_row_tangents(const fm_row *row, double scale, double *ret);
+/* Their images have been written: adds them to the traces. True when those are complete.
+ *   tangents  as fm_row_tangents() has written them
+ *   images    [n][predictions][dimension] of the row's first network row; overwritten
+ *   other     idem, of the second; unused with one */
+bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *images,
+                         const double *other);
+/* What the traces say of the divergence: their mean. */
+double fm_row_divergence(const fm_row *row);
+/* Their part of the wanted velocity: minus the divergence, for each. */
+void fm_row_give_integrals(fm_row *row);
+/* Of state x at time t, where the path is at its source. */
+double fm_row_source_log_density(const fm_row *row, double t, const double *x);
+/* The row has ended: its log likelihood, and the log densities of its outputs, or NAN where it has not ended well. */
+void fm_row_densities(fm_row *row, const fm_solve_report *report);
+
 /* ---- row_fields.c: the quantities of the flow at a row's outputs ---- */
 
 /* Fields that are read when a network's output is there: all but the log density and, of trajectories, x. */
@@ -120,6 +152,9 @@ bool fm_row_fields_at_point(fm_row *row);
 
 /* ---- row.c, for row_fields.c ---- */
 
+/* Of output k of the row; NULL where not asked for. */
+double *fm_row_log_density_at(fm_row *row, size_t k);
+double *fm_row_divergence_at(fm_row *row, size_t k);
 /* Counts the room that a recording is about to get with that of all rows of the job; false beyond the bound. */
 bool fm_row_count_recording(fm_job *job, size_t bytes);
 /* What is beyond float32 is clamped, and true is returned: answers hold no infinity. */

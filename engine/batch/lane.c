@@ -169,9 +169,8 @@ typedef struct fm_selection {
 
 static bool has_room(const fm_selection *selection, const fm_job *job)
 {
-    size_t needed = job->guided ? 2 : 1;
     return selection->n_rows < selection->max_rows &&
-           selection->n_network_rows + needed <= selection->max_network_rows;
+           selection->n_network_rows + job->row_cost <= selection->max_network_rows;
 }
 
 /* Takes up to `share` rows of the job and puts it at the end of its turn. False: the tile is full. */
@@ -180,7 +179,7 @@ static bool take_rows(fm_selection *selection, fm_job *job, size_t share)
     size_t taken = 0;
     while (taken < share && job->n_waiting > 0 && has_room(selection, job)) {
         selection->rows[selection->n_rows++] = job->waiting[--job->n_waiting];
-        selection->n_network_rows += job->guided ? 2 : 1;
+        selection->n_network_rows += job->row_cost;
         job->n_in_call++;
         taken++;
     }

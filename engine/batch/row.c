@@ -40,7 +40,7 @@ static fm_status recording_reserve(fm_job *job, fm_recording *recording)
     size_t old = recording->capacity;
     size_t capacity = old == 0 ? FM_RECORDING_STATES : old * 2;
     size_t row_bytes = job->dimension * sizeof(float);
-    if (!fm_row_count_recording(job, (capacity - old) * (row_bytes + sizeof(double)))) {
+    if (!fm_row_count_recording(job, (capacity - old) * (row_bytes + (job->n_integrals > 0 ? 2 : 1) * sizeof(double)))) {
         return FM_ETOOBIG;
     }
     float *x = fm_grow(recording->x, old * row_bytes, capacity * row_bytes);
@@ -53,8 +53,40 @@ static fm_status recording_reserve(fm_job *job, fm_recording *recording)
         return FM_ENOMEM;
     }
     recording->times = times;
+    if (job->n_integrals > 0) {
+        double *integrals = fm_grow(recording->integrals, old * sizeof *integrals,
+                                    capacity * sizeof *integrals);
+        if (integrals == NULL) {
+            return FM_ENOMEM;
+        }
+        recording->integrals = integrals;
+    }
     recording->capacity = capacity;
     return FM_OK;
+}
+
+double *fm_row_log_density_at(fm_row *row, size_t k)
+{
+    fm_job *job = row->job;
+    if (job->log_density != NULL) {
+        return job->log_density + row->index * job->n_outputs + k;
+    }
+    bool recorded = job->recordings != NULL && job->recordings[row->index].integrals != NULL;
+    return recorded ? job->recordings[row->index].integrals + k : NULL;
+}
+
+/* The integrals so far are kept where log densities will be. */
+static void keep_integrals(fm_row *row, size_t k, const double *x)
+{
+    const fm_job *job = row->job;
+    double *to = job->n_integrals > 0 ? fm_row_log_density_at(row, k) : NULL;
+    double sum = 0;
+    for (size_t i = 0; i < job->n_integrals; i++) {
+        sum += x[job->dimension + i];
+    }
+    if (to != NULL) {
+        *to = sum / (double)job->n_integrals;
+    }
 }
 
 void fm_row_keep_output(void *context, size_t index, double t, const double *x)
@@ -65,6 +97,7 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x)
         assert(index < job->spec.n_output_times);
         size_t offset = (row->index * job->spec.n_output_times + index) * job->dimension;
         row->overflowed |= fm_row_to_float(x, job->trajectory + offset, job->dimension);
+        keep_integrals(row, index, x);
         row->n_recorded = index + 1;
         return;
     }
@@ -77,6 +110,7 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x)
     float *to = recording->x + recording->count * job->dimension;
     row->overflowed |= fm_row_to_float(x, to, job->dimension);
     recording->times[recording->count] = t;
+    keep_integrals(row, recording->count, x);
     recording->count++;
 }
 
@@ -99,6 +133,7 @@ static void end_sample(fm_row *row)
     float *x = job->x + row->index * job->dimension;
     row->overflowed |= fm_row_to_float(report.x, x, job->dimension);
     fill_unreached(row, x);
+    fm_row_densities(row, &report);
     job->records[row->index] =
         (fm_row_record){.status = row->overflowed ? FM_ROW_NON_FINITE : report.status,
                         .t = report.t,
@@ -130,6 +165,12 @@ static void start_sample(fm_row *row)
             x0[i] *= scale;
         }
     }
+    for (size_t i = 0; i < job->n_integrals; i++) {
+        x0[job->dimension + i] = 0;
+    }
+    if (job->n_integrals > 0) {
+        row->start_log_density = fm_row_source_log_density(row, spec->solver.grid[0], x0);
+    }
     row->solve = fm_solve_init(row->memory, &job->plan, row->index, x0, row);
     advance_sample(row);
 }
@@ -152,6 +193,7 @@ void fm_row_start(fm_row *row)
     row->reading = spec->task == FM_TASK_VELOCITY;
     row->n_recorded = 0;
     row->n_read = 0;
+    row->n_tangents = 0;
     int32_t unconditional = config->has_null_label ? config->null_label : 0;
     row->condition = (fm_condition){
         .label = spec->labels != NULL ? spec->labels[row->index] : unconditional,
@@ -184,6 +226,7 @@ void fm_row_answer(fm_row *row, const double *other)
         const fm_field_outputs outputs = {
             .out = fm_row_network_output(row), .other = other, .v = want->v, .score = want->score};
         fm_field_answer(field, &row->condition, want->t, dimension, want->x, &outputs);
+        fm_row_give_integrals(row);
     }
 }
 

@@ -12,7 +12,7 @@
 
 unsigned fm_job_read_fields(const fm_job_spec *spec)
 {
-    unsigned fields = spec->fields & ~FM_FIELD_BIT(FM_FIELD_LOG_DENSITY);
+    unsigned fields = spec->fields & ~FM_FIELD_BIT(FM_FIELD_LOG_DENSITY); /* which is integrated */
     if (spec->task == FM_TASK_VELOCITY) {
         return fields; /* x is the point itself, in float32 */
     }
@@ -69,6 +69,16 @@ static float *place_of(fm_row *row, unsigned id, size_t k)
     return recording->fields + (n_fields(before) * recording->count + k) * job->dimension;
 }
 
+double *fm_row_divergence_at(fm_row *row, size_t k)
+{
+    fm_job *job = row->job;
+    if (job->divergence != NULL) {
+        return job->divergence + row->index * job->n_outputs + k;
+    }
+    bool recorded = job->recordings != NULL && job->recordings[row->index].divergences != NULL;
+    return recorded ? job->recordings[row->index].divergences + k : NULL;
+}
+
 /* ---- reading ---- */
 
 /* A field in float32; false, and zeros, where it is not finite. */
@@ -94,7 +104,9 @@ static bool read_all(fm_row *row, double t, const double *x, const double *out, 
     fm_job *job = row->job;
     const fm_field *field = &job->spec.model->field;
     unsigned fields = fm_job_read_fields(&job->spec);
-    bool velocity_alone = fields == FM_FIELD_BIT(FM_FIELD_VELOCITY);
+    const unsigned of_velocity =
+        FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_DIVERGENCE);
+    bool velocity_alone = (fields & ~of_velocity) == 0;
     fm_field_at at = velocity_alone ? fm_field_velocity_at(field, &row->condition, t)
                                     : fm_field_at_time(field, &row->condition, t);
     bool finite = true;
@@ -103,6 +115,11 @@ static bool read_all(fm_row *row, double t, const double *x, const double *out, 
             fm_linear reading = fm_field_reading(&at, (fm_field_id)id);
             finite &= write_field(reading, job->dimension, x, out, place_of(row, id, k));
         }
+    }
+    double *divergence = fm_row_divergence_at(row, k);
+    if (divergence != NULL) {
+        *divergence = fm_row_divergence(row);
+        finite &= isfinite(*divergence) != 0;
     }
     return finite;
 }
@@ -133,11 +150,15 @@ static fm_status reserve(fm_row *row, unsigned fields)
     size_t states = 0, bytes = 0;
     bool fits = fm_multiply(n_fields(fields), recording->count, &states) &&
                 fm_multiply(states, job->dimension * sizeof(float), &bytes);
-    if (!fits || !fm_row_count_recording(job, bytes)) {
+    bool divergence = (fields & FM_FIELD_BIT(FM_FIELD_DIVERGENCE)) != 0;
+    size_t more = divergence ? recording->count * sizeof(double) : 0;
+    if (!fits || !fm_row_count_recording(job, bytes + more)) {
         return FM_ETOOBIG;
     }
     recording->fields = fm_alloc(bytes);
-    return recording->fields == NULL ? FM_ENOMEM : FM_OK;
+    recording->divergences = divergence ? fm_alloc(more) : NULL;
+    bool made = recording->fields != NULL && (!divergence || recording->divergences != NULL);
+    return made ? FM_OK : FM_ENOMEM;
 }
 
 bool fm_row_fields_start(fm_row *row)
@@ -170,6 +191,9 @@ static void fill_unreached(fm_row *row, const fm_outputs *outputs)
         for (size_t k = outputs->n; (fields & FM_FIELD_BIT(id)) != 0 && k < outputs->n_all; k++) {
             memcpy(place_of(row, id, k), place_of(row, id, outputs->n - 1), bytes);
         }
+    }
+    for (size_t k = outputs->n; k < outputs->n_all && row->job->divergence != NULL; k++) {
+        *fm_row_divergence_at(row, k) = *fm_row_divergence_at(row, outputs->n - 1);
     }
 }
 

@@ -16,6 +16,7 @@ typedef struct fm_call {
     size_t n_rows;
     fm_tile_row tile[FM_MAX_TILE_ROWS];
     size_t n_tile_rows;
+    size_t n_tangents; /* of all tile rows */
     size_t n_evaluated;    /* rows that got a velocity: all but those that could not even start */
     double picked_seconds; /* when */
     double seconds;        /* inside the network */
@@ -109,19 +110,25 @@ static bool pick(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQUIRES(
     return true;
 }
 
-/* What is behind the network's scratch: a vector for each row of a call. */
+/* What is behind the network's scratches: a vector for each row of a call, and two for each tangent. */
 typedef struct fm_call_buffers {
     double *others; /* the second network output of guided rows */
     double *states; /* scaled for the network */
+    double *tangents, *images;
 } fm_call_buffers;
 
-static fm_call_buffers buffers_of(const fm_model *model, void *scratch)
+static fm_call_buffers buffers_of(const fm_model *model, size_t worker)
 {
-    unsigned char *others =
-        (unsigned char *)scratch + fm_arena_round(model->network->info.scratch_bytes);
+    const fm_network_info *info = &model->network->info;
+    unsigned char *scratch = fm_model_scratch(model, worker);
+    unsigned char *others = scratch + fm_arena_round(info->scratch_bytes);
+    unsigned char *tangents =
+        fm_model_tangents(model, worker) + fm_arena_round(info->tangent_scratch_bytes);
     return (fm_call_buffers){
         .others = (double *)(void *)others,
         .states = (double *)(void *)(others + fm_model_others_bytes(model)),
+        .tangents = (double *)(void *)tangents,
+        .images = (double *)(void *)tangents + model->tile_rows * info->dimension,
     };
 }
 
@@ -140,6 +147,26 @@ static const double *network_state(const fm_row *row, double scale, fm_call_buff
     return scaled;
 }
 
+/* The same of each of a row's network rows, whose images follow each other. */
+static void gather_tangents(fm_call *call, const fm_row *row, double scale, size_t n_asks,
+                            fm_call_buffers *buffers)
+{
+    const fm_network_info *info = &row->job->spec.model->network->info;
+    if (!fm_row_wants_tangents(row)) {
+        return;
+    }
+    size_t n = fm_row_tangents(row, scale, buffers->tangents);
+    for (size_t i = 0; i < n_asks; i++) {
+        fm_tile_row *tile_row = &call->tile[call->n_tile_rows - n_asks + i];
+        tile_row->tangents = buffers->tangents;
+        tile_row->n_tangents = n;
+        tile_row->tangent_out = buffers->images;
+        buffers->images += n * info->out_dimension;
+    }
+    buffers->tangents += n * info->dimension;
+    call->n_tangents += n * n_asks;
+}
+
 static void gather_row(fm_call *call, fm_row *row, fm_call_buffers *buffers)
 {
     const fm_job *job = row->job;
@@ -155,31 +182,45 @@ static void gather_row(fm_call *call, fm_row *row, fm_call_buffers *buffers)
             buffers->others += model->network->info.out_dimension;
         }
     }
-    bool density = job->log_density != NULL;
-    if (density) {
+    gather_tangents(call, row, asks[0].state_scale, n, buffers);
+    if (job->spec.task == FM_TASK_VELOCITY && job->log_density != NULL) {
         call->tile[call->n_tile_rows - n].log_density = &job->log_density[row->index];
     }
 }
 
-static void answer_row(fm_call *call, fm_row *row, double **other)
+/* Hands the row what its n tile rows gave; a row whose Jacobian needs further calls stays where it is. */
+static void answer_row(fm_call *call, fm_row *row, const fm_tile_row *tile_row, size_t n)
 {
     fm_job *job = row->job;
-    const fm_model *model = job->spec.model;
-    fm_row_answer(row, *other);
-    bool guided = fm_field_n_rows(&model->field, &row->condition) > 1;
-    *other += guided ? model->network->info.out_dimension : 0;
+    bool guided = n > 1;
+    if (tile_row->n_tangents > 0 &&
+        !fm_row_add_tangents(row, tile_row->n_tangents, tile_row->tangents, tile_row->tangent_out,
+                             guided ? tile_row[1].tangent_out : NULL)) {
+        return;
+    }
+    fm_row_answer(row, guided ? tile_row[1].out : NULL);
     (void)atomic_fetch_add_explicit(&job->evaluations, 1, memory_order_relaxed);
     call->n_evaluated++;
     fm_row_give(row);
 }
 
+static fm_status run_network(fm_call *call, size_t worker)
+{
+    const fm_model *model = call->lane->model;
+    const fm_network_ops *ops = model->network->ops;
+    void *scratch = fm_model_scratch(model, worker);
+    return call->n_tangents == 0
+               ? ops->eval(model->network, call->tile, call->n_tile_rows, scratch, call->team)
+               : ops->jvp(model->network, call->tile, call->n_tile_rows, scratch,
+                          fm_model_tangents(model, worker), call->team);
+}
+
 static void evaluate(fm_call *call, size_t worker)
 {
     const fm_model *model = call->lane->model;
-    void *scratch = fm_model_scratch(model, worker);
-    fm_call_buffers buffers = buffers_of(model, scratch);
-    double *other = buffers.others;
+    fm_call_buffers buffers = buffers_of(model, worker);
     call->n_tile_rows = 0;
+    call->n_tangents = 0;
     call->n_evaluated = 0;
     for (size_t i = 0; i < call->n_rows; i++) {
         fm_row *row = call->rows[i];
@@ -191,14 +232,15 @@ static void evaluate(fm_call *call, size_t worker)
         }
     }
     double start = fm_clock_seconds();
-    call->status = call->n_tile_rows == 0
-                       ? FM_OK
-                       : model->network->ops->eval(model->network, call->tile, call->n_tile_rows,
-                                                   scratch, call->team);
+    call->status = call->n_tile_rows == 0 ? FM_OK : run_network(call, worker);
     call->seconds = fm_clock_seconds() - start;
+    const fm_tile_row *tile_row = call->tile;
     for (size_t i = 0; i < call->n_rows && call->status == FM_OK; i++) {
-        if (!call->rows[i]->ended) {
-            answer_row(call, call->rows[i], &other);
+        fm_row *row = call->rows[i];
+        if (!row->ended) {
+            size_t n = fm_field_n_rows(&model->field, &row->condition);
+            answer_row(call, row, tile_row, n);
+            tile_row += n;
         }
     }
 }

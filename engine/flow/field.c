@@ -194,6 +194,7 @@ const char *fm_field_name(fm_field_id id)
 #include "engine/field.def"
 #undef FM_FIELD
         "log_density",
+        "divergence",
     };
     return names[id];
 }
@@ -226,9 +227,10 @@ bool fm_flow_has_field(const fm_model_info *model, const fm_path *path, fm_field
     if (id == FM_FIELD_X || id == FM_FIELD_LOG_DENSITY) {
         return true;
     }
-    fm_field_at at = id == FM_FIELD_VELOCITY ? fm_field_velocity_at(model->field, &condition, t)
-                                             : fm_field_at_time(model->field, &condition, t);
-    return is_finite(fm_field_reading(&at, id));
+    bool of_velocity = id == FM_FIELD_VELOCITY || id == FM_FIELD_DIVERGENCE;
+    fm_field_at at = of_velocity ? fm_field_velocity_at(model->field, &condition, t)
+                                 : fm_field_at_time(model->field, &condition, t);
+    return is_finite(fm_field_reading(&at, of_velocity ? FM_FIELD_VELOCITY : id));
 }
 
 /* ---- the span ---- */

@@ -14,6 +14,7 @@
 #include "engine/math/activation.h"
 #include "engine/math/compute.h"
 #include "engine/math/image.h"
+#include "engine/math/layer_part.h"
 #include "engine/memory.h"
 #include "engine/status.h"
 
@@ -56,6 +57,7 @@ size_t fm_conv_shared_bytes(const fm_conv *conv, size_t n_images);
 /* Images with the shapes of the layer; in has a border of kernel / 2 zero pixels, and the channels
  * beyond its own up to a whole vector hold finite numbers. out's are written up to a whole vector. */
 typedef struct fm_conv_call {
+    fm_layer_part part; /* gate and residual count in every part */
     size_t n_images;
     fm_image in, out;
     const fm_image *residual; /* may be out itself; NULL: 0 */

@@ -19,13 +19,24 @@ struct fm_conv {
     const fm_kernels *kernels;
     const fm_kernels16 *kernels16; /* bfloat16; else NULL */
     float *bias;                   /* [columns] */
-    float *zeros;                  /* [columns], Winograd: the bias of its products */
+    float *zeros;                  /* [columns]: where there is no bias */
     float *packed;                 /* direct, Winograd; else NULL */
     uint16_t *packed16;            /* bfloat16; else NULL */
     size_t packed_count;           /* of either */
     fm_pool *pool;                 /* of packed or packed16; NULL: the layer's own */
     fm_product *product;           /* provider; else NULL */
 };
+
+/* What follows the product in the part of the layer that a call runs. */
+static inline const float *fm_conv_bias(const fm_conv *conv, const fm_conv_call *call)
+{
+    return call->part == FM_LAYER_LINEAR ? conv->zeros : conv->bias;
+}
+
+static inline fm_activation fm_conv_activation(const fm_conv *conv, const fm_conv_call *call)
+{
+    return call->part == FM_LAYER_WHOLE ? conv->activation : FM_ACTIVATION_NONE;
+}
 
 /* As fm_conv_new() with kernels of the caller's choice. */
 FM_MUST_USE fm_status fm_conv_new_with(const fm_conv_spec *spec, const fm_kernels *kernels,

@@ -214,14 +214,14 @@ static void tile_leave(const fm_conv *conv, const fm_conv_call *call, tile_place
         .columns = end - first,
         .lines = lines < TILE ? lines : TILE,
         .pixels = pixels < TILE ? pixels : TILE,
-        .bias = conv->bias + first,
+        .bias = fm_conv_bias(conv, call) + first,
         .row_bias = call->row_bias == NULL
                         ? NULL
                         : call->row_bias + at.image * call->row_bias_stride + first,
         .residual = residual == NULL ? NULL : fm_image_at(residual, at.image, at.y, at.x) + first,
         .residual_line_stride = residual == NULL ? 0 : residual->line_stride,
         .residual_pixel_stride = residual == NULL ? 0 : residual->pixel_stride,
-        .activation = conv->activation,
+        .activation = fm_conv_activation(conv, call),
         .out = fm_image_at(out, at.image, at.y, at.x) + first,
         .line_stride = out->line_stride,
         .pixel_stride = out->pixel_stride,

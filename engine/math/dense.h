@@ -12,6 +12,7 @@
 #define FM_DENSE_H
 
 #include "engine/math/activation.h"
+#include "engine/math/layer_part.h"
 #include "engine/memory.h"
 #include "engine/status.h"
 
@@ -50,12 +51,17 @@ size_t fm_dense_padded_rows(const fm_dense *dense, size_t rows);
 size_t fm_dense_scratch_bytes(const fm_dense *dense);
 size_t fm_dense_packed_bytes(const fm_dense *dense);
 
-/* out = activation(in weight^T + bias), float32, [rows][stride]; 1 <= rows <= max_rows.
+/* out = activation(in weight^T + bias), or a part of it, float32, [rows][stride]; 1 <= rows <= max_rows.
  *   in, out  not the same memory; padding columns of out hold nothing of meaning
  *   scratch  fm_dense_scratch_bytes(), aligned; never allocates of ours
  * Errors: FM_ENOMEM oneDNN itself ran out of memory.
  * Thread: any after fm_dense_thread_init(). */
-FM_MUST_USE fm_status fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *out,
-                                   void *scratch);
+FM_MUST_USE fm_status fm_dense_run_part(const fm_dense *dense, fm_layer_part part, size_t rows,
+                                        const float *in, float *out, void *scratch);
+FM_MUST_USE static inline fm_status fm_dense_run(const fm_dense *dense, size_t rows,
+                                                 const float *in, float *out, void *scratch)
+{
+    return fm_dense_run_part(dense, FM_LAYER_WHOLE, rows, in, out, scratch);
+}
 
 #endif

@@ -11,6 +11,7 @@ struct fm_dense {
     fm_activation activation;
     const fm_kernels *kernels;
     float *bias;         /* [output stride], 0 beyond the outputs */
+    float *zeros;        /* [output stride]: the bias of the linear part */
     float *packed;       /* own route, else NULL */
     fm_pool *pool;       /* of packed; NULL: the layer's own */
     fm_product *product; /* provider route, else NULL */
@@ -24,7 +25,8 @@ const char *fm_dense_kernels(void)
 static fm_status bias_copy(const fm_dense_spec *spec, fm_dense *dense, fm_error *err)
 {
     dense->bias = fm_alloc_array(fm_kernels_round(spec->outputs), sizeof *dense->bias);
-    if (dense->bias == NULL) {
+    dense->zeros = fm_alloc_array(fm_kernels_round(spec->outputs), sizeof *dense->zeros);
+    if (dense->bias == NULL || dense->zeros == NULL) {
         return fm_fail(err, FM_ENOMEM, "out of memory for the bias of %zu outputs", spec->outputs);
     }
     if (spec->bias != NULL) {
@@ -103,6 +105,7 @@ void fm_dense_free(fm_dense *dense)
         if (dense->pool == NULL) {
             fm_free(dense->packed);
         }
+        fm_free(dense->zeros);
         fm_free(dense->bias);
         fm_free(dense);
     }
@@ -138,25 +141,27 @@ size_t fm_dense_packed_bytes(const fm_dense *dense)
     size_t columns = fm_kernels_round(dense->outputs);
     size_t weights = dense->product != NULL ? fm_product_packed_bytes(dense->product)
                                             : dense->inputs * columns * sizeof(float);
-    return weights + columns * sizeof(float);
+    return weights + 2 * columns * sizeof(float);
 }
 
-fm_status fm_dense_run(const fm_dense *dense, size_t rows, const float *in, float *out,
-                       void *scratch)
+fm_status fm_dense_run_part(const fm_dense *dense, fm_layer_part part, size_t rows, const float *in,
+                            float *out, void *scratch)
 {
     assert(rows >= 1 && rows <= dense->max_rows);
     size_t columns = fm_kernels_round(dense->outputs);
+    const float *bias = part == FM_LAYER_LINEAR ? dense->zeros : dense->bias;
+    fm_activation activation = part == FM_LAYER_WHOLE ? dense->activation : FM_ACTIVATION_NONE;
     if (dense->product != NULL) {
         fm_status status = fm_product_run(dense->product, rows, in, out, scratch);
-        dense->kernels->activate(dense->activation, dense->bias, rows, columns, columns, out);
+        dense->kernels->activate(activation, bias, rows, columns, columns, out);
         return status;
     }
     const fm_matmul job = {
         .inputs = dense->inputs,
         .columns = columns,
         .packed = dense->packed,
-        .bias = dense->bias,
-        .activation = dense->activation,
+        .bias = bias,
+        .activation = activation,
         .rows = rows,
         .in = in,
         .out = out,

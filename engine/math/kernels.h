@@ -114,6 +114,9 @@ typedef struct fm_kernels {
                          float *inverse_sums);
     /* x *= factors[row] for the first columns (whole vectors) of each row */
     void (*scale_rows)(size_t rows, size_t columns, size_t stride, const float *factors, float *x);
+    /* slopes = d activation / dx at x, element by element; n is a multiple of FM_KERNEL_COLUMNS; slopes may
+     * be x. Finite for all finite x. */
+    void (*slopes)(fm_activation activation, size_t n, const float *x, float *slopes);
 } fm_kernels;
 
 /* The fastest of this machine. Never NULL. Thread: any. */

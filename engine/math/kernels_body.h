@@ -13,6 +13,7 @@
 #include "engine/math/kernels_convolve.h"
 #include "engine/math/kernels_matmul.h"
 #include "engine/math/kernels_norm.h"
+#include "engine/math/kernels_slope.h"
 #include "engine/math/kernels_winograd.h"
 
 const fm_kernels KERNELS = {
@@ -29,6 +30,7 @@ const fm_kernels KERNELS = {
     .pixel_norm = pixel_norm,
     .exponentials = exponentials,
     .scale_rows = scale_rows,
+    .slopes = slopes,
 };
 
 #endif

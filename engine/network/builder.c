@@ -216,6 +216,9 @@ static fm_status walk_planning(fm_builder *builder, const fm_model_config *confi
     if (status != FM_OK) {
         return status;
     }
+    if (config->reversible) {
+        fm_plan_make_reversible(builder->plan);
+    }
     walk(builder, config);
     status = builder->status;
     if (status == FM_OK) {

@@ -31,4 +31,15 @@ static inline double fm_closed_form_sign(const fm_closed_form *form)
     return form->data_to_noise ? -1.0 : 1.0;
 }
 
+/* The Jacobian of a canonical velocity from Gaussian noise is symmetric, for u = a s + b x with s the gradient of a
+ * log density: a row's vjp is its jvp along the cotangent. */
+static inline fm_tile_row fm_closed_form_transposed(const fm_tile_row *row)
+{
+    fm_tile_row ret = *row;
+    ret.tangents = row->cotangent;
+    ret.n_tangents = 1;
+    ret.tangent_out = row->gradient;
+    return ret;
+}
+
 #endif

@@ -4,6 +4,7 @@
  *   xbar = sum_i w_i x_i
  *   u    = d_alpha xbar + (d_sigma / sigma)(x - alpha xbar)
  *   log p_t = log (1/N) sum_i N(x; alpha x_i, sigma^2 I)
+ *   J v  = (d_sigma / sigma) v + (d_alpha - alpha d_sigma / sigma) (alpha / sigma^2) sum_i w_i (x_i - xbar) (x_i - xbar) . v
  *
  * sigma includes the source's standard deviation. At sigma = 0 the field is singular: the default grid
  * stops before; asked there, it answers NaN or infinities.
@@ -169,6 +170,83 @@ static fm_status dataset_eval(const fm_network *network, const fm_tile_row *rows
     return FM_OK;
 }
 
+/* ---- derivatives ---- */
+
+/* out += sum over the block of w_i (x_i - mean) (x_i - mean) . v */
+static void add_covariance(const dataset *self, const double *block, size_t n_points,
+                           const fm_tile_row *row, const row_sums *sums, const double *mean,
+                           const double *tangent, double *out)
+{
+    size_t dimension = self->network.info.dimension;
+    double weights[BLOCK], dots[BLOCK] = {0};
+    block_exponents(block, n_points, dimension, row->x, sums, weights);
+    for (size_t i = 0; i < dimension; i++) {
+        const double *column = block + i * BLOCK;
+        for (size_t j = 0; j < BLOCK; j++) {
+            dots[j] += (column[j] - mean[i] / sums->sum) * tangent[i];
+        }
+    }
+    for (size_t j = 0; j < BLOCK; j++) {
+        double exponent = weights[j] - sums->largest;
+        weights[j] = exponent < -NEGLIGIBLE ? 0.0 : exp(exponent) / sums->sum * dots[j];
+    }
+    for (size_t i = 0; i < dimension; i++) {
+        double sum = 0.0;
+        for (size_t j = 0; j < BLOCK; j++) {
+            sum += weights[j] * (block[i * BLOCK + j] - mean[i] / sums->sum);
+        }
+        out[i] += sum;
+    }
+}
+
+static void tangent_row(const dataset *self, const fm_tile_row *row, const row_sums *sums,
+                        const double *mean, const double *tangent, double *out)
+{
+    size_t dimension = self->network.info.dimension;
+    const fm_path_point *at = &sums->at;
+    double sign = fm_closed_form_sign(&self->form), rate = at->d_sigma / at->sigma;
+    double gain = (at->d_alpha - rate * at->alpha) * at->alpha / (at->sigma * at->sigma);
+    memset(out, 0, dimension * sizeof *out);
+    for (size_t b = 0; b < self->n_blocks; b++) {
+        size_t left = self->n_points - b * BLOCK;
+        add_covariance(self, self->blocks + b * dimension * BLOCK, left < BLOCK ? left : BLOCK, row,
+                       sums, mean, tangent, out);
+    }
+    for (size_t i = 0; i < dimension; i++) {
+        out[i] = sign * (rate * tangent[i] + gain * out[i]);
+    }
+}
+
+/* eval leaves the rows' sums in its scratch. */
+static fm_status dataset_jvp(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                             void *scratch, void *tangent_scratch, fm_team *team)
+{
+    (void)tangent_scratch;
+    const dataset *self = (const dataset *)network;
+    size_t dimension = network->info.dimension;
+    fm_status status = dataset_eval(network, rows, n_rows, scratch, team);
+    const row_sums *sums = scratch;
+    const double *means = (const double *)(const void *)(sums + network->info.max_rows);
+    for (size_t i = 0; i < n_rows && status == FM_OK; i++) {
+        for (size_t k = 0; k < rows[i].n_tangents; k++) {
+            tangent_row(self, &rows[i], &sums[i], means + i * dimension,
+                        rows[i].tangents + k * dimension, rows[i].tangent_out + k * dimension);
+        }
+    }
+    return status;
+}
+
+static fm_status dataset_vjp(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                             void *scratch, fm_team *team)
+{
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < n_rows && status == FM_OK; i++) {
+        const fm_tile_row row = fm_closed_form_transposed(&rows[i]);
+        status = dataset_jvp(network, &row, 1, scratch, NULL, team);
+    }
+    return status;
+}
+
 /* ---- construction ---- */
 
 static void dataset_free(fm_network *network)
@@ -178,7 +256,8 @@ static void dataset_free(fm_network *network)
     fm_free(self);
 }
 
-static const fm_network_ops dataset_ops = {.eval = dataset_eval, .free = dataset_free};
+static const fm_network_ops dataset_ops = {
+    .eval = dataset_eval, .jvp = dataset_jvp, .vjp = dataset_vjp, .free = dataset_free};
 
 static fm_status points_read(const fm_model_config *config, fm_points *ret, fm_error *err)
 {
@@ -264,7 +343,10 @@ fm_status fm_dataset_new(const fm_model_config *config, fm_weights *weights, con
         .weight_bytes = self->n_blocks * BLOCK * dimension * sizeof(double),
         .scratch_bytes = TILE_ROWS * (sizeof(row_sums) + dimension * sizeof(double)),
         .max_rows = TILE_ROWS,
-        .has_log_density = true};
+        .has_log_density = true,
+        .max_tangents = TILE_ROWS,
+        .reverse_rows = TILE_ROWS,
+        .reverse_scratch_bytes = TILE_ROWS * (sizeof(row_sums) + dimension * sizeof(double))};
     *ret = &self->network;
     return FM_OK;
 }

@@ -4,6 +4,7 @@
  *   r_k ~ w_k N(x; alpha m_k, V_k I)                   normalised over k, in log space
  *   u = sum_k r_k [((alpha d_alpha S_k^2 + sigma d_sigma) / V_k)(x - alpha m_k) + d_alpha m_k]
  *   log p_t = log sum_k w_k N(x; alpha m_k, V_k I)
+ *   J v = sum_k r_k [slope_k v + (e_k - sum_j r_j e_j) u_k], e_k = -(x - alpha m_k) . v / V_k, u_k as in u
  *
  * A label chooses one of the classes' mixtures; the null label (any other) the top-level one. Finite on
  * all of [0, 1] for positive stds wherever alpha and d_alpha are.
@@ -67,11 +68,17 @@ static void add_component(const mixture *it, size_t k, const fm_path_point *at, 
     }
 }
 
+static const mixture *mixture_of(const gaussian_mixture *self, const fm_tile_row *row)
+{
+    bool known = row->label >= 0 && (size_t)row->label < self->n_classes;
+    return &self->mixtures[known ? (size_t)row->label : self->n_classes];
+}
+
+/* Leaves the shares r_k in terms. */
 static void eval_row(const gaussian_mixture *self, const fm_tile_row *row, double *terms)
 {
     size_t dimension = self->network.info.dimension;
-    bool known = row->label >= 0 && (size_t)row->label < self->n_classes;
-    const mixture *it = &self->mixtures[known ? (size_t)row->label : self->n_classes];
+    const mixture *it = mixture_of(self, row);
     fm_path_point at = fm_closed_form_at(&self->form, row->t);
     double largest = log_terms(it, &at, dimension, row->x, terms);
     double sum = 0.0;
@@ -82,7 +89,8 @@ static void eval_row(const gaussian_mixture *self, const fm_tile_row *row, doubl
     double sign = fm_closed_form_sign(&self->form);
     memset(row->out, 0, dimension * sizeof *row->out);
     for (size_t k = 0; k < it->n_components; k++) {
-        add_component(it, k, &at, dimension, row->x, sign * terms[k] / sum, row->out);
+        terms[k] /= sum;
+        add_component(it, k, &at, dimension, row->x, sign * terms[k], row->out);
     }
     if (row->log_density != NULL) {
         *row->log_density = largest + log(sum);
@@ -96,6 +104,79 @@ static fm_status gaussian_mixture_eval(const fm_network *network, const fm_tile_
     assert(n_rows >= 1 && n_rows <= network->info.max_rows);
     for (size_t i = 0; i < n_rows; i++) {
         eval_row((const gaussian_mixture *)network, &rows[i], scratch);
+    }
+    return FM_OK;
+}
+
+/* ---- derivatives ---- */
+
+/* ret[k] = e_k; returns their mean by the shares. */
+static double log_term_slopes(const mixture *it, const fm_path_point *at, size_t dimension,
+                              const double *shares, const double *x, const double *tangent,
+                              double *ret)
+{
+    double sum = 0.0;
+    for (size_t k = 0; k < it->n_components; k++) {
+        const double *mean = it->means + k * dimension;
+        double variance = at->alpha * at->alpha * it->variances[k] + at->sigma * at->sigma;
+        double dot = 0.0;
+        for (size_t i = 0; i < dimension; i++) {
+            dot += (x[i] - at->alpha * mean[i]) * tangent[i];
+        }
+        ret[k] = -dot / variance;
+        sum += shares[k] * ret[k];
+    }
+    return sum;
+}
+
+/* shares: as eval_row() left them. */
+static void tangent_row(const gaussian_mixture *self, const fm_tile_row *row, const double *shares,
+                        const double *tangent, double *slopes, double *out)
+{
+    size_t dimension = self->network.info.dimension;
+    const mixture *it = mixture_of(self, row);
+    fm_path_point at = fm_closed_form_at(&self->form, row->t);
+    double sign = fm_closed_form_sign(&self->form), mean_slope;
+    mean_slope = log_term_slopes(it, &at, dimension, shares, row->x, tangent, slopes);
+    memset(out, 0, dimension * sizeof *out);
+    for (size_t k = 0; k < it->n_components; k++) {
+        double variance = at.alpha * at.alpha * it->variances[k] + at.sigma * at.sigma;
+        double slope = (at.alpha * at.d_alpha * it->variances[k] + at.sigma_d_sigma) / variance;
+        add_component(it, k, &at, dimension, row->x, sign * shares[k] * (slopes[k] - mean_slope),
+                      out);
+        for (size_t i = 0; i < dimension; i++) {
+            out[i] += sign * shares[k] * slope * tangent[i];
+        }
+    }
+}
+
+static fm_status gaussian_mixture_jvp(const fm_network *network, const fm_tile_row *rows,
+                                      size_t n_rows, void *scratch, void *tangent_scratch,
+                                      fm_team *team)
+{
+    (void)team;
+    const gaussian_mixture *self = (const gaussian_mixture *)network;
+    size_t dimension = network->info.dimension;
+    for (size_t i = 0; i < n_rows; i++) {
+        eval_row(self, &rows[i], scratch);
+        for (size_t k = 0; k < rows[i].n_tangents; k++) {
+            tangent_row(self, &rows[i], scratch, rows[i].tangents + k * dimension, tangent_scratch,
+                        rows[i].tangent_out + k * dimension);
+        }
+    }
+    return FM_OK;
+}
+
+static fm_status gaussian_mixture_vjp(const fm_network *network, const fm_tile_row *rows,
+                                      size_t n_rows, void *scratch, fm_team *team)
+{
+    double *slopes = (double *)scratch + network->info.scratch_bytes / sizeof(double);
+    for (size_t i = 0; i < n_rows; i++) {
+        const fm_tile_row row = fm_closed_form_transposed(&rows[i]);
+        fm_status status = gaussian_mixture_jvp(network, &row, 1, scratch, slopes, team);
+        if (status != FM_OK) {
+            return status;
+        }
     }
     return FM_OK;
 }
@@ -120,6 +201,8 @@ static void gaussian_mixture_free(fm_network *network)
 }
 
 static const fm_network_ops gaussian_mixture_ops = {.eval = gaussian_mixture_eval,
+                                                    .jvp = gaussian_mixture_jvp,
+                                                    .vjp = gaussian_mixture_vjp,
                                                     .free = gaussian_mixture_free};
 
 /* On failure ret is left for mixture_done(). */
@@ -180,7 +263,11 @@ static fm_network_info info_of(const gaussian_mixture *self, size_t dimension)
                              .weight_bytes = components * (dimension + 2) * sizeof(double),
                              .scratch_bytes = largest * sizeof(double),
                              .max_rows = TILE_ROWS,
-                             .has_log_density = true};
+                             .has_log_density = true,
+                             .max_tangents = TILE_ROWS,
+                             .tangent_scratch_bytes = largest * sizeof(double),
+                             .reverse_rows = TILE_ROWS,
+                             .reverse_scratch_bytes = 2 * largest * sizeof(double)};
 }
 
 fm_status fm_gaussian_mixture_new(const fm_model_config *config, fm_weights *weights,

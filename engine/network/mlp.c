@@ -410,6 +410,9 @@ static fm_status network_of(const layers *all, const fm_plan_input_spec *input,
         return status;
     }
     fm_plan_expect_weights(plan, packed_bytes(all));
+    if (config->reversible) {
+        fm_plan_make_reversible(plan);
+    }
     status = plan_fill(plan, all, input, config->mlp.activation, err);
     if (status != FM_OK) {
         fm_plan_free(plan);

@@ -30,6 +30,15 @@ typedef struct fm_tile_row {
     int32_t label;       /* in: 0 for networks without labels */
     double *out;         /* [out_dimension] out */
     double *log_density; /* out, optional (NULL: not wanted); closed forms only */
+
+    /* Of fm_network_ops.jvp alone, J = d out / d x: tangent_out[k] = J tangents[k]. */
+    const double *tangents; /* [n_tangents][dimension] in */
+    size_t n_tangents;
+    double *tangent_out; /* [n_tangents][out_dimension] out */
+
+    /* Of fm_network_ops.vjp alone: gradient = J^T cotangent. */
+    const double *cotangent; /* [out_dimension] in */
+    double *gradient;        /* [dimension] out */
 } fm_tile_row;
 
 typedef struct fm_network_info {
@@ -40,6 +49,11 @@ typedef struct fm_network_info {
     size_t max_rows;      /* capacity of the largest tile */
     bool has_log_density;
     bool divisible; /* a call is worth a team */
+
+    size_t max_tangents;          /* of all rows of a call of jvp */
+    size_t tangent_scratch_bytes; /* of jvp, of one worker, beside the scratch */
+    size_t reverse_rows;          /* of a call of vjp; 0: there is no vjp */
+    size_t reverse_scratch_bytes; /* of vjp, in place of the scratch */
 } fm_network_info;
 
 /* The vtable of a kind of network. An architecture file builds an fm_network and fills this. */
@@ -51,6 +65,17 @@ typedef struct fm_network_ops {
      * Thread: any, one call per scratch at a time. */
     fm_status (*eval)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
                       void *scratch, fm_team *team);
+    /* The same with the derivatives along the rows' tangents, any number of each row, of all rows up to
+     * max_tangents. A row's outputs have the bits that eval gives them; a tangent's are a function of the row
+     * and of that tangent.
+     *   tangent_scratch  info.tangent_scratch_bytes, as scratch */
+    fm_status (*jvp)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                     void *scratch, void *tangent_scratch, fm_team *team);
+    /* The same with the gradients of <cotangent, out>, up to reverse_rows rows. Where reverse_rows is 0,
+     * it must not be called.
+     *   scratch  info.reverse_scratch_bytes */
+    fm_status (*vjp)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                     void *scratch, fm_team *team);
     void (*free)(fm_network *network);
 } fm_network_ops;
 

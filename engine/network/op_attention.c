@@ -1,5 +1,6 @@
 /* `attention`: every pixel or token of a row attends to all of that row. */
 #include "engine/math/attention.h"
+#include "engine/math/attention_derivative.h"
 #include "engine/memory.h"
 #include "engine/network/op.h"
 
@@ -27,6 +28,8 @@ fm_status fm_plan_attention(fm_plan *plan, fm_plan_value in, const fm_plan_atten
         fm_op *op = fm_plan_last_op(plan);
         op->scratch_bytes = fm_attention_packed_bytes(&kept, plan->max_rows);
         op->piece_bytes = fm_attention_piece_bytes(&kept);
+        op->jvp_scratch_bytes = fm_attention_jvp_bytes(&kept);
+        op->vjp_scratch_bytes = fm_attention_vjp_bytes(&kept);
     }
     return status;
 }
@@ -75,6 +78,45 @@ fm_status fm_op_attention_eval(const fm_op *op, const fm_op_call *call)
     return status == FM_OK
                ? fm_op_pieces(call, fm_attention_piece_count(&it.call), attend_piece, &it)
                : status;
+}
+
+fm_status fm_op_attention_jvp(const fm_op *op, const fm_op_call *call,
+                              const fm_op_tangents *tangents)
+{
+    fm_attention_tangent job = {.shape = *(const fm_attention_shape *)op->state,
+                                .in = fm_op_image(call, op->inputs[0]),
+                                .tangent = fm_op_image(&tangents->call, op->inputs[0]),
+                                .out = fm_op_image(&tangents->call, op->output)};
+    padding_clear(&job.out, tangents->call.n_rows);
+    for (size_t i = 0; i < call->n_rows; i++) {
+        job.in_index = i;
+        for (size_t k = tangents->first[i]; k < tangents->first[i + 1]; k++) {
+            job.tangent_index = k;
+            job.out_index = k;
+            for (size_t head = 0; head < job.shape.heads; head++) {
+                fm_attention_jvp(&job, head, fm_op_jvp_scratch(tangents));
+            }
+        }
+    }
+    return fm_op_attention_eval(op, call);
+}
+
+fm_status fm_op_attention_vjp(const fm_op *op, const fm_op_call *call,
+                              const fm_op_cotangents *cotangents)
+{
+    fm_attention_cotangent job = {.shape = *(const fm_attention_shape *)op->state,
+                                  .in = fm_op_image(call, op->inputs[0]),
+                                  .out = fm_op_image(&cotangents->call, op->output),
+                                  .gradient = fm_op_image(&cotangents->call, op->inputs[0])};
+    for (size_t i = 0; i < call->n_rows; i++) {
+        job.in_index = i;
+        job.out_index = i;
+        job.gradient_index = i;
+        for (size_t head = 0; head < job.shape.heads; head++) {
+            fm_attention_vjp(&job, head, fm_op_vjp_scratch(cotangents));
+        }
+    }
+    return FM_OK;
 }
 
 void fm_op_attention_describe(const fm_op *op, char *text, size_t size_bytes)

@@ -85,6 +85,85 @@ fm_status fm_op_input_eval(const fm_op *op, const fm_op_call *call)
     return FM_OK;
 }
 
+/* d sin(k z) = k cos(k z) dz, d cos(k z) = -k sin(k z) dz: the other half of the features, which z has already. */
+static void waves_tangent(const fm_plan_input_spec *spec, const float *features, const double *dx,
+                          float *tangent)
+{
+    size_t n = spec->fourier_count, n_entries = fm_plan_input_columns(spec) / (2 * n);
+    size_t x = spec->time_first ? n_entries - spec->dimension : 0;
+    memset(tangent, 0, 2 * n * n_entries * sizeof *tangent);
+    for (size_t k = 0; k < n; k++) {
+        const float *sines = features + k * n_entries + x, *cosines = sines + n * n_entries;
+        float *d_sines = tangent + k * n_entries + x, *d_cosines = d_sines + n * n_entries;
+        for (size_t i = 0; i < spec->dimension; i++) {
+            double rate = (double)(k + 1) * dx[i];
+            d_sines[i] = (float)(rate * (double)cosines[i]);
+            d_cosines[i] = (float)(-rate * (double)sines[i]);
+        }
+    }
+}
+
+/* A tangent's tile row has the time and the label 0. */
+fm_status fm_op_input_jvp(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents)
+{
+    const fm_plan_input_spec *spec = op->state;
+    fm_status status = fm_op_input_eval(op, call);
+    if (status != FM_OK || spec->fourier_count == 0) {
+        return status == FM_OK ? fm_op_input_eval(op, &tangents->call) : status;
+    }
+    const fm_value *value = &call->plan->values[op->output];
+    const float *features = fm_op_value(call, op->output);
+    float *to = fm_op_value(&tangents->call, op->output);
+    for (size_t i = 0; i < call->n_rows; i++, features += value->stride) {
+        for (size_t k = tangents->first[i]; k < tangents->first[i + 1]; k++) {
+            float *tangent = to + k * value->stride;
+            waves_tangent(spec, features, tangents->call.rows[k].x, tangent);
+            for (size_t j = value->columns; j < value->stride; j++) {
+                tangent[j] = 0.0F;
+            }
+        }
+    }
+    return FM_OK;
+}
+
+static void waves_gradient(const fm_plan_input_spec *spec, const float *features,
+                           const float *cotangent, double *gradient)
+{
+    size_t n = spec->fourier_count, n_entries = fm_plan_input_columns(spec) / (2 * n);
+    size_t x = spec->time_first ? n_entries - spec->dimension : 0;
+    for (size_t i = 0; i < spec->dimension; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < n; k++) {
+            size_t sine = k * n_entries + x + i, cosine = sine + n * n_entries;
+            sum += (double)(k + 1) * ((double)cotangent[sine] * (double)features[cosine] -
+                                      (double)cotangent[cosine] * (double)features[sine]);
+        }
+        gradient[i] = sum;
+    }
+}
+
+fm_status fm_op_input_vjp(const fm_op *op, const fm_op_call *call,
+                          const fm_op_cotangents *cotangents)
+{
+    const fm_plan_input_spec *spec = op->state;
+    const fm_value *value = &call->plan->values[op->output];
+    const float *features = fm_op_value(call, op->output);
+    const float *cotangent = fm_op_value(&cotangents->call, op->output);
+    size_t x = spec->time_first ? 1 + (spec->has_label ? 1 : 0) : 0;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        double *gradient = call->rows[i].gradient;
+        if (spec->fourier_count > 0) {
+            waves_gradient(spec, features, cotangent, gradient);
+        }
+        for (size_t j = 0; j < spec->dimension && spec->fourier_count == 0; j++) {
+            gradient[j] = (double)cotangent[x + j];
+        }
+        features += value->stride;
+        cotangent += value->stride;
+    }
+    return FM_OK;
+}
+
 void fm_op_input_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     const fm_plan_input_spec *spec = op->state;
@@ -119,6 +198,19 @@ fm_status fm_op_output_eval(const fm_op *op, const fm_op_call *call)
         double *out = call->rows[i].out;
         for (size_t j = 0; j < value->columns; j++) {
             out[j] = (double)v[j];
+        }
+    }
+    return FM_OK;
+}
+
+fm_status fm_op_output_vjp(const fm_op *op, const fm_op_call *call,
+                           const fm_op_cotangents *cotangents)
+{
+    const fm_value *value = &cotangents->call.plan->values[op->inputs[0]];
+    float *to = fm_op_value(&cotangents->call, op->inputs[0]);
+    for (size_t i = 0; i < call->n_rows; i++, to += value->stride) {
+        for (size_t j = 0; j < value->columns; j++) {
+            to[j] += (float)call->rows[i].cotangent[j];
         }
     }
     return FM_OK;

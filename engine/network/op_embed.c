@@ -166,6 +166,29 @@ fm_status fm_op_positions_eval(const fm_op *op, const fm_op_call *call)
     return FM_OK;
 }
 
+fm_status fm_op_positions_jvp(const fm_op *op, const fm_op_call *call,
+                              const fm_op_tangents *tangents)
+{
+    const fm_image from = fm_op_image(&tangents->call, op->inputs[0]);
+    const fm_image to = fm_op_image(&tangents->call, op->output);
+    for (size_t k = 0; k < tangents->call.n_rows; k++) {
+        for (size_t y = 0; y < to.height; y++) {
+            memcpy(fm_image_at(&to, k, y, 0), fm_image_at(&from, k, y, 0),
+                   to.width * to.pixel_stride * sizeof(float));
+        }
+    }
+    return fm_op_positions_eval(op, call);
+}
+
+fm_status fm_op_positions_vjp(const fm_op *op, const fm_op_call *call,
+                              const fm_op_cotangents *cotangents)
+{
+    const fm_image from = fm_op_image(&cotangents->call, op->output);
+    const fm_image to = fm_op_image(&cotangents->call, op->inputs[0]);
+    fm_op_add(&from, &to, call->n_rows);
+    return FM_OK;
+}
+
 void fm_op_positions_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     (void)snprintf(text, size_bytes, "added to value %zu", op->inputs[0]);

@@ -69,6 +69,81 @@ fm_status fm_op_image_eval(const fm_op *op, const fm_op_call *call)
     return FM_OK;
 }
 
+/* Of one pixel: sines and cosines tell each other's derivative. */
+static void pixel_tangent(const image_input *self, const float *waves, const double *dx,
+                          size_t plane, float *tangent)
+{
+    const fm_plan_image_spec *spec = &self->spec;
+    size_t n = spec->n_frequencies;
+    for (size_t c = 0; c < spec->channels; c++) {
+        size_t sine = spec->channels + c * n, cosine = sine + spec->channels * n;
+        double dx_c = dx[c * plane];
+        tangent[c] = (float)dx_c;
+        for (size_t k = 0; k < n; k++, sine++, cosine++) {
+            double rate = self->frequencies[k] * dx_c;
+            tangent[sine] = (float)(rate * (double)waves[cosine]);
+            tangent[cosine] = (float)(-rate * (double)waves[sine]);
+        }
+    }
+}
+
+static void image_tangents(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents,
+                           size_t row)
+{
+    const fm_image out = fm_op_image(call, op->output);
+    const fm_image to = fm_op_image(&tangents->call, op->output);
+    for (size_t k = tangents->first[row]; k < tangents->first[row + 1]; k++) {
+        for (size_t p = 0; p < out.height * out.width; p++) {
+            size_t y = p / out.width, x = p % out.width;
+            float *pixel = fm_image_at(&to, k, y, x);
+            pixel_tangent(op->state, fm_image_at(&out, row, y, x), tangents->call.rows[k].x + p,
+                          out.height * out.width, pixel);
+            memset(pixel + out.channels, 0, (out.pixel_stride - out.channels) * sizeof *pixel);
+        }
+    }
+}
+
+fm_status fm_op_image_jvp(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents)
+{
+    fm_status status = fm_op_image_eval(op, call);
+    for (size_t i = 0; i < call->n_rows && status == FM_OK; i++) {
+        image_tangents(op, call, tangents, i);
+    }
+    return status;
+}
+
+static double pixel_gradient(const image_input *self, const float *waves, const float *cotangent,
+                             size_t channel)
+{
+    size_t n = self->spec.n_frequencies;
+    size_t sine = self->spec.channels + channel * n, cosine = sine + self->spec.channels * n;
+    double sum = (double)cotangent[channel];
+    for (size_t k = 0; k < n; k++, sine++, cosine++) {
+        sum += self->frequencies[k] * ((double)cotangent[sine] * (double)waves[cosine] -
+                                       (double)cotangent[cosine] * (double)waves[sine]);
+    }
+    return sum;
+}
+
+fm_status fm_op_image_vjp(const fm_op *op, const fm_op_call *call,
+                          const fm_op_cotangents *cotangents)
+{
+    const image_input *self = op->state;
+    const fm_image out = fm_op_image(call, op->output);
+    const fm_image from = fm_op_image(&cotangents->call, op->output);
+    size_t plane = out.height * out.width;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        for (size_t p = 0; p < plane; p++) {
+            size_t y = p / out.width, x = p % out.width;
+            for (size_t c = 0; c < self->spec.channels; c++) {
+                call->rows[i].gradient[c * plane + p] = pixel_gradient(
+                    self, fm_image_at(&out, i, y, x), fm_image_at(&from, i, y, x), c);
+            }
+        }
+    }
+    return FM_OK;
+}
+
 void fm_op_image_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     const fm_plan_image_spec *spec = &((const image_input *)op->state)->spec;
@@ -104,6 +179,22 @@ fm_status fm_op_image_output_eval(const fm_op *op, const fm_op_call *call)
             const float *pixel = fm_image_at(&in, i, p / in.width, p % in.width);
             for (size_t c = 0; c < channels; c++) {
                 call->rows[i].out[c * plane + p] = (double)pixel[c];
+            }
+        }
+    }
+    return FM_OK;
+}
+
+fm_status fm_op_image_output_vjp(const fm_op *op, const fm_op_call *call,
+                                 const fm_op_cotangents *cotangents)
+{
+    const fm_image to = fm_op_image(&cotangents->call, op->inputs[0]);
+    size_t plane = to.height * to.width, channels = call->plan->out_dimension / plane;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        for (size_t p = 0; p < plane; p++) {
+            float *pixel = fm_image_at(&to, i, p / to.width, p % to.width);
+            for (size_t c = 0; c < channels; c++) {
+                pixel[c] += (float)call->rows[i].cotangent[c * plane + p];
             }
         }
     }

@@ -8,27 +8,75 @@
 
 typedef struct linear {
     fm_dense *dense;
-    size_t inputs;
+    fm_dense *reverse; /* weight^T, of plans that have a reverse mode; else NULL */
+    size_t inputs, outputs;
     fm_activation activation;
     bool has_bias;
 } linear;
 
-static fm_status linear_new(const fm_dense_spec *spec, linear **ret, fm_error *err)
+static fm_status reverse_new(const fm_dense_spec *spec, linear *self, fm_error *err)
+{
+    float *transposed = fm_alloc_array(spec->inputs * spec->outputs, sizeof *transposed);
+    if (transposed == NULL) {
+        return fm_fail(err, FM_ENOMEM, "no memory for a transposed layer");
+    }
+    for (size_t o = 0; o < spec->outputs; o++) {
+        for (size_t i = 0; i < spec->inputs; i++) {
+            transposed[i * spec->outputs + o] = spec->weight[o * spec->inputs + i];
+        }
+    }
+    const fm_dense_spec reverse = {.inputs = spec->outputs,
+                                   .outputs = spec->inputs,
+                                   .weight = transposed,
+                                   .max_rows = spec->max_rows,
+                                   .pool = spec->pool};
+    fm_status status = fm_dense_new(&reverse, &self->reverse, err);
+    fm_free(transposed);
+    return status;
+}
+
+static fm_status linear_new(const fm_dense_spec *spec, bool reverse, linear **ret, fm_error *err)
 {
     linear *self = fm_alloc(sizeof *self);
     if (self == NULL) {
         return fm_fail(err, FM_ENOMEM, "no memory for a linear layer");
     }
     fm_status status = fm_dense_new(spec, &self->dense, err);
+    if (status == FM_OK && reverse) {
+        status = reverse_new(spec, self, err);
+    }
     if (status != FM_OK) {
-        fm_free(self);
+        fm_op_linear_free(self);
         return status;
     }
     self->inputs = spec->inputs;
+    self->outputs = spec->outputs;
     self->activation = spec->activation;
     self->has_bias = spec->bias != NULL;
     *ret = self;
     return FM_OK;
+}
+
+/* Of vjp: z with its padding rows, what the transposed layer makes, and the layers' own. */
+typedef struct scratch_layout {
+    size_t sums_bytes, gradient_bytes, total_bytes;
+} scratch_layout;
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static scratch_layout vjp_scratch(const fm_dense *dense, const fm_dense *reverse, size_t rows)
+{
+    size_t padded = most(fm_dense_padded_rows(dense, rows), fm_dense_padded_rows(reverse, rows));
+    scratch_layout ret = {
+        .sums_bytes = fm_arena_round(padded * fm_dense_output_stride(dense) * sizeof(float)),
+        .gradient_bytes = fm_arena_round(padded * fm_dense_output_stride(reverse) * sizeof(float)),
+    };
+    ret.total_bytes = ret.sums_bytes + ret.gradient_bytes +
+                      most(fm_dense_scratch_bytes(dense), fm_dense_scratch_bytes(reverse));
+    return ret;
 }
 
 fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *spec,
@@ -49,18 +97,24 @@ fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *s
     sized.max_rows = plan->max_rows;
     sized.pool = &plan->weights;
     linear *self = NULL;
-    fm_status status = linear_new(&sized, &self, err);
+    bool reverse = plan->reversible && fm_plan_varies(plan, in);
+    fm_status status = linear_new(&sized, reverse, &self, err);
     if (status != FM_OK) {
         return status;
     }
-    const fm_dense *dense = self->dense;
+    const fm_dense *dense = self->dense, *backward = self->reverse;
     const fm_plan_shape shape = {1, 1, spec->outputs};
     status = fm_plan_add(plan, FM_OP_KIND_linear, self, &in, 1, &shape, ret, err);
     if (status != FM_OK) {
         return status;
     }
-    plan->ops[plan->n_ops - 1].scratch_bytes = fm_dense_scratch_bytes(dense);
+    fm_op *op = fm_plan_last_op(plan);
+    op->scratch_bytes = fm_dense_scratch_bytes(dense);
     plan->weight_bytes += fm_dense_packed_bytes(dense);
+    if (backward != NULL) {
+        op->vjp_scratch_bytes = vjp_scratch(dense, backward, plan->max_rows).total_bytes;
+        plan->weight_bytes += fm_dense_packed_bytes(backward);
+    }
     plan->parameter_count +=
         spec->inputs * spec->outputs + (spec->bias != NULL ? spec->outputs : 0);
     size_t rows = fm_dense_padded_rows(dense, plan->max_rows);
@@ -71,19 +125,79 @@ fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *s
     return status;
 }
 
-fm_status fm_op_linear_eval(const fm_op *op, const fm_op_call *call)
+/* Memory is shared: what lies in padding rows need not be finite. */
+static void padding_clear(const fm_dense *dense, size_t n_rows, float *in)
+{
+    size_t padded = fm_dense_padded_rows(dense, n_rows), stride = fm_dense_input_stride(dense);
+    memset(in + n_rows * stride, 0, (padded - n_rows) * stride * sizeof *in);
+}
+
+static fm_status run(const fm_op *op, const fm_op_call *call, fm_layer_part part)
 {
     const linear *self = op->state;
     float *in = fm_op_value(call, op->inputs[0]);
     assert(call->plan->values[op->inputs[0]].border == 0 &&
            call->plan->values[op->output].border == 0); /* rows in one run */
-    size_t padded = fm_dense_padded_rows(self->dense, call->n_rows);
-    if (padded > call->n_rows) { /* memory is shared: what lies there need not be finite */
-        size_t stride = call->plan->values[op->inputs[0]].stride;
-        memset(in + call->n_rows * stride, 0, (padded - call->n_rows) * stride * sizeof *in);
+    padding_clear(self->dense, call->n_rows, in);
+    return fm_dense_run_part(self->dense, part, call->n_rows, in, fm_op_value(call, op->output),
+                             call->memory + op->scratch_offset);
+}
+
+fm_status fm_op_linear_eval(const fm_op *op, const fm_op_call *call)
+{
+    return run(op, call, FM_LAYER_WHOLE);
+}
+
+fm_status fm_op_linear_jvp(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents)
+{
+    const linear *self = op->state;
+    fm_status status = run(op, call, FM_LAYER_AFFINE);
+    if (status == FM_OK) {
+        status = run(tangents->op, &tangents->call, FM_LAYER_LINEAR);
     }
-    return fm_dense_run(self->dense, call->n_rows, in, fm_op_value(call, op->output),
-                        call->memory + op->scratch_offset);
+    if (status == FM_OK) {
+        fm_op_activate_jvp(op, call, tangents, self->activation);
+    }
+    return status;
+}
+
+/* The output's cotangent times the activation's slope, where z is made once more. */
+static fm_status through_activation(const fm_op *op, const fm_op_call *call,
+                                    const fm_op_cotangents *cotangents, const scratch_layout *layout)
+{
+    const linear *self = op->state;
+    size_t stride = fm_dense_output_stride(self->dense);
+    float *z = fm_op_vjp_scratch(cotangents), *factors = fm_op_value(&cotangents->call, op->output);
+    unsigned char *own = (unsigned char *)z + layout->sums_bytes + layout->gradient_bytes;
+    float *in = fm_op_value(call, op->inputs[0]);
+    padding_clear(self->dense, call->n_rows, in);
+    fm_status status = fm_dense_run_part(self->dense, FM_LAYER_AFFINE, call->n_rows, in, z, own);
+    fm_op_multiply_slopes(self->activation, call->n_rows * stride, z, factors);
+    return status;
+}
+
+fm_status fm_op_linear_vjp(const fm_op *op, const fm_op_call *call,
+                           const fm_op_cotangents *cotangents)
+{
+    const linear *self = op->state;
+    const scratch_layout layout = vjp_scratch(self->dense, self->reverse, call->plan->max_rows);
+    fm_status status = FM_OK;
+    if (self->activation != FM_ACTIVATION_NONE) {
+        status = through_activation(op, call, cotangents, &layout);
+    }
+    unsigned char *scratch = fm_op_vjp_scratch(cotangents);
+    float *gradient = (float *)(void *)(scratch + layout.sums_bytes);
+    float *factors = fm_op_value(&cotangents->call, op->output);
+    padding_clear(self->reverse, call->n_rows, factors);
+    if (status == FM_OK) {
+        status = fm_dense_run(self->reverse, call->n_rows, factors, gradient,
+                              scratch + layout.sums_bytes + layout.gradient_bytes);
+    }
+    const fm_image to = fm_op_image(&cotangents->call, op->inputs[0]);
+    fm_image from = to;
+    from.data = gradient;
+    fm_op_add(&from, &to, call->n_rows);
+    return status;
 }
 
 void fm_op_linear_describe(const fm_op *op, char *text, size_t size_bytes)
@@ -98,6 +212,7 @@ void fm_op_linear_describe(const fm_op *op, char *text, size_t size_bytes)
 void fm_op_linear_free(void *state)
 {
     linear *self = state;
+    fm_dense_free(self->reverse);
     fm_dense_free(self->dense);
     fm_free(self);
 }

@@ -1,5 +1,6 @@
 /* `group_norm` and `layer_norm`, with modulation and activation in the same pass. */
 #include "engine/math/kernels.h"
+#include "engine/math/norm_derivative.h"
 #include "engine/memory.h"
 #include "engine/network/op.h"
 
@@ -55,16 +56,45 @@ static fm_status norm_new(size_t channels, const float *weight, const float *bia
     return FM_OK;
 }
 
+/* The layer as its derivatives see it; factor and term are filled for each row. */
+static fm_norm_layer layer_of(const norm *self, const float *affine)
+{
+    return (fm_norm_layer){.channels = self->channels,
+                           .groups = self->groups,
+                           .rms = self->rms,
+                           .epsilon = self->epsilon,
+                           .factor = affine,
+                           .term = affine + self->stride,
+                           .activation = self->activation};
+}
+
+static size_t affine_bytes(const norm *self)
+{
+    return fm_arena_round(2 * self->stride * sizeof(float));
+}
+
+/* Scratch of jvp and vjp, which go row by row. */
+static size_t derivative_bytes(const norm *self)
+{
+    const fm_norm_layer layer = layer_of(self, self->weight);
+    return affine_bytes(self) + fm_norm_derivative_bytes(&layer);
+}
+
 static fm_status norm_add(fm_plan *plan, fm_op_kind kind, norm *self, fm_plan_value in,
                           const fm_plan_modulation *modulation, size_t floats_per_row,
                           fm_plan_value *ret, fm_error *err)
 {
     const fm_plan_shape shape = fm_plan_shape_of(plan, in);
     const fm_plan_value inputs[] = {in, modulation != NULL ? modulation->value : 0};
+    assert(modulation == NULL || !fm_plan_varies(plan, modulation->value)); /* jvp relies on it */
+    const size_t own_bytes = derivative_bytes(self);
     fm_status status =
         fm_plan_add(plan, kind, self, inputs, modulation != NULL ? 2 : 1, &shape, ret, err);
     if (status == FM_OK) {
-        fm_plan_last_op(plan)->scratch_bytes = plan->max_rows * floats_per_row * sizeof(float);
+        fm_op *op = fm_plan_last_op(plan);
+        op->scratch_bytes = plan->max_rows * floats_per_row * sizeof(float);
+        op->jvp_scratch_bytes = own_bytes;
+        op->vjp_scratch_bytes = own_bytes;
     }
     return status;
 }
@@ -101,6 +131,59 @@ static void norm_describe(const norm *self, char *text, size_t size_bytes)
         text, size_bytes, "%s%sepsilon %g%s%s%s", groups, self->rms ? "rms, " : "", self->epsilon,
         self->modulated ? ", modulated" : "", self->activation != FM_ACTIVATION_NONE ? ", " : "",
         self->activation != FM_ACTIVATION_NONE ? fm_activation_name(self->activation) : "");
+}
+
+/* factors [stride], then terms: weight and bias, modulated. */
+static void affine_fill(const norm *self, const float *modulation, float *factors)
+{
+    float *terms = factors + self->stride;
+    memcpy(factors, self->weight, self->stride * sizeof *factors);
+    memcpy(terms, self->bias, self->stride * sizeof *terms);
+    for (size_t c = 0; c < self->channels; c++) {
+        modulate(self, modulation, c, &factors[c], &terms[c]);
+    }
+}
+
+/* ---- derivatives of both ---- */
+
+static void norm_tangents(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents)
+{
+    const norm *self = op->state;
+    float *affine = fm_op_jvp_scratch(tangents);
+    unsigned char *scratch = (unsigned char *)affine + affine_bytes(self);
+    const fm_norm_layer layer = layer_of(self, affine);
+    for (size_t i = 0; i < call->n_rows; i++) {
+        const fm_norm_tangent job = {.layer = &layer,
+                                     .in = fm_op_image(call, op->inputs[0]),
+                                     .in_index = i,
+                                     .tangent = fm_op_image(&tangents->call, op->inputs[0]),
+                                     .out = fm_op_image(&tangents->call, op->output),
+                                     .first = tangents->first[i],
+                                     .n = tangents->first[i + 1] - tangents->first[i]};
+        affine_fill(self, modulation_of(op, call, i), affine);
+        fm_norm_jvp(&job, scratch);
+    }
+}
+
+static void norm_gradients(const fm_op *op, const fm_op_call *call,
+                           const fm_op_cotangents *cotangents)
+{
+    const norm *self = op->state;
+    float *affine = fm_op_vjp_scratch(cotangents);
+    unsigned char *scratch = (unsigned char *)affine + affine_bytes(self);
+    const fm_norm_layer layer = layer_of(self, affine);
+    for (size_t i = 0; i < call->n_rows; i++) {
+        const fm_norm_cotangent job = {
+            .layer = &layer,
+            .in = fm_op_image(call, op->inputs[0]),
+            .in_index = i,
+            .out = fm_op_image(&cotangents->call, op->output),
+            .gradient = fm_op_image(&cotangents->call, op->inputs[0]),
+            .out_index = i,
+        };
+        affine_fill(self, modulation_of(op, call, i), affine);
+        fm_norm_vjp(&job, scratch);
+    }
 }
 
 /* ---- group_norm ---- */
@@ -240,6 +323,20 @@ fm_status fm_op_group_norm_eval(const fm_op *op, const fm_op_call *call)
     return fm_op_pieces(call, call->n_rows * it.parts, group_piece, &it);
 }
 
+fm_status fm_op_group_norm_jvp(const fm_op *op, const fm_op_call *call,
+                               const fm_op_tangents *tangents)
+{
+    norm_tangents(op, call, tangents);
+    return fm_op_group_norm_eval(op, call);
+}
+
+fm_status fm_op_group_norm_vjp(const fm_op *op, const fm_op_call *call,
+                               const fm_op_cotangents *cotangents)
+{
+    norm_gradients(op, call, cotangents);
+    return FM_OK;
+}
+
 void fm_op_group_norm_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     norm_describe(op->state, text, size_bytes);
@@ -278,16 +375,6 @@ typedef struct layer_run {
     const float *affine; /* [rows][2][stride]: factors, then terms */
     size_t pixels, parts;
 } layer_run;
-
-static void affine_fill(const norm *self, const float *modulation, float *factors)
-{
-    float *terms = factors + self->stride;
-    memcpy(factors, self->weight, self->stride * sizeof *factors);
-    memcpy(terms, self->bias, self->stride * sizeof *terms);
-    for (size_t c = 0; c < self->channels; c++) {
-        modulate(self, modulation, c, &factors[c], &terms[c]);
-    }
-}
 
 /* A line at a time, for images may have borders. */
 static fm_status layer_piece(void *context, size_t piece, unsigned char *memory)
@@ -331,6 +418,20 @@ fm_status fm_op_layer_norm_eval(const fm_op *op, const fm_op_call *call)
     it.pixels = it.in.height * it.in.width;
     it.parts = (it.pixels + LAYER_BLOCK_PIXELS - 1) / LAYER_BLOCK_PIXELS;
     return fm_op_pieces(call, call->n_rows * it.parts, layer_piece, &it);
+}
+
+fm_status fm_op_layer_norm_jvp(const fm_op *op, const fm_op_call *call,
+                               const fm_op_tangents *tangents)
+{
+    norm_tangents(op, call, tangents);
+    return fm_op_layer_norm_eval(op, call);
+}
+
+fm_status fm_op_layer_norm_vjp(const fm_op *op, const fm_op_call *call,
+                               const fm_op_cotangents *cotangents)
+{
+    norm_gradients(op, call, cotangents);
+    return FM_OK;
 }
 
 void fm_op_layer_norm_describe(const fm_op *op, char *text, size_t size_bytes)

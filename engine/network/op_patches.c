@@ -51,6 +51,32 @@ fm_status fm_op_patches_eval(const fm_op *op, const fm_op_call *call)
     return FM_OK;
 }
 
+static void patch_gradient(const fm_plan_patches_spec *spec, const float *token, double *corner)
+{
+    for (size_t c = 0; c < spec->channels; c++) {
+        for (size_t y = 0; y < spec->patch; y++) {
+            for (size_t x = 0; x < spec->patch; x++) {
+                corner[(c * spec->height + y) * spec->width + x] = (double)*token++;
+            }
+        }
+    }
+}
+
+fm_status fm_op_patches_vjp(const fm_op *op, const fm_op_call *call,
+                            const fm_op_cotangents *cotangents)
+{
+    const fm_plan_patches_spec *spec = op->state;
+    const fm_image from = fm_op_image(&cotangents->call, op->output);
+    for (size_t i = 0; i < call->n_rows; i++) {
+        for (size_t p = 0; p < from.height * from.width; p++) {
+            size_t y = p / from.width, x = p % from.width;
+            patch_gradient(spec, fm_image_at(&from, i, y, x),
+                           call->rows[i].gradient + (y * spec->width + x) * spec->patch);
+        }
+    }
+    return FM_OK;
+}
+
 void fm_op_patches_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     const fm_plan_patches_spec *spec = op->state;
@@ -104,6 +130,34 @@ fm_status fm_op_patches_output_eval(const fm_op *op, const fm_op_call *call)
             size_t y = p / in.width, x = p % in.width;
             patch_read(spec, fm_image_at(&in, i, y, x), plane, width,
                        call->rows[i].out + (y * width + x) * spec->patch);
+        }
+    }
+    return FM_OK;
+}
+
+static void patch_cotangent(const fm_plan_patches_output_spec *spec, const double *corner,
+                            size_t plane, size_t width, float *token)
+{
+    for (size_t y = 0; y < spec->patch; y++) {
+        for (size_t x = 0; x < spec->patch; x++, token += spec->patch_channels) {
+            for (size_t c = 0; c < spec->channels; c++) {
+                token[c] += (float)corner[c * plane + y * width + x];
+            }
+        }
+    }
+}
+
+fm_status fm_op_patches_output_vjp(const fm_op *op, const fm_op_call *call,
+                                   const fm_op_cotangents *cotangents)
+{
+    const fm_plan_patches_output_spec *spec = op->state;
+    const fm_image to = fm_op_image(&cotangents->call, op->inputs[0]);
+    size_t width = to.width * spec->patch, plane = to.height * spec->patch * width;
+    for (size_t i = 0; i < call->n_rows; i++) {
+        for (size_t p = 0; p < to.height * to.width; p++) {
+            size_t y = p / to.width, x = p % to.width;
+            patch_cotangent(spec, call->rows[i].cotangent + (y * width + x) * spec->patch, plane,
+                            width, fm_image_at(&to, i, y, x));
         }
     }
     return FM_OK;

@@ -3,6 +3,7 @@
 
 #include "engine/math/kernels.h"
 #include "engine/memory.h"
+#include "engine/network/derivative.h"
 #include "engine/network/lifetime.h"
 #include "engine/network/op.h"
 
@@ -10,10 +11,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the values kept by a reverse run may take, where one row does not take more. */
+#define REVERSE_BYTES ((size_t)64 << 20)
+
 static const fm_op_type op_types[] = {
-#define FM_OP(id, text)                                                                            \
+#define FM_OP(id, text, forward_mode, reverse_mode)                                                \
     [FM_OP_KIND_##id] = {.name = (text),                                                           \
                          .eval = fm_op_##id##_eval,                                                \
+                         .jvp = (forward_mode),                                                    \
+                         .vjp = (reverse_mode),                                                    \
                          .describe = fm_op_##id##_describe,                                        \
                          .free = fm_op_##id##_free},
 #include "engine/network/op.def"
@@ -39,6 +45,12 @@ fm_status fm_plan_new(size_t max_rows, fm_compute compute, fm_plan **ret, fm_err
     return FM_OK;
 }
 
+void fm_plan_make_reversible(fm_plan *plan)
+{
+    assert(plan->n_ops == 0);
+    plan->reversible = true;
+}
+
 void fm_plan_expect_weights(fm_plan *plan, size_t size_bytes)
 {
     fm_pool_expect(&plan->weights, size_bytes);
@@ -52,6 +64,9 @@ void fm_plan_free(fm_plan *plan)
     for (size_t i = 0; i < plan->n_ops; i++) {
         plan->ops[i].type->free(plan->ops[i].state);
     }
+    fm_plan_view_free(plan->tangents);
+    fm_plan_view_free(plan->kept);
+    fm_plan_view_free(plan->gradients);
     fm_pool_done(&plan->weights);
     fm_free(plan->ops);
     fm_free(plan->values);
@@ -99,8 +114,10 @@ fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state, const fm_plan
         return fm_fail(err, FM_ENOMEM, "no memory for a plan of %zu ops", plan->n_ops + 1);
     }
     fm_op op = {.type = &op_types[kind], .state = state, .n_inputs = n_inputs};
+    op.varies = n_inputs == 0 && op.type->jvp != NULL; /* the state's own entry */
     for (size_t i = 0; i < n_inputs; i++) {
         assert(inputs[i] < plan->n_values);
+        op.varies |= plan->values[inputs[i]].varies;
         op.inputs[i] = inputs[i];
         plan->values[inputs[i]].last_user = plan->n_ops;
     }
@@ -108,7 +125,8 @@ fm_status fm_plan_add(fm_plan *plan, fm_op_kind kind, void *state, const fm_plan
         assert(shape->height > 0 && shape->width > 0 && shape->channels > 0);
         op.has_output = true;
         op.output = plan->n_values;
-        plan->values[plan->n_values++] = (fm_value){.height = shape->height,
+        plan->values[plan->n_values++] = (fm_value){.varies = op.varies,
+                                                    .height = shape->height,
                                                     .width = shape->width,
                                                     .columns = shape->channels,
                                                     .rows = plan->max_rows,
@@ -154,8 +172,7 @@ fm_status fm_plan_require(fm_plan *plan, fm_plan_value value, size_t stride, siz
 
 /* ---- placing ---- */
 
-/* The bytes of all rows of a value; false when they overflow. */
-static bool value_bytes(const fm_value *value, size_t *ret)
+bool fm_plan_value_bytes(const fm_value *value, size_t *ret)
 {
     size_t pixels = 0, row_bytes = 0;
     return fm_multiply(value->height + 2 * value->border, value->width + 2 * value->border,
@@ -170,7 +187,7 @@ static bool lifetimes_fill(const fm_plan *plan, fm_lifetime *pieces)
     for (size_t i = 0; i < plan->n_values; i++) {
         const fm_value *value = &plan->values[i];
         pieces[i] = (fm_lifetime){.first = value->maker, .last = value->last_user};
-        if (!value_bytes(value, &pieces[i].size_bytes)) {
+        if (!fm_plan_value_bytes(value, &pieces[i].size_bytes)) {
             return false;
         }
     }
@@ -216,8 +233,13 @@ fm_status fm_plan_finish(fm_plan *plan, fm_error *err)
         offsets_take(plan, pieces);
     }
     fm_free(pieces);
-    return fits ? FM_OK
-                : fm_fail(err, FM_ETOOBIG, "the activations of %zu rows overflow", plan->max_rows);
+    if (!fits) {
+        return fm_fail(err, FM_ETOOBIG, "the activations of %zu rows overflow", plan->max_rows);
+    }
+    fm_status status = fm_plan_place_tangents(plan, err);
+    return status == FM_OK && plan->reversible
+               ? fm_plan_place_gradients(plan, REVERSE_BYTES, err)
+               : status;
 }
 
 size_t fm_plan_scratch_bytes(const fm_plan *plan)
@@ -248,8 +270,12 @@ fm_image fm_op_image(const fm_op_call *call, fm_plan_value value)
 }
 
 /* Zeros around every row's image; inner pixels are the op's own. */
-static void border_clear(const fm_op_call *call, fm_plan_value value)
+void fm_op_borders_clear(const fm_op *op, const fm_op_call *call)
 {
+    if (!op->has_output) {
+        return;
+    }
+    fm_plan_value value = op->output;
     const fm_value *it = &call->plan->values[value];
     const fm_image image = fm_op_image(call, value);
     size_t side = it->border * it->stride, above = it->border * image.line_stride;
@@ -272,7 +298,7 @@ fm_status fm_op_pieces(const fm_op_call *call, size_t n_pieces, fm_piece_run run
     }
     fm_status status = FM_OK;
     for (size_t i = 0; i < n_pieces && status == FM_OK; i++) {
-        status = run(context, i, call->memory);
+        status = run(context, i, call->piece_memory);
     }
     return status;
 }
@@ -281,14 +307,16 @@ fm_status fm_plan_run(const fm_plan *plan, const fm_tile_row *rows, size_t n_row
                       fm_team *team)
 {
     assert(n_rows >= 1 && n_rows <= plan->max_rows);
-    fm_op_call call = {
-        .plan = plan, .rows = rows, .n_rows = n_rows, .memory = scratch, .team = team};
+    fm_op_call call = {.plan = plan,
+                       .rows = rows,
+                       .n_rows = n_rows,
+                       .memory = scratch,
+                       .piece_memory = scratch,
+                       .team = team};
     fm_status status = FM_OK;
     for (size_t i = 0; i < plan->n_ops && status == FM_OK; i++) {
         const fm_op *op = &plan->ops[i];
-        if (op->has_output) {
-            border_clear(&call, op->output);
-        }
+        fm_op_borders_clear(op, &call);
         status = op->type->eval(op, &call);
     }
     return status;
@@ -357,6 +385,19 @@ static fm_status plan_network_eval(const fm_network *network, const fm_tile_row 
     return fm_plan_run(((const fm_plan_network *)network)->plan, rows, n_rows, scratch, team);
 }
 
+static fm_status plan_network_jvp(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                                  void *scratch, void *tangent_scratch, fm_team *team)
+{
+    return fm_plan_jvp(((const fm_plan_network *)network)->plan, rows, n_rows, scratch,
+                       tangent_scratch, team);
+}
+
+static fm_status plan_network_vjp(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                                  void *scratch, fm_team *team)
+{
+    return fm_plan_vjp(((const fm_plan_network *)network)->plan, rows, n_rows, scratch, team);
+}
+
 static void plan_network_free(fm_network *network)
 {
     fm_plan_free(((fm_plan_network *)network)->plan);
@@ -364,6 +405,8 @@ static void plan_network_free(fm_network *network)
 }
 
 static const fm_network_ops plan_network_ops = {.eval = plan_network_eval,
+                                                .jvp = plan_network_jvp,
+                                                .vjp = plan_network_vjp,
                                                 .free = plan_network_free};
 
 fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
@@ -381,7 +424,13 @@ fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
                                            .weight_bytes = plan->weight_bytes,
                                            .scratch_bytes = plan->scratch_bytes,
                                            .max_rows = plan->max_rows,
-                                           .divisible = plan->divisible};
+                                           .divisible = plan->divisible,
+                                           .max_tangents = plan->max_rows,
+                                           .tangent_scratch_bytes =
+                                               fm_plan_tangent_scratch_bytes(plan),
+                                           .reverse_rows = plan->reverse_rows,
+                                           .reverse_scratch_bytes =
+                                               fm_plan_reverse_scratch_bytes(plan)};
     self->plan = plan;
     *ret = &self->network;
     return FM_OK;

@@ -33,6 +33,8 @@ typedef size_t fm_plan_value; /* index of a value in its plan */
 FM_MUST_USE fm_status fm_plan_new(size_t max_rows, fm_compute compute, fm_plan **ret,
                                   fm_error *err);
 void fm_plan_free(fm_plan *plan); /* takes NULL */
+/* Ops added from here on pack what the reverse mode needs: before the first. */
+void fm_plan_make_reversible(fm_plan *plan);
 
 /* What enters the network: z = [x, t, label] or, with time_first, [t, label, x], converted to float32;
  * with fourier_count n > 0 instead [sin z … sin nz, cos z … cos nz], in float64 before it is rounded. */

@@ -9,12 +9,17 @@
 #include <math.h>
 #include <string.h>
 
+static size_t measured(const fm_solve *solve)
+{
+    return solve->dimension - solve->plan->n_integrals;
+}
+
 void fm_measure_start(fm_solve *solve, double *vectors)
 {
     fm_measure *measure = solve->measure;
     *measure = (fm_measure){
         .first_t = solve->t, .t = solve->t, .start = vectors, .slope = vectors + solve->stride};
-    memcpy(measure->start, solve->x, solve->dimension * sizeof *measure->start);
+    memcpy(measure->start, solve->x, measured(solve) * sizeof *measure->start);
 }
 
 /* Between two directions, from the lengths of their difference and sum: exact for small angles too. */
@@ -36,7 +41,7 @@ void fm_measure_slope(fm_solve *solve, const double *v)
 {
     fm_measure *measure = solve->measure;
     double square = 0;
-    for (size_t i = 0; i < solve->dimension; i++) {
+    for (size_t i = 0; i < measured(solve); i++) {
         square += v[i] * v[i];
     }
     if (measure->has_slope) {
@@ -44,12 +49,12 @@ void fm_measure_slope(fm_solve *solve, const double *v)
         double mean = by_stages ? 0 : (measure->square + square) / 2;
         measure->energy += fabs(solve->t - measure->t) * mean;
         measure->turning +=
-            angle(solve->dimension, measure->slope, sqrt(measure->square), v, sqrt(square));
+            angle(measured(solve), measure->slope, sqrt(measure->square), v, sqrt(square));
     }
     measure->has_slope = true;
     measure->t = solve->t;
     measure->square = square;
-    memcpy(measure->slope, v, solve->dimension * sizeof *v);
+    memcpy(measure->slope, v, measured(solve) * sizeof *v);
 }
 
 void fm_measure_stages(fm_solve *solve, double h, size_t n, const double *weights,
@@ -57,7 +62,7 @@ void fm_measure_stages(fm_solve *solve, double h, size_t n, const double *weight
 {
     for (size_t i = 0; i < n && solve->measure != NULL; i++) {
         double square = 0;
-        for (size_t k = 0; k < solve->dimension; k++) {
+        for (size_t k = 0; k < measured(solve); k++) {
             square += slopes[i][k] * slopes[i][k];
         }
         solve->measure->energy += fabs(h) * weights[i] * square;
@@ -71,7 +76,7 @@ fm_path_shape fm_measure_end(const fm_solve *solve)
     bool by_stages = solve->method->tableau != NULL;
     double rest = by_stages ? 0 : fabs(solve->t - measure->t) * measure->square;
     double energy = measure->energy + rest;
-    for (size_t i = 0; i < solve->dimension; i++) {
+    for (size_t i = 0; i < measured(solve); i++) {
         double moved = solve->x[i] - measure->start[i];
         distance += moved * moved;
     }

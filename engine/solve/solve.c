@@ -56,6 +56,11 @@ bool fm_method_needs_path(const fm_method *method)
     return method->stepper->needs_path;
 }
 
+bool fm_method_takes_density(const fm_method *method)
+{
+    return !method->stepper->needs_path && !method->info.stochastic;
+}
+
 bool fm_method_uses_score(const fm_method *method)
 {
     return method->stepper->uses_score;

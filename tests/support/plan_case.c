@@ -140,10 +140,14 @@ static fm_status build_node(builder *it, const float *weight, const float *bias)
     return build_output(it);
 }
 
-fm_status plan_case_build(const plan_graph *graph, size_t max_rows, fm_plan **ret, fm_error *err)
+static fm_status build(const plan_graph *graph, size_t max_rows, bool reversible, fm_plan **ret,
+                       fm_error *err)
 {
     fm_plan *plan = NULL;
     fm_status status = fm_plan_new(max_rows, FM_COMPUTE_FLOAT32, &plan, err);
+    if (status == FM_OK && reversible) {
+        fm_plan_make_reversible(plan);
+    }
     for (size_t i = 0; status == FM_OK && graph->nodes[i].kind != NODE_END; i++) {
         builder it = {
             .graph = graph, .node = &graph->nodes[i], .index = i, .plan = plan, .err = err};
@@ -160,13 +164,18 @@ fm_status plan_case_build(const plan_graph *graph, size_t max_rows, fm_plan **re
     return FM_OK;
 }
 
+fm_status plan_case_build(const plan_graph *graph, size_t max_rows, fm_plan **ret, fm_error *err)
+{
+    return build(graph, max_rows, false, ret, err);
+}
+
 /* ---- running ---- */
 
-void plan_case_open(plan_case *ret, const plan_graph *graph, bool naive)
+static void open_with(plan_case *ret, const plan_graph *graph, bool naive, bool reversible)
 {
     fm_error err = {0};
     *ret = (plan_case){.graph = graph};
-    ck_assert_msg(plan_case_build(graph, PLAN_CASE_MAX_ROWS, &ret->plan, &err) == FM_OK, "%s",
+    ck_assert_msg(build(graph, PLAN_CASE_MAX_ROWS, reversible, &ret->plan, &err) == FM_OK, "%s",
                   err.text);
     ck_assert_int_eq(fm_plan_finish(ret->plan, &err), FM_OK);
     ret->dimension = ret->plan->dimension;
@@ -188,6 +197,16 @@ void plan_case_open(plan_case *ret, const plan_graph *graph, bool naive)
             plan_naive_run(graph, &ret->rows[i], ret->want + i * ret->out_dimension);
         }
     }
+}
+
+void plan_case_open(plan_case *ret, const plan_graph *graph, bool naive)
+{
+    open_with(ret, graph, naive, false);
+}
+
+void plan_case_open_reversible(plan_case *ret, const plan_graph *graph)
+{
+    open_with(ret, graph, false, true);
 }
 
 void plan_case_close(plan_case *it)

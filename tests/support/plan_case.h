@@ -65,6 +65,8 @@ fm_status plan_case_build(const plan_graph *graph, size_t max_rows, fm_plan **re
 
 /* Aborts the test when anything fails. `want` is filled by the naive loops when `naive`. */
 void plan_case_open(plan_case *ret, const plan_graph *graph, bool naive);
+/* The same with a reverse mode, without the naive outputs. */
+void plan_case_open_reversible(plan_case *ret, const plan_graph *graph);
 void plan_case_close(plan_case *it);
 
 /* Evaluates the rows order[0 … n_rows) in one tile, in a scratch of NaNs; results to it->out by row. Fails

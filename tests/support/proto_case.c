@@ -119,7 +119,8 @@ bool proto_case_parse(proto_case_model *make, fmp_api_route route, const char *b
     bool parsed = route == FMP_API_SAMPLE
                       ? fmp_request_parse_sample(exact, length, &model, &limits, FMP_ENCODING_JSON,
                                                  PROTO_CASE_SEED, ret, problem)
-                      : fmp_request_parse_velocity(exact, length, &model, &limits, ret, problem);
+                      : fmp_request_parse_points(route, exact, length, &model, &limits,
+                                                 PROTO_CASE_SEED, ret, problem);
     free(exact);
     return parsed;
 }

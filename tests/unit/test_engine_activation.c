@@ -156,6 +156,115 @@ START_TEST(bias_is_added_first_and_columns_beyond_are_untouched)
 }
 END_TEST
 
+/* d reference / dx; 0 or the left one where there is none, as PyTorch has it. */
+static double reference_slope(fm_activation activation, double x)
+{
+    const double alpha = 1.6732632423543772848170429916717,
+                 scale = 1.0507009873554804934193349852946, pi = 3.14159265358979323846;
+    double s = 1.0 / (1.0 + exp(-x)), down = 1.0 / (1.0 + exp(x)), c = 2.0 * sqrt(2.0 / pi);
+    switch (activation) {
+    case FM_ACTIVATION_SILU:
+        return s + (s == 0.0 ? 0.0 : x * s * down);
+    case FM_ACTIVATION_RELU:
+        return x > 0.0 ? 1.0 : 0.0;
+    case FM_ACTIVATION_ELU:
+        return x > 0.0 ? 1.0 : exp(x);
+    case FM_ACTIVATION_SELU:
+        return x > 0.0 ? scale : scale * alpha * exp(x);
+    case FM_ACTIVATION_GELU:
+        return 0.5 * erfc(-x / sqrt(2.0)) + x * exp(-0.5 * x * x) / sqrt(2.0 * pi);
+    case FM_ACTIVATION_GELU_TANH: {
+        double y = fmin(fmax(c * x * (1.0 + 0.044715 * x * x), -700.0), 700.0);
+        s = 1.0 / (1.0 + exp(-y));
+        down = 1.0 / (1.0 + exp(y));
+        return s + x * s * down * c * (1.0 + 3.0 * 0.044715 * x * x);
+    }
+    case FM_ACTIVATION_TANH:
+        return 1.0 / (cosh(x) * cosh(x));
+    case FM_ACTIVATION_SOFTPLUS:
+        return s;
+    case FM_ACTIVATION_LEAKY_RELU:
+        return x > 0.0 ? 1.0 : 0.01;
+    case FM_ACTIVATION_NONE:
+    default:
+        return 1.0;
+    }
+}
+
+/* Of FM_ACTIVATION_NONE as well. */
+#define N_SLOPES (N_ACTIVATIONS + 1)
+
+START_TEST(every_slope_is_accurate_everywhere)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(_i / N_VARIANTS);
+    if (kernels == NULL) {
+        return;
+    }
+    float *x = values_new(), *slopes = values_new();
+    kernels->slopes(activation, N_VALUES, x, slopes);
+    for (size_t i = 0; i < N_VALUES; i++) {
+        if (isinf(x[i])) {
+            continue;
+        }
+        double want = reference_slope(activation, (double)x[i]);
+        ck_assert_msg(fabs((double)slopes[i] - want) <= 3e-7, "%s %s'(%.9g) = %.9g, want %.9g",
+                      kernels->name, fm_activation_name(activation), (double)x[i],
+                      (double)slopes[i], want);
+    }
+    kernels->slopes(activation, N_VALUES, x, x);
+    ck_assert_mem_eq(x, slopes, N_VALUES * sizeof *x);
+    free(x);
+    free(slopes);
+}
+END_TEST
+
+START_TEST(slopes_are_the_central_differences_of_the_activation)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(_i / N_VARIANTS);
+    if (kernels == NULL) {
+        return;
+    }
+    const double step = 1e-5; /* off by step^2 / 6 of the third derivative, and 1e-16 |x| / step */
+    float *x = values_new(), *slopes = values_new();
+    kernels->slopes(activation, N_VALUES, x, slopes);
+    for (size_t i = 0; i < N_VALUES; i++) {
+        double at = (double)x[i];
+        if (fabs(at) > 1e3 || fabs(at) < 2.0 * step) { /* kinks are at 0 */
+            continue;
+        }
+        double want =
+            (reference(activation, at + step) - reference(activation, at - step)) / (2.0 * step);
+        ck_assert_msg(fabs((double)slopes[i] - want) <= 4e-7, "%s %s'(%.9g) = %.9g, want %.9g",
+                      kernels->name, fm_activation_name(activation), at, (double)slopes[i], want);
+    }
+    free(x);
+    free(slopes);
+}
+END_TEST
+
+START_TEST(slopes_at_0_are_those_of_pytorch)
+{
+    static const double want[] = {
+        [FM_ACTIVATION_NONE] = 1,         [FM_ACTIVATION_SILU] = 0.5,
+        [FM_ACTIVATION_RELU] = 0,         [FM_ACTIVATION_ELU] = 1,
+        [FM_ACTIVATION_SELU] = 1.7580993, [FM_ACTIVATION_GELU] = 0.5,
+        [FM_ACTIVATION_GELU_TANH] = 0.5,  [FM_ACTIVATION_TANH] = 1,
+        [FM_ACTIVATION_SOFTPLUS] = 0.5,   [FM_ACTIVATION_LEAKY_RELU] = 0.01};
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(_i / N_VARIANTS);
+    if (kernels == NULL) {
+        return;
+    }
+    float x[FM_KERNEL_COLUMNS] __attribute__((aligned(64))) = {0.0F, -0.0F};
+    kernels->slopes(activation, FM_KERNEL_COLUMNS, x, x);
+    for (size_t i = 0; i < FM_KERNEL_COLUMNS; i++) {
+        ck_assert_double_eq_tol((double)x[i], want[activation], 3e-7);
+    }
+}
+END_TEST
+
 Suite *suite_engine_activation(void)
 {
     Suite *suite = suite_create("engine/activation");
@@ -169,5 +278,11 @@ Suite *suite_engine_activation(void)
     tcase_add_loop_test(kernels, bias_is_added_first_and_columns_beyond_are_untouched, 0,
                         N_VARIANTS);
     suite_add_tcase(suite, kernels);
+    TCase *slopes = tcase_create("slopes");
+    all = N_SLOPES * N_VARIANTS;
+    tcase_add_loop_test(slopes, every_slope_is_accurate_everywhere, 0, all);
+    tcase_add_loop_test(slopes, slopes_are_the_central_differences_of_the_activation, 0, all);
+    tcase_add_loop_test(slopes, slopes_at_0_are_those_of_pytorch, 0, all);
+    suite_add_tcase(suite, slopes);
     return suite;
 }

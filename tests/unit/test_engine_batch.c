@@ -572,7 +572,8 @@ START_TEST(velocity_and_density_are_those_of_the_network)
     fm_row_result result;
     fm_job_row(job, 1, &result);
     double expected = log(0.5) - log(2 * acos(-1) * 0.16);
-    ck_assert_double_eq_tol(result.log_density, expected, 1e-6);
+    ck_assert_ptr_nonnull(result.log_density);
+    ck_assert_double_eq_tol(result.log_density[0], expected, 1e-6);
     fm_job_row(job, 0, &result);
     ck_assert_ptr_nonnull(result.fields[FM_FIELD_VELOCITY]);
     ck_assert_uint_eq(result.evaluations, 1);

@@ -10,7 +10,8 @@
 static void body_with(const fmp_field *field, const char *value, char *ret, size_t size_bytes)
 {
     const char *name = fmp_field_name(field);
-    const char *required = (field->routes & FMP_API_SAMPLE) != 0 ? ""
+    const char *required = (field->routes & FMP_API_SAMPLE) != 0    ? ""
+                           : (field->routes & FMP_API_VELOCITY) == 0 ? ""
                            : strcmp(name, "x") == 0              ? "\"t\": 0, "
                            : strcmp(name, "t") == 0              ? "\"x\": [[1, 2]], "
                                                                  : "\"x\": [[1, 2]], \"t\": 0, ";
@@ -28,11 +29,14 @@ static void body_with(const fmp_field *field, const char *value, char *ret, size
 START_TEST(every_row_refuses_a_wrong_type_with_its_own_pointer)
 {
     const fmp_field *field = fmp_field_at((size_t)_i);
-    /* true is no value of any type but BOOLEAN; a list of it of none. */
-    const char *value = field->type == FMP_TYPE_BOOLEAN ? "[true]" : "true";
+    /* true is no value of any type but BOOLEAN and SWITCH; a list of it of none. */
+    bool takes_true = field->type == FMP_TYPE_BOOLEAN || field->type == FMP_TYPE_SWITCH;
+    const char *value = takes_true ? "[true]" : "true";
     char body[256];
     body_with(field, value, body, sizeof body);
-    fmp_api_route route = (field->routes & FMP_API_SAMPLE) != 0 ? FMP_API_SAMPLE : FMP_API_VELOCITY;
+    fmp_api_route route = (field->routes & FMP_API_SAMPLE) != 0     ? FMP_API_SAMPLE
+                          : (field->routes & FMP_API_VELOCITY) != 0 ? FMP_API_VELOCITY
+                                                                    : FMP_API_ENCODE;
     fmp_request request;
     fmp_problem problem;
     ck_assert(!proto_case_parse(proto_case_plain, route, body, &request, &problem));
@@ -62,7 +66,8 @@ START_TEST(every_row_stands_after_its_object_and_explains_itself)
     if (parent_length > 0) {
         fmp_field_id parent = fmp_field_find(field->routes, field->pointer, parent_length);
         ck_assert_int_lt(parent, _i);
-        ck_assert_int_eq(fmp_field_at(parent)->type, FMP_TYPE_OBJECT);
+        fmp_type type = fmp_field_at(parent)->type;
+        ck_assert(type == FMP_TYPE_OBJECT || type == FMP_TYPE_SWITCH);
     }
     ck_assert(field->inert == NULL || field->later);
 }

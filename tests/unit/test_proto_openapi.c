@@ -113,14 +113,17 @@ START_TEST(every_served_field_is_a_property_and_no_refused_one_is)
 {
     const fmp_field *field = fmp_field_at((size_t)_i);
     json_t *json = document();
-    const json_t *at = schema_of(json, (field->routes & FMP_API_SAMPLE) != 0 ? "SampleRequest"
-                                                                             : "VelocityRequest");
+    const json_t *at = schema_of(json, (field->routes & FMP_API_SAMPLE) != 0     ? "SampleRequest"
+                                       : (field->routes & FMP_API_VELOCITY) != 0 ? "VelocityRequest"
+                                                                                 : "EncodeRequest");
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "%s", field->pointer + 1);
     char *name = pointer;
     for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(name, '/')) {
         *slash = '\0';
         at = json_object_get(json_object_get(at, "properties"), name);
+        const json_t *kinds = json_object_get(at, "anyOf"); /* of a switch the object */
+        at = kinds != NULL ? json_array_get(kinds, 1) : at;
         name = slash + 1;
     }
     ck_assert(json_is_false(json_object_get(at, "additionalProperties")));
@@ -219,7 +222,9 @@ END_TEST
 
 START_TEST(the_example_request_is_one_that_parses)
 {
-    static const char *const paths[] = {"/v1/models/{model}/sample", "/v1/models/{model}/velocity"};
+    static const char *const paths[] = {"/v1/models/{model}/sample", "/v1/models/{model}/velocity",
+                                        "/v1/models/{model}/encode",
+                                        "/v1/models/{model}/log_likelihood"};
     json_t *json = document();
     const json_t *post =
         json_object_get(json_object_get(json_object_get(json, "paths"), paths[_i]), "post");
@@ -231,10 +236,12 @@ START_TEST(the_example_request_is_one_that_parses)
     fmp_limits limits = proto_case_limits();
     fmp_request request;
     fmp_problem problem;
+    static const fmp_api_route bodies[] = {FMP_API_SAMPLE, FMP_API_VELOCITY, FMP_API_ENCODE,
+                                           FMP_API_LOG_LIKELIHOOD};
     bool parsed = _i == 0 ? fmp_request_parse_sample(body, strlen(body), &model, &limits,
                                                      FMP_ENCODING_JSON, 1, &request, &problem)
-                          : fmp_request_parse_velocity(body, strlen(body), &model, &limits,
-                                                       &request, &problem);
+                          : fmp_request_parse_points(bodies[_i], body, strlen(body), &model,
+                                                     &limits, 1, &request, &problem);
     ck_assert_msg(parsed, "%s", problem.detail);
     fmp_request_done(&request);
     free(body);
@@ -255,7 +262,7 @@ Suite *suite_proto_openapi(void)
     tcase_add_test(tcase, bounds_are_the_configured_ones);
     tcase_add_test(tcase, times_are_a_list_or_a_tensor_object);
     tcase_add_test(tcase, lists_of_one_a_point_have_a_length);
-    tcase_add_loop_test(tcase, the_example_request_is_one_that_parses, 0, 2);
+    tcase_add_loop_test(tcase, the_example_request_is_one_that_parses, 0, 4);
     suite_add_tcase(suite, tcase);
     return suite;
 }

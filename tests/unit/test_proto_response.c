@@ -19,6 +19,9 @@ static const float trajectory[N_ROWS][3][2] = {{{0, 1}, {0.5f, 2}, {0.12f, -0.55
                                                {{3, 4}, {1.31f, 0.02f}, {9, 9}}};
 static const double own_times[N_ROWS][3] = {{0, 0.25, 1}, {0, 0.5, 77}};
 
+static const double log_densities[N_ROWS] = {-1.25, (double)-INFINITY};
+static const double divergences[N_ROWS] = {0.5, -2};
+
 /* Row 0 is ok; row 1 stopped after two states. */
 static void row_at(const void *context, size_t row, fm_row_result *ret)
 {
@@ -30,7 +33,8 @@ static void row_at(const void *context, size_t row, fm_row_result *ret)
                            .rejected = 3 * row,
                            .x = states[row],
                            .fields[FM_FIELD_VELOCITY] = states[row],
-                           .log_density = row == 0 ? -1.25 : (double)-INFINITY};
+                           .log_density = &log_densities[row],
+                           .divergence = &divergences[row]};
     if (*with_trajectory) {
         ret->fields[FM_FIELD_X] = &trajectory[row][0][0];
         ret->trajectory_times = own_times[row];
@@ -394,13 +398,13 @@ START_TEST(models_are_listed_with_what_they_are)
     check_member(second, "prediction", NULL, "[\"velocity\",\"score\"]");
     check_member(second, "coupling", NULL, "\"paired\"");
     check_member(first, "shape", NULL, "[2]");
-    check_member(first, "supports", NULL, "[\"sample\",\"velocity\"]");
+    check_member(first, "supports", NULL, "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\"]");
     check_member(first, "defaults", "solver", "{\"method\":\"midpoint\",\"steps\":20}");
     check_member(second, "shape", NULL, "[2,3]");
     check_member(second, "labels", NULL,
                  "{\"count\":3,\"null\":3,\"names\":[\"zero\",\"one\",\"two\"]}");
     check_member(second, "supports", NULL,
-                 "[\"sample\",\"velocity\",\"log_density\",\"guidance\"]");
+                 "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\",\"log_density\",\"guidance\"]");
     json_decref(json);
 }
 END_TEST
