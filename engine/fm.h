@@ -379,9 +379,10 @@ typedef struct fm_job_spec {
                       * all but x cost an evaluation for each output */
     const fm_path
         *path; /* FM_TASK_SAMPLE: that the flow follows, of the model's source; NULL: the model's */
-    fm_solver solver;           /* FM_TASK_SAMPLE */
-    fm_divergence divergence;   /* of log_likelihood and of the fields that need it */
-    bool log_likelihood; /* FM_TASK_SAMPLE: of the state at the grid's later end, the earlier one's being that of
+    fm_solver solver;         /* FM_TASK_SAMPLE */
+    fm_divergence divergence; /* of log_likelihood and of the fields that need it */
+    bool
+        log_likelihood; /* FM_TASK_SAMPLE: of the state at the grid's later end, the earlier one's being that of
                           * the source: d log p / dt = -divergence along the trajectory */
     const double *output_times; /* [n_output_times] along the grid's direction, or NULL */
     size_t n_output_times;
@@ -424,8 +425,9 @@ typedef struct fm_row_result {
      * trajectory whose status is not FM_ROW_OK, is NAN. */
     const double *log_density, *divergence;
     double log_likelihood; /* in nats, with spec.log_likelihood, else NAN */
-    double standard_error; /* of it, from the spread of the probes; NAN of fewer than two, and of exact ones */
-    fm_path_shape shape;             /* with measures_path, else 0 */
+    double
+        standard_error; /* of it, from the spread of the probes; NAN of fewer than two, and of exact ones */
+    fm_path_shape shape; /* with measures_path, else 0 */
 } fm_row_result;
 
 typedef struct fm_job_stats {

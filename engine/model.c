@@ -84,8 +84,7 @@ static fm_status map_tangents(fm_model *model, fm_error *err)
     size_t vectors = 0, total = 0;
     bool fits = fm_multiply(model->tile_rows * sizeof(double),
                             info->dimension + info->out_dimension, &vectors);
-    model->tangents_stride =
-        fm_arena_round(info->tangent_scratch_bytes) + fm_arena_round(vectors);
+    model->tangents_stride = fm_arena_round(info->tangent_scratch_bytes) + fm_arena_round(vectors);
     if (!fits || !fm_multiply(model->tangents_stride, model->workers, &total)) {
         return fm_fail(err, FM_ENOMEM, "tangents of %zu workers overflow", model->workers);
     }

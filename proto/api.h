@@ -16,7 +16,7 @@ typedef enum fmp_type {
     FMP_TYPE_NUMBER,
     FMP_TYPE_POSITIVE, /* a number above 0 */
     FMP_TYPE_BOOLEAN,
-    FMP_TYPE_SWITCH, /* a boolean, or an object, which means true */
+    FMP_TYPE_SWITCH,            /* a boolean, or an object, which means true */
     FMP_TYPE_CHOICE,            /* one of choices */
     FMP_TYPE_CHOICES,           /* a list of one or more of choices */
     FMP_TYPE_METHOD,            /* a name of fm_method_find() */
@@ -54,7 +54,7 @@ typedef struct fmp_field {
     const char *inert;         /* with later: the JSON value that means "not wanted", or NULL */
     bool required;
     bool along_grid; /* of TIMES: they run as the route's grids do */
-    bool later; /* in the contract, refused by this release */
+    bool later;      /* in the contract, refused by this release */
     const char *doc;
 } fmp_field;
 

@@ -42,8 +42,8 @@ void fmp_parse_divergence(fmp_parse *parse)
     int64_t probes = 1;
     *divergence = (fm_divergence){.method = FM_DIVERGENCE_EXACT};
     json_t *wanted = parse->values[FMP_FIELD_LOG_LIKELIHOOD];
-    parse->request->spec.log_likelihood = parse->route == FMP_API_LOG_LIKELIHOOD ||
-                                          json_is_true(wanted) || json_is_object(wanted);
+    parse->request->spec.log_likelihood =
+        parse->route == FMP_API_LOG_LIKELIHOOD || json_is_true(wanted) || json_is_object(wanted);
     if (!is_word(parse, fields.divergence, "hutchinson")) {
         bool is_refused =
             parse->present[fields.divergence] && parse->values[fields.divergence] == NULL;
@@ -73,10 +73,11 @@ static void check_source(fmp_parse *parse, const char *pointer)
         char time[FMP_NUMBER_MAX_BYTES + 1], source[FMP_NUMBER_MAX_BYTES + 1];
         time[fmp_number_write_double(time, earlier)] = '\0';
         source[fmp_number_write_double(source, parse->source)] = '\0';
-        fmp_parse_fail_at(parse, pointer,
-                          "needs a grid that reaches the source at %s, where the density is known; its "
-                          "earliest time is %s",
-                          source, time);
+        fmp_parse_fail_at(
+            parse, pointer,
+            "needs a grid that reaches the source at %s, where the density is known; its "
+            "earliest time is %s",
+            source, time);
     }
 }
 
@@ -92,9 +93,10 @@ void fmp_parse_check_density(fmp_parse *parse)
                           : spec->log_likelihood ? "/log_likelihood"
                                                  : "/trajectory/fields";
     if (!fm_method_takes_density(spec->solver.method)) {
-        fmp_parse_fail_at(parse, pointer,
-                          "needs a method that integrates the velocity alone: %s draws noise or knows the path",
-                          fm_method_describe(spec->solver.method)->name);
+        fmp_parse_fail_at(
+            parse, pointer,
+            "needs a method that integrates the velocity alone: %s draws noise or knows the path",
+            fm_method_describe(spec->solver.method)->name);
     }
     check_source(parse, pointer);
 }

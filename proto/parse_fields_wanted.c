@@ -32,9 +32,10 @@ unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_
             !parse->model->has_log_density) {
             char pointer[64];
             (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
-            fmp_parse_fail_at(parse, pointer,
-                              "log_density of given points is not known of this model: it is no closed form "
-                              "(.../log_likelihood integrates it)");
+            fmp_parse_fail_at(
+                parse, pointer,
+                "log_density of given points is not known of this model: it is no closed form "
+                "(.../log_likelihood integrates it)");
         }
     }
     return fields;

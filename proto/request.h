@@ -27,7 +27,7 @@ typedef enum fmp_api_route {
     FMP_API_LOG_LIKELIHOOD = 8,
     FMP_API_ALL = 15,
     FMP_API_FLOWS = FMP_API_SAMPLE | FMP_API_ENCODE | FMP_API_LOG_LIKELIHOOD, /* integrate */
-    FMP_API_STATES = FMP_API_SAMPLE | FMP_API_ENCODE,          /* and give states */
+    FMP_API_STATES = FMP_API_SAMPLE | FMP_API_ENCODE,                         /* and give states */
     FMP_API_BACKWARD = FMP_API_ENCODE | FMP_API_LOG_LIKELIHOOD, /* from data to the source */
     FMP_API_POINTS = FMP_API_VELOCITY | FMP_API_LOG_LIKELIHOOD, /* give numbers of points */
 } fmp_api_route;

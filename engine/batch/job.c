@@ -43,7 +43,8 @@ static void add_matrix(fm_job_layout *layout, size_t rows, size_t columns, size_
 
 static bool wants_log_density(const fm_job_spec *spec)
 {
-    bool has_outputs = spec->task == FM_TASK_VELOCITY || spec->n_output_times > 0 || spec->output_every_step;
+    bool has_outputs =
+        spec->task == FM_TASK_VELOCITY || spec->n_output_times > 0 || spec->output_every_step;
     return has_outputs && (spec->fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0;
 }
 
@@ -54,8 +55,8 @@ static bool wants_divergence(const fm_job_spec *spec)
 
 static size_t integrals_of(const fm_job_spec *spec)
 {
-    bool integrates = spec->task == FM_TASK_SAMPLE &&
-                      (spec->log_likelihood || wants_log_density(spec));
+    bool integrates =
+        spec->task == FM_TASK_SAMPLE && (spec->log_likelihood || wants_log_density(spec));
     return integrates ? fm_divergence_traces(&spec->divergence) : 0;
 }
 
@@ -177,8 +178,8 @@ static fm_job_layout layout_of(const fm_job_spec *spec)
         layout.overflow = true;
         return layout;
     }
-    layout.solver_bytes = fm_arena_round(solve_bytes) + state_bytes(spec) + output_bytes(spec) +
-                          trace_bytes(spec);
+    layout.solver_bytes =
+        fm_arena_round(solve_bytes) + state_bytes(spec) + output_bytes(spec) + trace_bytes(spec);
     add(&layout, layout.n_slots, layout.solver_bytes);
     return layout;
 }
@@ -402,7 +403,8 @@ void fm_job_free(fm_job *job)
 
 size_t fm_job_network_rows(const fm_job_spec *spec)
 {
-    size_t each = integrals_of(spec) > 0 || spec->task == FM_TASK_VELOCITY ? 1 + tangents_of(spec) : 1;
+    size_t each =
+        integrals_of(spec) > 0 || spec->task == FM_TASK_VELOCITY ? 1 + tangents_of(spec) : 1;
     size_t total = 0;
     return fm_multiply(network_rows(spec), each, &total) ? total : SIZE_MAX;
 }

@@ -30,11 +30,12 @@ struct fm_row {
     double *vector;
     double *
         output; /* [predictions][dimension] of the network, where that is not the velocity; else NULL */
-    bool reading;  /* the output is wanted for fields, and no velocity */
-    double *traces; /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for */
-    size_t n_tangents; /* in them */
+    bool reading; /* the output is wanted for fields, and no velocity */
+    double *
+        traces; /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for */
+    size_t n_tangents;        /* in them */
     double start_log_density; /* of the source at the start; with integrals */
-    size_t n_read; /* outputs whose fields are known */
+    size_t n_read;            /* outputs whose fields are known */
     fm_solve_want want;
     size_t n_recorded; /* output times passed */
     bool overflowed;   /* a finite state beyond float32 was clamped on its way to the results */

@@ -40,7 +40,9 @@ static fm_status recording_reserve(fm_job *job, fm_recording *recording)
     size_t old = recording->capacity;
     size_t capacity = old == 0 ? FM_RECORDING_STATES : old * 2;
     size_t row_bytes = job->dimension * sizeof(float);
-    if (!fm_row_count_recording(job, (capacity - old) * (row_bytes + (job->n_integrals > 0 ? 2 : 1) * sizeof(double)))) {
+    if (!fm_row_count_recording(
+            job,
+            (capacity - old) * (row_bytes + (job->n_integrals > 0 ? 2 : 1) * sizeof(double)))) {
         return FM_ETOOBIG;
     }
     float *x = fm_grow(recording->x, old * row_bytes, capacity * row_bytes);
@@ -54,8 +56,8 @@ static fm_status recording_reserve(fm_job *job, fm_recording *recording)
     }
     recording->times = times;
     if (job->n_integrals > 0) {
-        double *integrals = fm_grow(recording->integrals, old * sizeof *integrals,
-                                    capacity * sizeof *integrals);
+        double *integrals =
+            fm_grow(recording->integrals, old * sizeof *integrals, capacity * sizeof *integrals);
         if (integrals == NULL) {
             return FM_ENOMEM;
         }

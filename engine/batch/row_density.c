@@ -141,8 +141,8 @@ double fm_row_source_log_density(const fm_row *row, double t, const double *x)
 static void outputs_finish(fm_row *row, bool known, double base, double at_base)
 {
     fm_job *job = row->job;
-    size_t n = job->recordings != NULL ? job->recordings[row->index].count
-                                       : job->spec.n_output_times;
+    size_t n =
+        job->recordings != NULL ? job->recordings[row->index].count : job->spec.n_output_times;
     for (size_t k = 0; k < n; k++) {
         double *density = fm_row_log_density_at(row, k);
         if (density != NULL) {
@@ -172,7 +172,8 @@ void fm_row_densities(fm_row *row, const fm_solve_report *report)
     bool ascends = grid[job->spec.solver.n_grid - 1] > grid[0];
     bool known = report->status == FM_ROW_OK && !row->overflowed;
     double integral = mean_of(integrals, n);
-    double base = ascends ? row->start_log_density : fm_row_source_log_density(row, report->t, report->x);
+    double base =
+        ascends ? row->start_log_density : fm_row_source_log_density(row, report->t, report->x);
     outputs_finish(row, known, base, ascends ? 0 : integral);
     if (job->log_likelihood != NULL) {
         job->log_likelihood[row->index] =

@@ -16,7 +16,7 @@ typedef struct fm_call {
     size_t n_rows;
     fm_tile_row tile[FM_MAX_TILE_ROWS];
     size_t n_tile_rows;
-    size_t n_tangents; /* of all tile rows */
+    size_t n_tangents;     /* of all tile rows */
     size_t n_evaluated;    /* rows that got a velocity: all but those that could not even start */
     double picked_seconds; /* when */
     double seconds;        /* inside the network */

@@ -103,7 +103,7 @@ typedef struct fm_model_config {
     size_t rank, shape[FM_MAX_RANK], dimension;
     fm_path path;              /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
-    bool reversible; /* the network is to have a reverse mode */
+    bool reversible;           /* the network is to have a reverse mode */
     fm_predictions predictions;
     bool paired;        /* flow.coupling: noise and data were paired in training */
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */

@@ -74,8 +74,8 @@ static void pixel_finish(const fm_conv *conv, const fm_conv_call *call, const fm
     size_t first = block->first_column, n = block->end_column - first;
     float *out = call->out.data + pixel->out;
     kernels->activate(FM_ACTIVATION_NONE, fm_conv_bias(conv, call) + first, 1, n, 0, y + first);
-    kernels->activate(fm_conv_activation(conv, call), pixel->row_bias == NULL ? NULL : pixel->row_bias + first, 1,
-                      n, 0, y + first);
+    kernels->activate(fm_conv_activation(conv, call),
+                      pixel->row_bias == NULL ? NULL : pixel->row_bias + first, 1, n, 0, y + first);
     for (size_t c = first; c < block->end_column; c++) {
         float value = pixel->gate == NULL ? y[c] : y[c] * pixel->gate[c];
         out[c] = call->residual == NULL ? value : call->residual->data[pixel->residual + c] + value;

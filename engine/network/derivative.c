@@ -116,9 +116,8 @@ static size_t tangent_rows_fill(const fm_plan *plan, const fm_tile_row *rows, si
     for (size_t i = 0; i < n_rows; i++) {
         first[i] = n;
         for (size_t k = 0; k < rows[i].n_tangents; k++) {
-            tangent_rows[n++] =
-                (fm_tile_row){.x = rows[i].tangents + k * plan->dimension,
-                              .out = rows[i].tangent_out + k * plan->out_dimension};
+            tangent_rows[n++] = (fm_tile_row){.x = rows[i].tangents + k * plan->dimension,
+                                              .out = rows[i].tangent_out + k * plan->out_dimension};
         }
     }
     first[n_rows] = n;

@@ -16,9 +16,9 @@ typedef struct fm_op_call {
     const fm_plan *plan;
     const fm_tile_row *rows; /* [n_rows] */
     size_t n_rows;
-    unsigned char *memory; /* the worker's scratch, where all values live */
+    unsigned char *memory;       /* the worker's scratch, where all values live */
     unsigned char *piece_memory; /* where a piece that runs alone has its own scratch */
-    fm_team *team;         /* NULL: alone */
+    fm_team *team;               /* NULL: alone */
 } fm_op_call;
 
 /* The tangents of a call's rows, those of row i from first[i] up to first[i + 1]: rows of a call of their own,
@@ -90,12 +90,12 @@ struct fm_op {
     size_t scratch_offset;
     size_t piece_bytes; /* the same for each member, in its own scratch */
     size_t piece_offset;
-    bool varies; /* jvp and vjp are called */
+    bool varies;                                                  /* jvp and vjp are called */
     size_t jvp_scratch_bytes, vjp_scratch_bytes, vjp_piece_bytes; /* of these, in place of eval's */
 };
 
 typedef struct fm_value {
-    bool varies; /* with the state: it has tangents and cotangents */
+    bool varies;                   /* with the state: it has tangents and cotangents */
     size_t height, width, columns; /* columns: channels */
     size_t stride;                 /* floats from pixel to pixel; 0 while no op has asked for one */
     size_t border;                 /* pixels of zeros around each row's image */
@@ -112,15 +112,16 @@ struct fm_plan {
     fm_op *ops; /* [n_ops] */
     size_t n_ops, ops_capacity;
     size_t dimension, out_dimension;
-    bool divisible; /* some op is cut into pieces that are worth a team */
+    bool divisible;  /* some op is cut into pieces that are worth a team */
     bool reversible; /* ops pack what the reverse mode needs */
     size_t parameter_count, weight_bytes;
     fm_pool weights; /* packed by ops */
     size_t scratch_bytes, unshared_bytes;
     /* The same values and ops at other places; NULL in these themselves. derivative.c */
-    struct fm_plan *tangents;         /* the values' tangents */
-    struct fm_plan *kept, *gradients; /* all values kept, and their cotangents beside them; or NULL */
-    size_t reverse_rows;              /* that these two have room for */
+    struct fm_plan *tangents; /* the values' tangents */
+    struct fm_plan *kept,
+        *gradients;      /* all values kept, and their cotangents beside them; or NULL */
+    size_t reverse_rows; /* that these two have room for */
 };
 
 /* Adds an op, with a value of that shape of its making unless it is NULL. Takes state over, on failure

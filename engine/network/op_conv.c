@@ -12,7 +12,8 @@
 /* Where an optional input stands among the op's inputs; 0, the image, means that it is not there. */
 typedef struct conv_op {
     fm_conv *conv;
-    fm_conv *reverse; /* to the gradient of the input, of plans that have a reverse mode; else NULL */
+    fm_conv
+        *reverse; /* to the gradient of the input, of plans that have a reverse mode; else NULL */
     size_t inputs, kernel, stride, outputs;
     fm_activation activation;
     size_t row_bias, gate, residual;
@@ -124,10 +125,10 @@ static void reverse_scratch(const fm_plan *plan, fm_op *op)
         return;
     }
     const fm_image sums = sums_image(op, plan, NULL), spread = spread_image(op, plan, NULL);
-    op->vjp_scratch_bytes =
-        fm_arena_round(plan->max_rows * sums.image_stride * sizeof(float)) +
-        fm_arena_round(plan->max_rows * spread.image_stride * sizeof(float)) +
-        fm_arena_round(op->scratch_bytes) + fm_conv_shared_bytes(self->reverse, plan->max_rows);
+    op->vjp_scratch_bytes = fm_arena_round(plan->max_rows * sums.image_stride * sizeof(float)) +
+                            fm_arena_round(plan->max_rows * spread.image_stride * sizeof(float)) +
+                            fm_arena_round(op->scratch_bytes) +
+                            fm_conv_shared_bytes(self->reverse, plan->max_rows);
     size_t own = fm_conv_piece_bytes(self->reverse);
     op->vjp_piece_bytes = own > op->piece_bytes ? own : op->piece_bytes;
 }
@@ -236,8 +237,7 @@ static fm_status run(const fm_op *op, const fm_op_call *call, const fm_op_tangen
 {
     const conv_op *self = op->state;
     const fm_op_call *of = tangents != NULL ? &tangents->call : call;
-    unsigned char *scratch =
-        of->memory + (tangents != NULL ? tangents->op : op)->scratch_offset;
+    unsigned char *scratch = of->memory + (tangents != NULL ? tangents->op : op)->scratch_offset;
     conv_run it = {.conv = self->conv,
                    .call = {.part = part,
                             .n_images = of->n_rows,

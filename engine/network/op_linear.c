@@ -163,7 +163,8 @@ fm_status fm_op_linear_jvp(const fm_op *op, const fm_op_call *call, const fm_op_
 
 /* The output's cotangent times the activation's slope, where z is made once more. */
 static fm_status through_activation(const fm_op *op, const fm_op_call *call,
-                                    const fm_op_cotangents *cotangents, const scratch_layout *layout)
+                                    const fm_op_cotangents *cotangents,
+                                    const scratch_layout *layout)
 {
     const linear *self = op->state;
     size_t stride = fm_dense_output_stride(self->dense);

@@ -96,7 +96,8 @@ static void sum_inputs(const fm_op *op, const fm_op_call *call, const fm_image *
         size_t row = p / (to->height * to->width), y = p / to->width % to->height;
         size_t x = p % to->width;
         const float *from = fm_image_at(&a, row, y, x);
-        const float *other = self->broadcast ? fm_image_at(&b, row, 0, 0) : fm_image_at(&b, row, y, x);
+        const float *other =
+            self->broadcast ? fm_image_at(&b, row, 0, 0) : fm_image_at(&b, row, y, x);
         float *out = fm_image_at(to, row, y, x);
         for (size_t c = 0; c < to->pixel_stride; c++) {
             out[c] = op->n_inputs > 1 ? from[c] + other[c] : from[c];
@@ -139,8 +140,7 @@ static void sum_through_activation(const fm_op *op, const fm_op_call *call,
     }
 }
 
-fm_status fm_op_sum_vjp(const fm_op *op, const fm_op_call *call,
-                        const fm_op_cotangents *cotangents)
+fm_status fm_op_sum_vjp(const fm_op *op, const fm_op_call *call, const fm_op_cotangents *cotangents)
 {
     const sum *self = op->state;
     const fm_image from = fm_op_image(&cotangents->call, op->output);
@@ -279,8 +279,8 @@ static void resample_gradient(const fm_op *op, const fm_op_cotangents *cotangent
     size_t height = 2 * small->height, width = 2 * small->width;
     for (size_t p = 0; p < call->n_rows * height * width; p++) {
         size_t row = p / (height * width), y = p / width % height, x = p % width;
-        const float *cotangent = halves ? fm_image_at(&from, row, y, x)
-                                        : fm_image_at(&from, row, y / 2, x / 2);
+        const float *cotangent =
+            halves ? fm_image_at(&from, row, y, x) : fm_image_at(&from, row, y / 2, x / 2);
         float *gradient =
             halves ? fm_image_at(&to, row, y / 2, x / 2) : fm_image_at(&to, row, y, x);
         for (size_t c = 0; c < to.pixel_stride; c++) {

@@ -237,9 +237,8 @@ fm_status fm_plan_finish(fm_plan *plan, fm_error *err)
         return fm_fail(err, FM_ETOOBIG, "the activations of %zu rows overflow", plan->max_rows);
     }
     fm_status status = fm_plan_place_tangents(plan, err);
-    return status == FM_OK && plan->reversible
-               ? fm_plan_place_gradients(plan, REVERSE_BYTES, err)
-               : status;
+    return status == FM_OK && plan->reversible ? fm_plan_place_gradients(plan, REVERSE_BYTES, err)
+                                               : status;
 }
 
 size_t fm_plan_scratch_bytes(const fm_plan *plan)
@@ -418,19 +417,18 @@ fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
         return fm_fail(err, FM_ENOMEM, "no memory for a network");
     }
     self->network.ops = &plan_network_ops;
-    self->network.info = (fm_network_info){.dimension = plan->dimension,
-                                           .out_dimension = plan->out_dimension,
-                                           .parameter_count = plan->parameter_count,
-                                           .weight_bytes = plan->weight_bytes,
-                                           .scratch_bytes = plan->scratch_bytes,
-                                           .max_rows = plan->max_rows,
-                                           .divisible = plan->divisible,
-                                           .max_tangents = plan->max_rows,
-                                           .tangent_scratch_bytes =
-                                               fm_plan_tangent_scratch_bytes(plan),
-                                           .reverse_rows = plan->reverse_rows,
-                                           .reverse_scratch_bytes =
-                                               fm_plan_reverse_scratch_bytes(plan)};
+    self->network.info =
+        (fm_network_info){.dimension = plan->dimension,
+                          .out_dimension = plan->out_dimension,
+                          .parameter_count = plan->parameter_count,
+                          .weight_bytes = plan->weight_bytes,
+                          .scratch_bytes = plan->scratch_bytes,
+                          .max_rows = plan->max_rows,
+                          .divisible = plan->divisible,
+                          .max_tangents = plan->max_rows,
+                          .tangent_scratch_bytes = fm_plan_tangent_scratch_bytes(plan),
+                          .reverse_rows = plan->reverse_rows,
+                          .reverse_scratch_bytes = fm_plan_reverse_scratch_bytes(plan)};
     self->plan = plan;
     *ret = &self->network;
     return FM_OK;

@@ -49,7 +49,8 @@ typedef void (*fm_solve_output)(void *context, size_t index, double t, const dou
 typedef struct fm_solve_plan {
     fm_solver solver; /* as given; grid and method are borrowed */
     size_t dimension;
-    size_t n_integrals; /* of the dimension, the last so many: integrals along the flow, 0 at the start, which are no
+    size_t
+        n_integrals; /* of the dimension, the last so many: integrals along the flow, 0 at the start, which are no
                          * part of the path that is measured */
     const fm_path *path; /* that the flow follows, for methods that know it; outlives the plan */
     uint64_t seed;       /* of stochastic methods' noise */

@@ -28,10 +28,13 @@ static void check_problem(const fmp_problem *problem)
     fmp_buffer_done(&buffer);
 }
 
+/* Strictly monotone from `first` towards `last`. */
 static void check_times(const double *times, size_t n, double first, double last)
 {
+    double direction = last > first ? 1 : -1;
     for (size_t i = 0; i < n; i++) {
-        require(times[i] >= first && times[i] <= last && (i == 0 || times[i] > times[i - 1]));
+        require((times[i] - first) * direction >= 0 && (last - times[i]) * direction >= 0);
+        require(i == 0 || (times[i] - times[i - 1]) * direction > 0);
     }
 }
 
@@ -43,7 +46,8 @@ static void check_sample(const fmp_request *request, const fm_model_info *model)
     double span[2];
     fm_flow_span(model, spec->path, span);
     double source = spec->path == NULL ? model->time_range[0] : span[0];
-    check_times(solver->grid, solver->n_grid, span[0], span[1]);
+    bool backward = (request->route & FMP_API_BACKWARD) != 0;
+    check_times(solver->grid, solver->n_grid, span[backward ? 1 : 0], span[backward ? 0 : 1]);
     require(fm_sampling_check(&solver->sampling, NULL) == FM_OK);
     check_times(spec->output_times, spec->n_output_times, solver->grid[0],
                 solver->grid[solver->n_grid - 1]);
@@ -105,12 +109,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fmp_request request;
     fmp_problem problem;
     require(fmp_request_tree_bytes(body, size - 1) >= size);
-    bool parsed =
-        (data[0] & 0x40) != 0 /* upper-case letters and `: sample */
-            ? fmp_request_parse_sample(body, size - 1, model, &limits, FMP_ENCODING_JSON, 1,
-                                       &request, &problem)
-            : fmp_request_parse_points(points_route(data[0]), body, size - 1, model, &limits, 1,
-                                       &request, &problem);
+    bool parsed = (data[0] & 0x40) != 0 /* upper-case letters and `: sample */
+                      ? fmp_request_parse_sample(body, size - 1, model, &limits, FMP_ENCODING_JSON,
+                                                 1, &request, &problem)
+                      : fmp_request_parse_points(points_route(data[0]), body, size - 1, model,
+                                                 &limits, 1, &request, &problem);
     if (parsed) {
         check_request(&request, model, &limits);
         fmp_request_done(&request);

@@ -15,7 +15,8 @@ import daemon
 
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 N_REQUESTS = 200
-SAMPLES = re.compile(rb'"samples":(.*?),"(?:trajectory|solver)":', re.S)
+SAMPLES = re.compile(rb'"samples":(.*?),"(?:trajectory|scheduler|solver)":', re.S)  # and their log likelihoods
+DENSITY_METHODS = {"euler", "midpoint", "heun2", "rk4", "dopri5", "tsit5", "dopri8"}  # not all that could
 
 
 def random_times(generator, span, count):
@@ -72,6 +73,9 @@ def random_requests(generator, described):
                 body["trajectory"]["fields"] = ["x", "x1_hat"]
         elif "time_grid" not in body["solver"] and generator.random() < 0.3:  # whose times would be another path's
             body["scheduler"] = {"type": generator.choice(["condot", "cosine", "vp", "edm"])}
+        takes_density = method in DENSITY_METHODS and not body["solver"].get("time_grid")
+        if takes_density and not is_image and generator.random() < 0.4:
+            body["log_likelihood"] = generator.choice([True, {"divergence": "hutchinson", "probes": 5}])
         yield f"/v1/models/{model['id']}/sample", json.dumps(body)
 
 

@@ -16,7 +16,7 @@ def fields_of(model):
     """Those of …/velocity that the model has."""
     scored = model["coupling"] == "independent" or "score" in model["prediction"]
     density = ["log_density"] if "log_density" in model["supports"] else []
-    return ["x", "velocity", "x1_hat", "x0_hat", *(["score"] if scored else []), *density]
+    return ["x", "velocity", "x1_hat", "x0_hat", *(["score"] if scored else []), *density, "divergence"]
 
 
 def check_velocity(daemon, model):
@@ -27,11 +27,12 @@ def check_velocity(daemon, model):
     for axis in reversed(model["shape"]):
         point = [point] * axis
     answer = daemon.request("POST", f"/v1/models/{model['id']}/velocity",
-                            {"x": [point, point], "t": middle, "fields": fields})
+                            {"x": [point, point], "t": middle, "fields": fields, "divergence": "hutchinson"})
     assert answer.status == 200, (model["id"], answer.body)
     for field in fields:
         found = values(answer.json()[field])
-        assert len(found) == 2 * (1 if field == "log_density" else size), (model["id"], field, len(found))
+        is_number = field in ("log_density", "divergence")
+        assert len(found) == 2 * (1 if is_number else size), (model["id"], field, len(found))
         assert all(math.isfinite(value) for value in found), (model["id"], field)
 
 
@@ -47,6 +48,27 @@ def check_methods(daemon, model, solvers):
         assert set(stats["status"]) <= {"ok", "max_evaluations"}, (model["id"], method["id"], stats)
 
 
+def check_densities(daemon, model):
+    """A sample's own log likelihood, and what its point's is said to be, by few steps and the same probes."""
+    is_image = model["output"]["kind"] == "image"
+    probes = {"divergence": "hutchinson", "probes": 2} if is_image else {"divergence": "exact"}
+    solver = {"method": "midpoint", "steps": 4}
+    path, labels = f"/v1/models/{model['id']}", {"labels": 0} if model.get("labels") else {}
+    sampled = daemon.request("POST", f"{path}/sample", {
+        "num_samples": 2, "seed": 3, "solver": solver, "log_likelihood": probes, **labels})
+    assert sampled.status == 200, (model["id"], sampled.body)
+    points = sampled.json()["samples"]
+    asked = {"seed": 3, "solver": solver, **labels}
+    found = daemon.request("POST", f"{path}/log_likelihood", {"x": points, **asked, **probes})
+    encoded = daemon.request("POST", f"{path}/encode", {"x1": points, **asked, "log_likelihood": probes})
+    assert found.status == encoded.status == 200, (model["id"], found.body, encoded.body)
+    assert found.json()["log_likelihood"] == encoded.json()["log_likelihood"], model["id"]
+    for answer in (sampled.json(), found.json(), encoded.json()):
+        assert all(math.isfinite(value) for value in answer["log_likelihood"]), (model["id"], answer)
+        assert ("bits_per_dimension" in answer) == is_image and ("standard_error" in answer) == is_image
+    assert len(values(encoded.json()["x0"])) == 2 * math.prod(model["shape"])
+
+
 def test_every_shipped_model_answers_every_route_and_method():
     with Daemon("--models", str(MODELS)) as daemon:
         solvers = daemon.request("GET", "/v1/solvers").json()["data"]
@@ -59,6 +81,7 @@ def test_every_shipped_model_answers_every_route_and_method():
             assert daemon.request("POST", f"{path}/sample", {}).status == 200
             check_velocity(daemon, model)
             check_methods(daemon, model, solvers)
+            check_densities(daemon, model)
 
 
 main(globals())

@@ -68,6 +68,16 @@ static const fm_path *other_path(void)
     return &path;
 }
 
+/* Half of those that can have one; probes are more than a guided call has room for, now and then. */
+static void make_density(random_request *request, unsigned *state)
+{
+    request->spec.log_likelihood = next_random(state) % 2 == 0;
+    request->spec.divergence = (fm_divergence){
+        .method = next_random(state) % 2 == 0 ? FM_DIVERGENCE_EXACT : FM_DIVERGENCE_HUTCHINSON,
+        .probe = next_random(state) % 2 == 0 ? FM_PROBE_RADEMACHER : FM_PROBE_GAUSSIAN,
+        .n_probes = 1 + next_random(state) % (request->spec.n_rows < 8 ? 150 : 4)};
+}
+
 static void make_request(random_request *request, unsigned *state)
 {
     memset(request, 0, sizeof *request);
@@ -103,6 +113,9 @@ static void make_request(random_request *request, unsigned *state)
     request->spec.n_output_times = next_random(state) % 2 == 0 ? 3 : 0;
     request->spec.fields = FM_FIELD_BIT(FM_FIELD_X) |
                            (next_random(state) % 2 == 0 ? FM_FIELD_BIT(FM_FIELD_X1_HAT) : 0);
+    if (fm_method_takes_density(method)) {
+        make_density(request, state);
+    }
 }
 
 static fm_job *submit(random_request *request)
@@ -118,11 +131,14 @@ static fm_job *submit(random_request *request)
     return job;
 }
 
-/* Samples, then trajectories and their fields, as one array. */
+#define DENSITY_FLOATS (2 * sizeof(double) / sizeof(float))
+
+/* Samples, then trajectories and their fields, then log likelihoods and their errors, as one array. */
 static size_t result_count(const random_request *request)
 {
     size_t dimension = models[request->which]->config.dimension;
-    return request->spec.n_rows * dimension * (1 + 2 * request->spec.n_output_times);
+    size_t states = dimension * (1 + 2 * request->spec.n_output_times);
+    return request->spec.n_rows * (states + DENSITY_FLOATS);
 }
 
 static float *copy_results(const random_request *request, const fm_job *job)
@@ -143,6 +159,9 @@ static float *copy_results(const random_request *request, const fm_job *job)
             memcpy(to + dimension + n, result.fields[FM_FIELD_X1_HAT], n * sizeof *to);
         }
         to += dimension + 2 * n;
+        const double density[] = {result.log_likelihood, result.standard_error};
+        memcpy(to, density, sizeof density);
+        to += DENSITY_FLOATS;
     }
     return copy;
 }

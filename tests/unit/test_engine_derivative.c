@@ -3,8 +3,8 @@
 #include "engine/math/dense.h"
 #include "engine/memory.h"
 #include "engine/network/derivative.h"
-#include "tests/support/network_case.h"
 #include "tests/support/image_case.h"
+#include "tests/support/network_case.h"
 #include "tests/support/plan_case_naive.h"
 #include "tests/support/plan_graphs.h"
 #include "tests/unit/suites.h"
@@ -103,8 +103,8 @@ START_TEST(forward_mode_of_every_op_is_the_central_difference)
     for (size_t i = 0; i < N_ROWS; i++) {
         for (size_t k = 0; k < it.rows[i].n_tangents; k++) {
             naive_jvp(&it, &it.rows[i], it.rows[i].tangents + k * it.dimension, want);
-            double error = network_case_error(
-                it.out_dimension, it.rows[i].tangent_out + k * it.out_dimension, want);
+            double error = network_case_error(it.out_dimension,
+                                              it.rows[i].tangent_out + k * it.out_dimension, want);
             ck_assert_msg(error <= tolerance, "%s: error %g", plan_graphs[_i].name, error);
         }
     }
@@ -269,8 +269,7 @@ static void autograd_open(autograd_case *ret, const char *name)
 
 static void autograd_close(autograd_case *it)
 {
-    double *arrays[] = {it->x,   it->t,         it->label, it->tangent,
-                        it->jvp, it->cotangent, it->vjp};
+    double *arrays[] = {it->x, it->t, it->label, it->tangent, it->jvp, it->cotangent, it->vjp};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         free(arrays[i]);
     }
@@ -305,7 +304,8 @@ START_TEST(forward_mode_of_every_architecture_is_autograds)
     for (size_t i = 0; i < it.n; i++) {
         fm_tile_row row = row_of(&it, i, out);
         row.tangent_out = images + i * out_dimension;
-        ck_assert_int_eq(network->ops->jvp(network, &row, 1, scratch, tangent_scratch, NULL), FM_OK);
+        ck_assert_int_eq(network->ops->jvp(network, &row, 1, scratch, tangent_scratch, NULL),
+                         FM_OK);
     }
     double error = network_case_error(it.n * out_dimension, images, it.jvp);
     ck_assert_msg(error <= cases[_i].tolerance, "%s: error %g", cases[_i].name, error);

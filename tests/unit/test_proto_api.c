@@ -10,11 +10,11 @@
 static void body_with(const fmp_field *field, const char *value, char *ret, size_t size_bytes)
 {
     const char *name = fmp_field_name(field);
-    const char *required = (field->routes & FMP_API_SAMPLE) != 0    ? ""
+    const char *required = (field->routes & FMP_API_SAMPLE) != 0     ? ""
                            : (field->routes & FMP_API_VELOCITY) == 0 ? ""
-                           : strcmp(name, "x") == 0              ? "\"t\": 0, "
-                           : strcmp(name, "t") == 0              ? "\"x\": [[1, 2]], "
-                                                                 : "\"x\": [[1, 2]], \"t\": 0, ";
+                           : strcmp(name, "x") == 0                  ? "\"t\": 0, "
+                           : strcmp(name, "t") == 0                  ? "\"x\": [[1, 2]], "
+                                                    : "\"x\": [[1, 2]], \"t\": 0, ";
     /* "/solver/diffusion/" becomes "solver": {"diffusion": { */
     char before[128] = "", after[8] = "";
     for (const char *at = field->pointer; at + 1 < name; at = strchr(at + 1, '/')) {
