@@ -342,6 +342,8 @@ typedef struct fm_divergence {
     size_t n_probes; /* of Hutchinson's: 1 to FM_MAX_PROBES */
 } fm_divergence;
 
+#define FM_IMAGE_LEVELS 256.0
+
 /* Whether densities may be integrated with the method: it must know nothing of the path, and draw no noise. */
 bool fm_method_takes_density(const fm_method *method);
 
@@ -379,7 +381,10 @@ typedef struct fm_job_spec {
                       * all but x cost an evaluation for each output */
     const fm_path
         *path; /* FM_TASK_SAMPLE: that the flow follows, of the model's source; NULL: the model's */
-    fm_solver solver;         /* FM_TASK_SAMPLE */
+    fm_solver solver; /* FM_TASK_SAMPLE */
+    size_t
+        draws; /* 0, or: x are images of 256 levels, [n_rows / draws][dimension]; each is taken so many times,
+                   * row i the point i / draws, with its levels made continuous by uniform noise (dequantisation) */
     fm_divergence divergence; /* of log_likelihood and of the fields that need it */
     bool
         log_likelihood; /* FM_TASK_SAMPLE: of the state at the grid's later end, the earlier one's being that of

@@ -5,6 +5,7 @@
 #include "engine/math/dense.h"
 #include "engine/model_trial.h"
 #include "engine/network/plan.h"
+#include "engine/network/potential.h"
 
 #include <assert.h>
 #include <string.h>
@@ -102,7 +103,8 @@ static void fill_names(fm_model *model)
     info->architecture = fm_architecture_name(config->architecture);
     info->space = "euclidean";
     const fm_predictions *predictions = &config->predictions;
-    info->prediction = fm_prediction_type_name(predictions->first.type);
+    info->prediction =
+        config->potential ? "potential" : fm_prediction_type_name(predictions->first.type);
     info->second_prediction = fm_predictions_count(predictions) > 1
                                   ? fm_prediction_type_name(predictions->second.type)
                                   : NULL;
@@ -216,7 +218,7 @@ const fm_model_info *fm_model_describe(const fm_model *model)
 
 void fm_model_print_plan(const fm_model *model, fm_write_cb write, void *context)
 {
-    const fm_plan *plan = fm_network_plan(model->network);
+    const fm_plan *plan = fm_network_plan(fm_potential_inner(model->network));
     if (plan == NULL) {
         static const char text[] = "a closed form: no plan\n";
         write(context, text, sizeof text - 1);

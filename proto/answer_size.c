@@ -33,7 +33,8 @@ static size_t array_bytes(const void *array, size_t count, size_t element_bytes)
 size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *model)
 {
     const fm_job_spec *spec = &request->spec;
-    size_t n_values = multiply(spec->n_rows, model->dimension);
+    size_t n_points = spec->draws > 0 ? spec->n_rows / spec->draws : spec->n_rows;
+    size_t n_values = multiply(n_points, model->dimension);
     size_t total = array_bytes(request->x, n_values, sizeof *request->x);
     total = add(total, array_bytes(request->t, spec->n_rows, sizeof *request->t));
     total = add(total, array_bytes(request->labels, spec->n_rows, sizeof *request->labels));

@@ -48,10 +48,9 @@ typedef struct fmp_field {
     /* Of the value, or of a list's length. Both 0: no bounds; limit replaces maximum. */
     double minimum, maximum;
     fmp_limit limit;
-    const char *choices;       /* words */
-    const char *later_choices; /* words that a later release serves, or NULL */
-    const char *fallback;      /* the default, in words or as JSON; NULL: none */
-    const char *inert;         /* with later: the JSON value that means "not wanted", or NULL */
+    const char *choices;  /* words */
+    const char *fallback; /* the default, in words or as JSON; NULL: none */
+    const char *inert;    /* with later: the JSON value that means "not wanted", or NULL */
     bool required;
     bool along_grid; /* of TIMES: they run as the route's grids do */
     bool later;      /* in the contract, refused by this release */

@@ -180,13 +180,9 @@ static bool choice_obeys(field_reader *reader, const fmp_field *field, const cha
     if (word != NULL && fmp_words_have(field->choices, word)) {
         return true;
     }
-    if (word != NULL && fmp_words_have(field->later_choices, word)) {
-        fmp_parse_fail_at(reader->parse, pointer, "%s is not supported by this release", word);
-    } else {
-        char list[160];
-        fmp_words_join(field->choices, list, sizeof list);
-        fmp_parse_fail_at(reader->parse, pointer, "must be one of %s", list);
-    }
+    char list[160];
+    fmp_words_join(field->choices, list, sizeof list);
+    fmp_parse_fail_at(reader->parse, pointer, "must be one of %s", list);
     return false;
 }
 

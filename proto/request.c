@@ -292,6 +292,40 @@ static void read_points(fmp_parse *parse)
     }
 }
 
+/* Every point becomes so many rows, and so does its label. */
+static void read_draws(fmp_parse *parse)
+{
+    fmp_request *request = parse->request;
+    fmp_image ignored;
+    int64_t draws = 0;
+    if (!fmp_parse_integer(parse->values[FMP_FIELD_DEQUANTIZE], &draws)) {
+        return;
+    }
+    if (!fmp_image_of(parse->model, &ignored)) {
+        fmp_parse_fail(parse, FMP_FIELD_DEQUANTIZE, "is for images of 1 or 3 channels");
+        return;
+    }
+    size_t n_points = request->spec.n_rows, n_draws = (size_t)draws;
+    if (n_points > parse->limits->max_samples / n_draws) {
+        fmp_parse_fail(parse, FMP_FIELD_DEQUANTIZE,
+                       "must be at most %zu for %zu points: the two multiplied are at most %zu",
+                       parse->limits->max_samples / n_points, n_points, parse->limits->max_samples);
+        return;
+    }
+    request->spec.draws = n_draws;
+    request->spec.n_rows = n_points * n_draws;
+    if (request->labels == NULL) {
+        return;
+    }
+    int32_t *labels = fmp_parse_alloc(parse, request->spec.n_rows, sizeof *labels);
+    for (size_t i = 0; labels != NULL && i < request->spec.n_rows; i++) {
+        labels[i] = request->labels[i / n_draws];
+    }
+    free(request->labels);
+    request->labels = labels;
+    request->spec.labels = labels;
+}
+
 static void read_velocity(fmp_parse *parse)
 {
     fmp_request *request = parse->request;
@@ -383,6 +417,7 @@ bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t leng
         if (route == FMP_API_VELOCITY) {
             read_velocity(&parse);
         } else {
+            read_draws(&parse);
             read_flow(&parse);
         }
     }

@@ -21,6 +21,7 @@ typedef struct fmp_limits {
 
 /* What a body is for: bits, for a row of api.def may be of several. */
 typedef enum fmp_api_route {
+    FMP_API_NONE = 0,
     FMP_API_SAMPLE = 1,
     FMP_API_VELOCITY = 2,
     FMP_API_ENCODE = 4,

@@ -16,13 +16,65 @@ static void row_of_job(const void *context, size_t row, fm_row_result *ret)
     fm_job_row(job, row, ret);
 }
 
+/* What the draws of one point say together. */
+typedef struct drawn_job {
+    const fm_job *job;
+    size_t draws;
+} drawn_job;
+
+/* log (1/n) sum_k p_k, of the rows of one point; NAN where one of them is not known. */
+static double mean_log(const drawn_job *it, size_t point)
+{
+    double largest = -HUGE_VAL, sum = 0;
+    for (size_t pass = 0; pass < 2; pass++) {
+        for (size_t k = 0; k < it->draws; k++) {
+            fm_row_result row;
+            fm_job_row(it->job, point * it->draws + k, &row);
+            if (isnan(row.log_likelihood)) {
+                return row.log_likelihood;
+            }
+            largest = pass == 0 ? fmax(largest, row.log_likelihood) : largest;
+            sum += pass == 0 ? 0 : exp(row.log_likelihood - largest);
+        }
+    }
+    return largest + log(sum / (double)it->draws);
+}
+
+/* Counts are summed; the status is that of the first draw that did not end well. */
+static void point_of_job(const void *context, size_t point, fm_row_result *ret)
+{
+    const drawn_job *it = context;
+    fm_job_row(it->job, point * it->draws, ret);
+    for (size_t k = 1; k < it->draws; k++) {
+        fm_row_result row;
+        fm_job_row(it->job, point * it->draws + k, &row);
+        ret->evaluations += row.evaluations;
+        ret->accepted += row.accepted;
+        ret->rejected += row.rejected;
+        if (ret->status == FM_ROW_OK && row.status != FM_ROW_OK) {
+            ret->status = row.status;
+            ret->t = row.t;
+        }
+    }
+    ret->log_likelihood = mean_log(it, point);
+    if (it->draws > 1) { /* of the mean of draws it says nothing */
+        ret->standard_error = (double)NAN;
+    }
+}
+
 void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm_model_info *model,
                         const char *id, const fm_job *job)
 {
+    const drawn_job drawn = {.job = job, .draws = request->spec.draws};
     fmp_rows rows = {.n_rows = fm_job_n_rows(job),
                      .at = row_of_job,
                      .context = job,
                      .stats = fm_job_statistics(job)};
+    if (drawn.draws > 0) {
+        rows.n_rows /= drawn.draws;
+        rows.at = point_of_job;
+        rows.context = &drawn;
+    }
     fmp_response_write_rows(buffer, request, model, id, &rows);
 }
 

@@ -7,8 +7,6 @@
 
 #include <math.h>
 
-#define IMAGE_LEVELS 256.0
-
 void fmp_response_write_numbers(fmp_json *json, const char *key, const fmp_request *request,
                                 const fmp_rows *rows, fmp_row_number *number, unsigned which)
 {
@@ -91,7 +89,7 @@ static double standard_error_of(const fm_row_result *row, unsigned which)
 static void write_bits(fmp_json *json, const fmp_request *request, const fm_model_info *model,
                        const fmp_rows *rows)
 {
-    double width = (model->output_range[1] - model->output_range[0]) / IMAGE_LEVELS;
+    double width = (model->output_range[1] - model->output_range[0]) / FM_IMAGE_LEVELS;
     fmp_tensor tensor;
     fmp_json_key(json, "bits_per_dimension");
     fmp_tensor_begin(&tensor, json, request->encoding, "float64", 1, &rows->n_rows);
@@ -112,7 +110,8 @@ void fmp_response_write_log_likelihood(fmp_json *json, const fmp_request *reques
     const fm_divergence *divergence = &request->spec.divergence;
     fmp_image ignored;
     fmp_response_write_numbers(json, "log_likelihood", request, rows, log_likelihood_of, 0);
-    if (divergence->method == FM_DIVERGENCE_HUTCHINSON && divergence->n_probes > 1) {
+    bool has_error = divergence->method == FM_DIVERGENCE_HUTCHINSON && divergence->n_probes > 1;
+    if (has_error && request->spec.draws <= 1) {
         fmp_response_write_numbers(json, "standard_error", request, rows, standard_error_of, 0);
     }
     if (fmp_image_of(model, &ignored)) {
@@ -132,7 +131,9 @@ static bool has_divergence(const fmp_request *request)
 
 bool fmp_response_draws_probes(const fmp_request *request)
 {
-    return has_divergence(request) && request->spec.divergence.method == FM_DIVERGENCE_HUTCHINSON;
+    bool probes =
+        has_divergence(request) && request->spec.divergence.method == FM_DIVERGENCE_HUTCHINSON;
+    return probes || request->spec.draws > 0;
 }
 
 void fmp_response_write_divergence(fmp_json *json, const fmp_request *request)

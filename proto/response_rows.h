@@ -56,7 +56,7 @@ void fmp_response_write_own_numbers(fmp_json *json, unsigned id, const fmp_rows 
 /* "log_likelihood", "standard_error" of several probes, "bits_per_dimension" of images */
 void fmp_response_write_log_likelihood(fmp_json *json, const fmp_request *request,
                                        const fm_model_info *model, const fmp_rows *rows);
-/* Whether the answer depends on probes that are drawn by the seed. */
+/* Whether the answer depends on probes or noise that are drawn by the seed, though its points are given. */
 bool fmp_response_draws_probes(const fmp_request *request);
 /* "seed", as sent or drawn */
 void fmp_response_write_seed(fmp_json *json, const fmp_request *request);

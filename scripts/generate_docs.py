@@ -163,6 +163,7 @@ def type_text(field):
         "NUMBER": lambda: f"number {bounds}".strip(),
         "POSITIVE": lambda: "number > 0",
         "BOOLEAN": lambda: "`true` or `false`",
+        "SWITCH": lambda: "`true`, `false` or object",
         "CHOICE": lambda: " or ".join(f"`{word}`" for word in field["choices"].split()),
         "CHOICES": lambda: f"list of {choices_text(field['choices'])}",
         "METHOD": lambda: "string",
@@ -180,10 +181,11 @@ def name_of(field):
     return "`" + field["pointer"][1:].replace("/", ".") + "`"
 
 
-def fields_table(route):
+def fields_table(*routes):
+    """Of rows whose routes are one of these."""
     lines = []
     for field in fields():
-        if field["routes"] == route and not field.get("later"):
+        if field["routes"].replace("FMP_API_", "") in routes and not field.get("later"):
             default = "**required**" if field.get("required") else field.get("fallback", "")
             lines.append([name_of(field), type_text(field), default, field["doc"]])
     return table(["field", "type and bounds", "default", "meaning"], lines)
@@ -195,9 +197,6 @@ def later_table():
         if field.get("later"):
             accepted = f"`{field['inert']}`" if "inert" in field else ""
             lines.append([name_of(field), accepted, field["doc"]])
-        elif "later_choices" in field:
-            words = choices_text(field["later_choices"])
-            lines.append([name_of(field), choices_text(field["choices"]), f"Not yet: {words}."])
     return table(["field", "accepted all the same", "meaning"], lines)
 
 
@@ -215,11 +214,14 @@ def metrics_table():
     return table(["metric", "type", "meaning"], [[f"`{name}`", kind, text] for _, kind, name, text in calls])
 
 
+OF_POINTS = ("VELOCITY | LOG_LIKELIHOOD", "POINTS", "ALL & ~SAMPLE")
 TABLES = {
     "settings": settings_table,
-    "fields of both": lambda: fields_table("FMP_API_BOTH"),
-    "fields of sample": lambda: fields_table("FMP_API_SAMPLE"),
-    "fields of velocity": lambda: fields_table("FMP_API_VELOCITY"),
+    "fields of all": lambda: fields_table("ALL"),
+    "fields of sample": lambda: fields_table("SAMPLE", "STATES", "FLOWS"),
+    "fields of velocity": lambda: fields_table("VELOCITY", *OF_POINTS),
+    "fields of encode": lambda: fields_table("ENCODE", "ALL & ~SAMPLE"),
+    "fields of log_likelihood": lambda: fields_table("LOG_LIKELIHOOD", *OF_POINTS),
     "refused": later_table,
     "problems": problems_table,
     "metrics": metrics_table,

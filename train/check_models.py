@@ -60,6 +60,8 @@ def check_mlp(folder, fields):
     assert not tensors, f"unexpected tensors {sorted(tensors)}"
     prediction = fields["flow"]["prediction"]
     outputs = dimension * (len(prediction) if isinstance(prediction, list) else 1)
+    if prediction == "potential":
+        outputs = 1
     assert width == outputs, f"the last layer returns {width} values, not {outputs}"
 
 

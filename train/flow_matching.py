@@ -54,6 +54,22 @@ class VelocityMLP(nn.Module):
         return self.main(torch.cat(columns, dim=1))
 
 
+class PotentialMLP(VelocityMLP):
+    """s(x, t, label) [n]: the same layers with one output, whose gradient in x is the velocity."""
+
+    def __init__(self, dimension, hidden, depth, labels=0):
+        super().__init__(dimension, hidden, depth, labels)
+        self.main[-1] = nn.Linear(hidden, 1)
+
+    def forward(self, x, t, label=None):
+        return super().forward(x, t, label)[:, 0]
+
+    @torch.enable_grad()
+    def gradient(self, x, t, label=None):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(self(x, t, label).sum(), x)[0]
+
+
 def independent(x0, x1):
     """Any noise point goes to any data point."""
     return x0, x1

@@ -18,6 +18,7 @@ SCRIPTS = {
     "two-moons": "two_moons.py",
     "eight-gaussians": "eight_gaussians.py",
     "two-moons-interpolant": "two_moons_interpolant.py",
+    "two-moons-potential": "two_moons_potential.py",
     "gaussian-mixture": "gaussian_mixture.py",
     "two-moons-score-vp": "two_moons_score.py",
     "two-moons-score-ve": "two_moons_score.py",

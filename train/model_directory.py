@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from flow_matching import VelocityMLP
+from flow_matching import PotentialMLP, VelocityMLP
 from sit import SiT
 from unet import UNet
 
@@ -105,7 +105,10 @@ def velocity_mlp(fields, tensors):
     weights = [tensor for tensor in tensors.values() if tensor.dim() == 2]
     labels = fields.get("conditioning", {}).get("labels", {"count": 0})["count"]
     (dimension,) = fields["flow"]["shape"]
-    return VelocityMLP(dimension, len(weights[0]), len(weights) - 1, labels, len(weights[-1]) // dimension)
+    size = dimension, len(weights[0]), len(weights) - 1, labels
+    if fields["flow"]["prediction"] == "potential":
+        return PotentialMLP(*size)
+    return VelocityMLP(*size, len(weights[-1]) // dimension)
 
 
 def read_model(folder):

@@ -29,7 +29,7 @@ class Model:
 
     def regular_span(self):
         """[0, 1] without a margin at singular ends: alpha or sigma is 0 where the network returns a part."""
-        if self.prediction in ("velocity", "v") or "velocity" in self.prediction:
+        if self.prediction in ("velocity", "v", "potential") or "velocity" in self.prediction:
             return 0.0, 1.0
         ends = self.path(torch.tensor([0.0, 1.0]))
         first, last = (torch.minimum(ends.alpha, ends.sigma) < 1e-12).tolist()
@@ -43,6 +43,8 @@ class Model:
         """dx/dt of the flow whose law at every t is that of x_t: dx_t/dt at the mean x1 and x0."""
         if self.prediction == "velocity":
             return self.network(x, t, label)
+        if self.prediction == "potential":
+            return self.network.gradient(x, t, label)
         if isinstance(self.prediction, list):
             return self.heads(x, t, label)["velocity"]
         x1, x0 = self.parts(x, t, label)

@@ -153,12 +153,30 @@ static void advance_sample(fm_row *row)
     }
 }
 
+/* A level l of the range becomes a point within its l-th part, the last draws of a point as likely as the first.
+ * Source: Theis, van den Oord and Bethge, arXiv:1511.01844; of several draws Ho et al., arXiv:1902.00275. */
+static void dequantize(const fm_row *row, double *ret)
+{
+    const fm_job *job = row->job;
+    const double *range = job->spec.model->config.output_range;
+    const double *x = job->spec.x + row->index / job->spec.draws * job->dimension;
+    double width = range[1] - range[0], most = FM_IMAGE_LEVELS - 1;
+    fm_rng_uniform(job->spec.seed, row->index, FM_RNG_DEQUANTIZE, 0, job->dimension, ret);
+    for (size_t i = 0; i < job->dimension; i++) {
+        double level = round(most * (x[i] - range[0]) / width);
+        level = fmin(fmax(level, 0), most);
+        ret[i] = range[0] + width * (level + ret[i]) / FM_IMAGE_LEVELS;
+    }
+}
+
 static void start_sample(fm_row *row)
 {
     fm_job *job = row->job;
     const fm_job_spec *spec = &job->spec;
     double *x0 = row->vector;
-    if (spec->x != NULL) {
+    if (spec->draws > 0) {
+        dequantize(row, x0);
+    } else if (spec->x != NULL) {
         memcpy(x0, spec->x + row->index * job->dimension, job->dimension * sizeof *x0);
     } else {
         double scale = fm_path_at(job->plan.path, spec->solver.grid[0]).sigma;

@@ -104,6 +104,8 @@ typedef struct fm_model_config {
     fm_path path;              /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
     bool reversible;           /* the network is to have a reverse mode */
+    bool
+        potential; /* its one output is a potential; its gradient, the velocity, counts from there on */
     fm_predictions predictions;
     bool paired;        /* flow.coupling: noise and data were paired in training */
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */

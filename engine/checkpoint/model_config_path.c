@@ -118,15 +118,18 @@ fm_status fm_model_config_read_scheduler(const fm_json_node *flow, fm_model_conf
 /* The contract's names; which of them are served is for prediction.def to say. */
 static const char *const prediction_names[] = {"velocity", "x1",  "epsilon",   "score",
                                                "v",        "edm", "potential", "logits"};
+#define POTENTIAL     6 /* no row of its own: engine/network/potential.h makes a velocity of it */
 
 #define N_PREDICTIONS (sizeof prediction_names / sizeof *prediction_names)
 
-static fm_status read_prediction_type(const fm_json_node *node, const fm_prediction_type **ret,
-                                      fm_error *err)
+/*   alone  it may be a potential: *ret is NULL then */
+static fm_status read_prediction_type(const fm_json_node *node, bool alone,
+                                      const fm_prediction_type **ret, fm_error *err)
 {
     fm_json_choice choices[N_PREDICTIONS + 1] = {{0}};
     for (size_t i = 0; i < N_PREDICTIONS; i++) {
-        bool served = fm_prediction_type_find(prediction_names[i]) != NULL;
+        bool served =
+            fm_prediction_type_find(prediction_names[i]) != NULL || (alone && i == POTENTIAL);
         choices[i] = (fm_json_choice){.name = prediction_names[i],
                                       .value = served ? (int)i : FM_JSON_UNSUPPORTED};
     }
@@ -145,7 +148,7 @@ static fm_status read_prediction_object(const fm_json_node *node, fm_prediction 
     fm_json_node type = fm_json_member(node, "type");
     fm_status status = fm_json_require(&type, err);
     if (status == FM_OK) {
-        status = read_prediction_type(&type, &ret->type, err);
+        status = read_prediction_type(&type, false, &ret->type, err);
     }
     if (status != FM_OK) {
         return status;
@@ -164,13 +167,13 @@ static fm_status read_prediction_object(const fm_json_node *node, fm_prediction 
     return status;
 }
 
-static fm_status read_one(const fm_json_node *node, fm_prediction *ret, fm_error *err)
+static fm_status read_one(const fm_json_node *node, bool alone, fm_prediction *ret, fm_error *err)
 {
     if (json_is_object(node->value)) {
         return read_prediction_object(node, ret, err);
     }
-    fm_status status = read_prediction_type(node, &ret->type, err);
-    if (status == FM_OK) {
+    fm_status status = read_prediction_type(node, alone, &ret->type, err);
+    if (status == FM_OK && ret->type != NULL) {
         (void)fm_prediction_type_parameter(ret->type, &ret->parameter);
     }
     return status;
@@ -182,7 +185,7 @@ static fm_status read_pair(const fm_json_node *node, fm_predictions *ret, fm_err
     fm_status status = fm_json_check_array(node, 2, 2, err);
     for (size_t i = 0; i < 2 && status == FM_OK; i++) {
         fm_json_node item = fm_json_item(node, i);
-        status = read_one(&item, heads[i], err);
+        status = read_one(&item, false, heads[i], err);
     }
     if (status == FM_OK && !fm_predictions_pair(ret)) {
         status = fm_json_fail(node, err, FM_EFORMAT,
@@ -191,10 +194,27 @@ static fm_status read_pair(const fm_json_node *node, fm_predictions *ret, fm_err
     return status;
 }
 
+/* Image networks have as many outputs as inputs. */
+static fm_status read_potential(const fm_json_node *node, fm_model_config *config, fm_error *err)
+{
+    if (config->architecture != FM_ARCHITECTURE_MLP) {
+        return fm_json_fail(node, err, FM_EUNSUPPORTED, "potential is served of mlp, not of %s",
+                            fm_architecture_name(config->architecture));
+    }
+    config->potential = true;
+    config->reversible = true;
+    config->predictions.first.type = fm_prediction_type_find("velocity");
+    return FM_OK;
+}
+
 fm_status fm_model_config_read_prediction(const fm_json_node *flow, fm_model_config *config,
                                           fm_error *err)
 {
     fm_json_node node = fm_json_member(flow, "prediction");
-    return json_is_array(node.value) ? read_pair(&node, &config->predictions, err)
-                                     : read_one(&node, &config->predictions.first, err);
+    if (json_is_array(node.value)) {
+        return read_pair(&node, &config->predictions, err);
+    }
+    fm_status status = read_one(&node, true, &config->predictions.first, err);
+    bool is_potential = status == FM_OK && config->predictions.first.type == NULL;
+    return is_potential ? read_potential(&node, config, err) : status;
 }

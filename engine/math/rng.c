@@ -29,8 +29,8 @@ static double uniform(uint32_t low, uint32_t high)
 }
 
 /* Positions 2 block and 2 block + 1. */
-static void normal_pair(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t block,
-                        double ret[2])
+static void uniform_pair(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t block,
+                         double ret[2])
 {
     fm_philox_block counter = {{
         (uint32_t)block,
@@ -39,20 +39,32 @@ static void normal_pair(uint64_t seed, uint64_t sample, fm_rng_stream stream, ui
         (uint32_t)(sample >> 32),
     }};
     fm_philox_block bits = fm_philox4x32_10(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
-    double radius = sqrt(-2.0 * log(uniform(bits.word[0], bits.word[1])));
-    double angle = 6.283185307179586476925286766559 * uniform(bits.word[2], bits.word[3]);
+    ret[0] = uniform(bits.word[0], bits.word[1]);
+    ret[1] = uniform(bits.word[2], bits.word[3]);
+}
+
+static void normal_pair(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t block,
+                        double ret[2])
+{
+    double u[2];
+    uniform_pair(seed, sample, stream, block, u);
+    double radius = sqrt(-2.0 * log(u[0]));
+    double angle = 6.283185307179586476925286766559 * u[1];
     ret[0] = radius * cos(angle);
     ret[1] = radius * sin(angle);
 }
 
-void fm_rng_normal(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t first, size_t n,
-                   double *ret)
+typedef void draw_pair(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t block,
+                       double ret[2]);
+
+static void draw(draw_pair *draw_two, uint64_t seed, uint64_t sample, fm_rng_stream stream,
+                 uint64_t first, size_t n, double *ret)
 {
     assert(first <= FM_RNG_POSITIONS && n <= FM_RNG_POSITIONS - first);
     double pair[2];
     for (size_t i = 0; i < n;) {
         uint64_t position = first + i;
-        normal_pair(seed, sample, stream, position / 2, pair);
+        draw_two(seed, sample, stream, position / 2, pair);
         if (position % 2 == 0 && i + 1 < n) {
             ret[i++] = pair[0];
             ret[i++] = pair[1];
@@ -60,4 +72,16 @@ void fm_rng_normal(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_
             ret[i++] = pair[position % 2];
         }
     }
+}
+
+void fm_rng_normal(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t first, size_t n,
+                   double *ret)
+{
+    draw(normal_pair, seed, sample, stream, first, n, ret);
+}
+
+void fm_rng_uniform(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t first, size_t n,
+                    double *ret)
+{
+    draw(uniform_pair, seed, sample, stream, first, n, ret);
 }

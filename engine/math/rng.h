@@ -21,6 +21,7 @@ typedef enum fm_rng_stream {
     FM_RNG_SOURCE_NOISE, /* x0 */
     FM_RNG_SOLVER_NOISE, /* stochastic methods, one position a step */
     FM_RNG_PROBE,        /* divergence estimators */
+    FM_RNG_DEQUANTIZE,   /* noise within a level */
 } fm_rng_stream;
 
 #define FM_RNG_POSITIONS ((uint64_t)1 << 57) /* numbers in one stream of one sample */
@@ -37,5 +38,8 @@ typedef enum fm_rng_stream {
  * Exactly the same bits on every CPU for the same libm. Thread: any. */
 void fm_rng_normal(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t first, size_t n,
                    double *ret);
+/* The same with uniform numbers in (0, 1): lane 0 is u0, lane 1 u1. */
+void fm_rng_uniform(uint64_t seed, uint64_t sample, fm_rng_stream stream, uint64_t first, size_t n,
+                    double *ret);
 
 #endif

@@ -321,7 +321,8 @@ static fm_status layers_take(layers *all, const fm_model_config *config, size_t 
                              fm_weights *weights, fm_error *err)
 {
     fm_status first = FM_OK;
-    size_t last = fm_predictions_count(&config->predictions) * config->dimension;
+    size_t last =
+        config->potential ? 1 : fm_predictions_count(&config->predictions) * config->dimension;
     for (size_t i = 0; i < all->count; i++) {
         size_t outputs = i + 1 == all->count ? last : all->items[i].outputs;
         fm_status status =

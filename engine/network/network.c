@@ -2,6 +2,7 @@
 #include "engine/network/network.h"
 
 #include "engine/network/architecture.h"
+#include "engine/network/potential.h"
 
 #include <assert.h>
 
@@ -32,6 +33,11 @@ fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, con
     }
     if (status == FM_OK && has_weights) {
         status = fm_weights_finish(weights, err);
+    }
+    if (status == FM_OK && config->potential) {
+        fm_network *inner = network;
+        network = NULL;
+        status = fm_potential_new(inner, &network, err);
     }
     if (status != FM_OK) {
         fm_network_free(network);

@@ -314,8 +314,9 @@ START_TEST(the_density_of_a_trained_network_integrates_to_one)
     double *x = fm_alloc_array(2 * SIDE * SIDE, sizeof *x), sum = 0;
     double step = 2 * EXTENT / (double)(SIDE - 1);
     for (size_t i = 0; i < SIDE * SIDE; i++) {
-        x[2 * i] = -EXTENT + step * (double)(i / SIDE);
-        x[2 * i + 1] = -EXTENT + step * (double)(i % SIDE);
+        size_t column = i % SIDE, line = i / SIDE;
+        x[2 * i] = -EXTENT + step * (double)line;
+        x[2 * i + 1] = -EXTENT + step * (double)column;
     }
     fm_job_spec spec = spec_of(SIDE * SIDE, descending, "dopri5", 1e-5);
     spec.x = x;
