@@ -113,9 +113,11 @@ START_TEST(every_served_field_is_a_property_and_no_refused_one_is)
 {
     const fmp_field *field = fmp_field_at((size_t)_i);
     json_t *json = document();
-    const json_t *at = schema_of(json, (field->routes & FMP_API_SAMPLE) != 0     ? "SampleRequest"
-                                       : (field->routes & FMP_API_VELOCITY) != 0 ? "VelocityRequest"
-                                                                                 : "EncodeRequest");
+    static const char *const bodies[] = {[FMP_API_SAMPLE] = "SampleRequest",
+                                         [FMP_API_VELOCITY] = "VelocityRequest",
+                                         [FMP_API_ENCODE] = "EncodeRequest",
+                                         [FMP_API_LOG_LIKELIHOOD] = "LogLikelihoodRequest"};
+    const json_t *at = schema_of(json, bodies[field->routes & -field->routes]); /* the first */
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "%s", field->pointer + 1);
     char *name = pointer;
