@@ -9,6 +9,7 @@ Parts: network   forward passes of the 4x512 SiLU MLP on one thread: the engine,
        fairness  a 10-step request while 500-step requests fill the machine
        neighbour throughput beside one busy process
        start     start to ready with the shipped models, and resident memory
+       likelihood log likelihoods of a thousand points: the daemon, and PyTorch's autograd
        images    forward passes of U-Nets and diffusion transformers on one and two threads: the engine, PyTorch, ONNX
                  Runtime; outputs, bits and memory (--networks and --batches choose some)
        lone      HTTP: one sample of the CIFAR-10 U-Net at a time, with one and with two workers
@@ -33,6 +34,7 @@ import time
 import daemon
 import image
 import image_model
+import likelihood
 import model
 from report import Report
 from rounds import Medians, note
@@ -46,10 +48,11 @@ SAMPLES = (1, 16, 256)
 ONE_THREAD = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 
-def json_lines(command):
+def json_lines(command, threads=1):
     """The JSON objects that a program prints, or none where it is missing or fails."""
+    limits = dict(ONE_THREAD, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
     try:
-        done = subprocess.run(command, cwd=ROOT, env=ONE_THREAD, stdin=subprocess.DEVNULL, text=True,
+        done = subprocess.run(command, cwd=ROOT, env=limits, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired) as failure:
         note(f"  {os.path.basename(command[-1])}: {failure}")
@@ -230,7 +233,7 @@ def measure_start(arguments, report, scratch):
     report.start(rows)
 
 
-PARTS = ("network", "number", "service", "fairness", "neighbour", "start", "images", "lone", "large")
+PARTS = ("network", "number", "service", "fairness", "neighbour", "start", "likelihood", "images", "lone", "large")
 
 
 def measure(arguments, parts, report, scratch):
@@ -247,6 +250,8 @@ def measure(arguments, parts, report, scratch):
         measure_fairness(arguments, report, parent, tile_ms)
     if "neighbour" in parts:
         measure_neighbour(arguments, report, parent)
+    if "likelihood" in parts:
+        likelihood.measure(arguments, report, scratch, json_lines)
     if "start" in parts:
         measure_start(arguments, report, scratch)
     for part, measure_part in (("images", image.measure_images), ("lone", image.measure_lone), ("large", image.measure_large)):

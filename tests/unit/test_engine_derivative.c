@@ -340,6 +340,51 @@ START_TEST(reverse_mode_of_every_architecture_is_autograds)
 }
 END_TEST
 
+/* ---- closed forms, in float64 ---- */
+
+static const char *const closed_forms[] = {"tests/golden/gaussian-mixture-2d",
+                                           "tests/golden/dataset-moons"};
+
+static void eval_at(const fm_network *network, const double x[2], double out[2], void *scratch)
+{
+    const fm_tile_row row = {.x = x, .t = 0.6, .out = out};
+    ck_assert_int_eq(network->ops->eval(network, &row, 1, scratch, NULL), FM_OK);
+}
+
+/* J by central differences, a column for each axis; then both modes along the axes. */
+START_TEST(both_modes_of_closed_forms_are_the_central_differences)
+{
+    static const double axes[4] = {1, 0, 0, 1};
+    const double x[2] = {0.4, -0.3}, h = 1e-5;
+    double out[2], above[2], below[2], columns[4], gradient[2];
+    network_case it;
+    network_case_open(&it, closed_forms[_i]);
+    const fm_network *network = it.network;
+    void *scratch = fm_alloc(network->info.scratch_bytes + network->info.reverse_scratch_bytes);
+    void *tangent_scratch = fm_alloc(network->info.tangent_scratch_bytes + 1);
+    const fm_tile_row row = {
+        .x = x, .t = 0.6, .out = out, .tangents = axes, .n_tangents = 2, .tangent_out = columns};
+    ck_assert_int_eq(network->ops->jvp(network, &row, 1, scratch, tangent_scratch, NULL), FM_OK);
+    for (size_t j = 0; j < 2; j++) {
+        double moved[2] = {x[0] + h * axes[2 * j], x[1] + h * axes[2 * j + 1]};
+        eval_at(network, moved, above, scratch);
+        moved[0] -= 2 * h * axes[2 * j];
+        moved[1] -= 2 * h * axes[2 * j + 1];
+        eval_at(network, moved, below, scratch);
+        const fm_tile_row back = {
+            .x = x, .t = 0.6, .out = out, .cotangent = axes + 2 * j, .gradient = gradient};
+        ck_assert_int_eq(network->ops->vjp(network, &back, 1, scratch, NULL), FM_OK);
+        for (size_t i = 0; i < 2; i++) {
+            ck_assert_double_eq_tol(columns[2 * j + i], (above[i] - below[i]) / (2 * h), 1e-7);
+            ck_assert_double_eq_tol(gradient[i], columns[2 * i + j], 1e-12);
+        }
+    }
+    fm_free(scratch);
+    fm_free(tangent_scratch);
+    network_case_close(&it);
+}
+END_TEST
+
 /* ---- potentials ---- */
 
 /* The gradient is the network's output; the Hessian is by central differences, in float32. */
@@ -409,6 +454,7 @@ Suite *suite_engine_derivative(void)
                         0, N_GRAPHS);
     tcase_add_loop_test(tests, forward_mode_of_every_architecture_is_autograds, 0, N_CASES);
     tcase_add_loop_test(tests, reverse_mode_of_every_architecture_is_autograds, 0, N_CASES);
+    tcase_add_loop_test(tests, both_modes_of_closed_forms_are_the_central_differences, 0, 2);
     tcase_add_test(tests, a_potentials_output_is_its_gradient_and_its_tangents_the_hessians);
     suite_add_tcase(suite, tests);
     return suite;

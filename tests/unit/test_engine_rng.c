@@ -107,6 +107,20 @@ START_TEST(normals_pass_kolmogorov_smirnov)
 }
 END_TEST
 
+START_TEST(normals_are_made_of_the_uniform_numbers_at_their_positions)
+{
+    double normal[16], u[17];
+    fm_rng_normal(9, 4, FM_RNG_DEQUANTIZE, 6, 16, normal);
+    fm_rng_uniform(9, 4, FM_RNG_DEQUANTIZE, 5, 17, u); /* from the middle of a block */
+    for (size_t i = 0; i < 16; i += 2) {
+        double radius = sqrt(-2.0 * log(u[1 + i])), angle = 2.0 * acos(-1.0) * u[2 + i];
+        ck_assert(u[i] > 0 && u[i] < 1);
+        ck_assert_double_eq_tol(normal[i], radius * cos(angle), 1e-15);
+        ck_assert_double_eq_tol(normal[i + 1], radius * sin(angle), 1e-15);
+    }
+}
+END_TEST
+
 START_TEST(a_sub_range_is_the_slice_of_the_whole)
 {
     double whole[64], part[64];
@@ -175,6 +189,7 @@ Suite *suite_engine_rng(void)
     tcase_add_test(normals, normals_follow_the_documented_layout);
     tcase_add_test(normals, normals_have_the_moments_of_a_normal);
     tcase_add_loop_test(normals, normals_pass_kolmogorov_smirnov, 0, 2);
+    tcase_add_test(normals, normals_are_made_of_the_uniform_numbers_at_their_positions);
     tcase_add_test(normals, a_sub_range_is_the_slice_of_the_whole);
     tcase_add_test(normals, the_last_positions_can_be_reached);
     tcase_add_test(normals, seeds_samples_streams_and_positions_differ);
