@@ -150,12 +150,12 @@ def test_sample_says_what_is_wrong_with_a_flag():
             (["-x"], "velocityd: -x: no such flag; see velocityd sample --help\n"),
             (["--labels"], "velocityd: --labels: needs a value; see velocityd sample --help\n"),
             (["--stream"], "velocityd: --stream is not supported by this release\n"),
-            (["--log-likelihood", "true"], "velocityd: --log-likelihood is not supported by this release\n"),
+            (["--log-likelihood", "1"], "velocityd: /log_likelihood must be true, false or an object\n"),
             (["--guidance-interval=[0, 1]"], "velocityd: --guidance-interval is not supported by this release\n"),
             (["--encoding", "xml"], "velocityd: /encoding must be one of json, base64, png\n"),
             (["--encoding", "1"], "velocityd: /encoding must be one of json, base64, png\n"),
             (["--trajectory-fields", "[]"], "velocityd: /trajectory/fields must be a list of one or more of x, velocity, x1_hat, x0_hat, "
-             "score\n"),
+             "score, log_density, divergence\n"),
             (["--output", "out.txt"], 'velocityd: --output must end in .npy, .png or .json, not "out.txt"\n'),
         ]:
             stated = folder.refuses("sample", *flags, code=2, says=says)

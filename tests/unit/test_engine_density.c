@@ -213,6 +213,30 @@ START_TEST(log_likelihoods_of_mixtures_are_the_closed_form)
 }
 END_TEST
 
+/* The density of the data does not depend on the path to it, on which states are scaled for the network. */
+START_TEST(log_likelihoods_do_not_depend_on_the_path)
+{
+    temp_folder folder;
+    fm_path path;
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    open_mixture(&folder, 5, false);
+    double *x = sampled(N_POINTS), *want = closed_form(N_POINTS, x);
+    ck_assert_int_eq(fm_path_init(&path, fm_path_type_find("cosine"), none, NULL, 1, NULL), FM_OK);
+    fm_job_spec spec = spec_of(N_POINTS, descending, "dopri8", 1e-9);
+    spec.x = x;
+    spec.path = &path;
+    spec.log_likelihood = true;
+    fm_job *job = run(&spec);
+    for (size_t i = 0; i < N_POINTS; i++) {
+        ck_assert_double_eq_tol(row_of(job, i).log_likelihood, want[i], 1e-6 * fabs(want[i]));
+    }
+    fm_job_free(job);
+    fm_free(x);
+    fm_free(want);
+    close_mixture(&folder);
+}
+END_TEST
+
 /* log p is integrated from noise to data with the same result as from data to noise. */
 START_TEST(a_samples_log_likelihood_is_that_of_the_point_where_it_ends)
 {
@@ -538,6 +562,7 @@ Suite *suite_engine_density(void)
     tcase_add_loop_test(tests, log_densities_are_those_of_the_libraries, 0,
                         (int)(sizeof flows / sizeof *flows));
     tcase_add_loop_test(tests, log_likelihoods_of_mixtures_are_the_closed_form, 0, 3);
+    tcase_add_test(tests, log_likelihoods_do_not_depend_on_the_path);
     tcase_add_test(tests, a_samples_log_likelihood_is_that_of_the_point_where_it_ends);
     tcase_add_loop_test(tests, log_densities_on_the_way_are_the_marginals, 0, 2);
     tcase_add_loop_test(tests, what_is_encoded_and_decoded_is_what_it_was, 0, 3);
