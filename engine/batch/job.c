@@ -223,6 +223,9 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
     if (!isfinite(spec->guidance_scale)) {
         return fm_fail(err, FM_EINVAL, "guidance_scale must be finite");
     }
+    if (spec->draws > 0 && (spec->x == NULL || spec->n_rows % spec->draws != 0)) {
+        return fm_fail(err, FM_EINVAL, "draws need points x, and as many rows for each");
+    }
     fm_status divergence = check_divergence(spec, err);
     if (divergence != FM_OK) {
         return divergence;

@@ -70,11 +70,11 @@ typedef fm_status fm_op_vjp(const fm_op *op, const fm_op_call *call,
 #undef FM_OP
 
 fm_op_jvp fm_op_input_jvp, fm_op_linear_jvp, fm_op_image_jvp, fm_op_sum_jvp, fm_op_positions_jvp,
-    fm_op_conv_jvp, fm_op_group_norm_jvp, fm_op_layer_norm_jvp, fm_op_attention_jvp;
+    fm_op_conv_jvp, fm_op_norm_jvp, fm_op_attention_jvp;
 fm_op_vjp fm_op_input_vjp, fm_op_linear_vjp, fm_op_output_vjp, fm_op_image_vjp, fm_op_patches_vjp,
     fm_op_sum_vjp, fm_op_positions_vjp, fm_op_concat_vjp, fm_op_upsample_vjp, fm_op_pool_vjp,
-    fm_op_conv_vjp, fm_op_group_norm_vjp, fm_op_layer_norm_vjp, fm_op_attention_vjp,
-    fm_op_image_output_vjp, fm_op_patches_output_vjp;
+    fm_op_conv_vjp, fm_op_norm_vjp, fm_op_attention_vjp, fm_op_image_output_vjp,
+    fm_op_patches_output_vjp;
 
 /* The jvp of an op that is linear and has no constant term: eval, twice. */
 fm_op_jvp fm_op_linear_map_jvp;

@@ -146,7 +146,7 @@ static void affine_fill(const norm *self, const float *modulation, float *factor
 
 /* ---- derivatives of both ---- */
 
-static void norm_tangents(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents)
+fm_status fm_op_norm_jvp(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents)
 {
     const norm *self = op->state;
     float *affine = fm_op_jvp_scratch(tangents);
@@ -163,10 +163,11 @@ static void norm_tangents(const fm_op *op, const fm_op_call *call, const fm_op_t
         affine_fill(self, modulation_of(op, call, i), affine);
         fm_norm_jvp(&job, scratch);
     }
+    return op->type->eval(op, call);
 }
 
-static void norm_gradients(const fm_op *op, const fm_op_call *call,
-                           const fm_op_cotangents *cotangents)
+fm_status fm_op_norm_vjp(const fm_op *op, const fm_op_call *call,
+                         const fm_op_cotangents *cotangents)
 {
     const norm *self = op->state;
     float *affine = fm_op_vjp_scratch(cotangents);
@@ -184,6 +185,7 @@ static void norm_gradients(const fm_op *op, const fm_op_call *call,
         affine_fill(self, modulation_of(op, call, i), affine);
         fm_norm_vjp(&job, scratch);
     }
+    return FM_OK;
 }
 
 /* ---- group_norm ---- */
@@ -323,20 +325,6 @@ fm_status fm_op_group_norm_eval(const fm_op *op, const fm_op_call *call)
     return fm_op_pieces(call, call->n_rows * it.parts, group_piece, &it);
 }
 
-fm_status fm_op_group_norm_jvp(const fm_op *op, const fm_op_call *call,
-                               const fm_op_tangents *tangents)
-{
-    norm_tangents(op, call, tangents);
-    return fm_op_group_norm_eval(op, call);
-}
-
-fm_status fm_op_group_norm_vjp(const fm_op *op, const fm_op_call *call,
-                               const fm_op_cotangents *cotangents)
-{
-    norm_gradients(op, call, cotangents);
-    return FM_OK;
-}
-
 void fm_op_group_norm_describe(const fm_op *op, char *text, size_t size_bytes)
 {
     norm_describe(op->state, text, size_bytes);
@@ -418,20 +406,6 @@ fm_status fm_op_layer_norm_eval(const fm_op *op, const fm_op_call *call)
     it.pixels = it.in.height * it.in.width;
     it.parts = (it.pixels + LAYER_BLOCK_PIXELS - 1) / LAYER_BLOCK_PIXELS;
     return fm_op_pieces(call, call->n_rows * it.parts, layer_piece, &it);
-}
-
-fm_status fm_op_layer_norm_jvp(const fm_op *op, const fm_op_call *call,
-                               const fm_op_tangents *tangents)
-{
-    norm_tangents(op, call, tangents);
-    return fm_op_layer_norm_eval(op, call);
-}
-
-fm_status fm_op_layer_norm_vjp(const fm_op *op, const fm_op_call *call,
-                               const fm_op_cotangents *cotangents)
-{
-    norm_gradients(op, call, cotangents);
-    return FM_OK;
 }
 
 void fm_op_layer_norm_describe(const fm_op *op, char *text, size_t size_bytes)

@@ -72,7 +72,9 @@ static void check_request(const fmp_request *request, const fm_model_info *model
     for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
         require(spec->labels[i] >= 0 && spec->labels[i] <= model->label_count);
     }
-    for (size_t i = 0; spec->x != NULL && i < spec->n_rows * model->dimension; i++) {
+    require(spec->draws == 0 || (spec->x != NULL && spec->n_rows % spec->draws == 0));
+    size_t n_points = spec->draws == 0 ? spec->n_rows : spec->n_rows / spec->draws;
+    for (size_t i = 0; spec->x != NULL && i < n_points * model->dimension; i++) {
         require(isfinite((float)spec->x[i]));
     }
     if (spec->task == FM_TASK_SAMPLE) {

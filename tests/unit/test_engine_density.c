@@ -550,6 +550,10 @@ START_TEST(densities_are_refused_where_they_cannot_be_integrated)
     spec.divergence.n_probes = FM_MAX_PROBES + 1;
     ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
     ck_assert_str_eq(err.text, "divergence needs 1 to 1024 probes");
+    spec = spec_of(1, ascending, "euler", 1e-5);
+    spec.draws = 1;
+    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    ck_assert_str_eq(err.text, "draws need points x, and as many rows for each");
     close_all();
 }
 END_TEST
