@@ -149,7 +149,8 @@ typedef struct fm_model_info {
     int32_t label_count, null_label;
     const char *const *label_names; /* [n_label_names] */
     size_t n_label_names;
-    bool has_log_density;         /* closed forms: FM_FIELD_LOG_DENSITY is served */
+    bool is_classifier;   /* it has no velocity, but guides others: fm_guidance.classifier */
+    bool has_log_density; /* closed forms: FM_FIELD_LOG_DENSITY is served */
     const struct fm_field *field; /* the engine's, for fm_flow_span() and its like */
     size_t parameter_count;
     size_t memory_bytes;       /* packed weights and the plan's arenas, all workers */
@@ -318,6 +319,77 @@ bool fm_schedule_type_parameter(const fm_schedule_type *type, size_t index, cons
 FM_MUST_USE fm_status fm_schedule_make(const fm_schedule *schedule, const fm_path *path,
                                        double first, double last, double *ret_grid, fm_error *err);
 
+/* ---- Guidance: engine/flow/guidance.h has its equations ------------------------------------------- */
+
+/* The scale over the time t of the trajectory; forms are rows of engine/flow/guidance_schedule.def. */
+typedef enum fm_guidance_schedule_form {
+#define FM_GUIDANCE_SCHEDULE(ID, name) FM_GUIDANCE_SCHEDULE_##ID,
+#include "engine/flow/guidance_schedule.def"
+#undef FM_GUIDANCE_SCHEDULE
+    FM_N_GUIDANCE_SCHEDULES,
+} fm_guidance_schedule_form;
+
+/* FM_N_GUIDANCE_SCHEDULES when there is none. */
+fm_guidance_schedule_form fm_guidance_schedule_find(const char *name);
+const char *fm_guidance_schedule_name(fm_guidance_schedule_form form);
+
+typedef struct fm_guidance_schedule {
+    fm_guidance_schedule_form form;
+    double end; /* LINEAR, COSINE: the scale at t = 1; fm_guidance.scale is that at t = 0 */
+    const double *t,
+        *values; /* [n] TABLE: t strictly ascending; linear between, constant beyond; borrowed */
+    size_t n;
+} fm_guidance_schedule;
+
+/* Of c - u, the part along c and the part orthogonal to it are guided each by their own. */
+typedef struct fm_guidance_projection {
+    double parallel;  /* how much of the parallel part is kept; 1: all */
+    double threshold; /* the longest that the difference may be; 0: any length */
+    double
+        momentum; /* of the differences of the evaluations before it; 0: none. Else of methods that evaluate each
+                       * step once */
+} fm_guidance_projection;
+
+#define FM_MAX_GUIDANCE_CONDITIONS ((size_t)8)
+
+typedef struct fm_guidance_condition {
+    int32_t label;
+    double scale;
+} fm_guidance_condition;
+
+/* How the velocity with the label is guided; zeroed but for a scale of 1: not at all. Where more is asked for than a
+ * scale, densities and divergences may be had with schedules, intervals, channels, conditions and negative labels
+ * alone. */
+typedef struct fm_guidance {
+    double scale;    /* u + scale (c - u); 1, and 0 of all channels, cost one evaluation */
+    size_t channels; /* entries along the shape's first axis that are guided; 0: all */
+    bool has_interval;
+    double interval[2]; /* ascending: outside it the velocity is c */
+    fm_guidance_schedule schedule;
+    const int32_t *negative_labels; /* [n_rows] in place of the null class, or NULL; borrowed */
+    fm_guidance_condition conditions[FM_MAX_GUIDANCE_CONDITIONS]; /* further ones */
+    size_t n_conditions;
+    double rescale;    /* 0 … 1 */
+    bool zero_star;    /* u is brought nearest to c */
+    double zero_until; /* the velocity is 0 at times before it */
+    bool projects;     /* excludes zero_star */
+    fm_guidance_projection projection;
+    fm_model
+        *model; /* whose velocity with the label is u; of the same flow; NULL: the model itself */
+    fm_model *
+        classifier; /* NULL: none; its log p(label | x) at its labels raises the score by classifier_scale times
+                           * its gradient */
+    double classifier_scale;
+    const int32_t *classifier_labels; /* [n_rows]; borrowed */
+} fm_guidance;
+
+/* Whether the guidance's momentum can be of the method: a fixed one that evaluates each step once. */
+bool fm_method_takes_momentum(const fm_method *method);
+/* Whether `guide` may be fm_guidance.model: of the same shape, path, predictions, direction and labels. */
+bool fm_model_can_guide(const fm_model_info *model, const fm_model_info *guide);
+/* Whether it may be fm_guidance.classifier: one of the same shape and path. */
+bool fm_model_can_classify(const fm_model_info *model, const fm_model_info *classifier);
+
 /* ---- Densities ---------------------------------------------------------------------------------- */
 
 /* How the divergence of the velocity, the trace of its Jacobian J, is found: exactly, sum_i e_i . J e_i over all
@@ -368,12 +440,11 @@ const char *fm_row_status_name(fm_row_status status); /* "ok", "max_evaluations"
 
 typedef struct fm_job_spec {
     fm_task task;
-    fm_model *model;          /* the job takes a reference of its own */
-    size_t n_rows;            /* >= 1 */
-    uint64_t seed;            /* of drawn noise: row i depends on (seed, i) alone */
-    const int32_t *labels;    /* [n_rows], or NULL: the null label where there is one */
-    double guidance_scale;    /* v_null + scale (v_label - v_null); 1: one evaluation */
-    size_t guidance_channels; /* entries along the shape's first axis that are guided; 0: all */
+    fm_model *model;       /* the job takes a reference of its own */
+    size_t n_rows;         /* >= 1 */
+    uint64_t seed;         /* of drawn noise: row i depends on (seed, i) alone */
+    const int32_t *labels; /* [n_rows], or NULL: the null label where there is one */
+    fm_guidance guidance;  /* the job takes references of its models */
     const double *x; /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
     const double *t; /* [n_rows] FM_TASK_VELOCITY: the times */
     unsigned

@@ -57,17 +57,23 @@ static fm_status build_network(fm_model *model, fm_error *err)
     return FM_OK;
 }
 
-size_t fm_model_others_bytes(const fm_model *model)
+size_t fm_model_call_rows(const fm_model *model)
 {
-    return fm_arena_round(model->tile_rows * sizeof(double) * model->network->info.out_dimension);
+    return model->tile_rows > FM_FIELD_MAX_ROWS ? model->tile_rows : FM_FIELD_MAX_ROWS;
 }
 
-/* One network scratch a worker, and behind it the outputs of guided rows' second halves and scaled states. */
+size_t fm_model_others_bytes(const fm_model *model)
+{
+    return fm_arena_round(fm_model_call_rows(model) * sizeof(double) *
+                          model->network->info.out_dimension);
+}
+
+/* One network scratch a worker, and behind it the outputs of guided rows' other halves, and scaled states. */
 static fm_status map_scratch(fm_model *model, fm_error *err)
 {
     const fm_network_info *info = &model->network->info;
     size_t others = 0, states = 0, total = 0;
-    size_t row_bytes = model->tile_rows * sizeof(double);
+    size_t row_bytes = fm_model_call_rows(model) * sizeof(double);
     bool fits = fm_multiply(row_bytes, info->out_dimension, &others) &&
                 fm_multiply(row_bytes, info->dimension, &states);
     model->scratch_stride =
@@ -83,7 +89,7 @@ static fm_status map_tangents(fm_model *model, fm_error *err)
 {
     const fm_network_info *info = &model->network->info;
     size_t vectors = 0, total = 0;
-    bool fits = fm_multiply(model->tile_rows * sizeof(double),
+    bool fits = fm_multiply(fm_model_call_rows(model) * sizeof(double),
                             info->dimension + info->out_dimension, &vectors);
     model->tangents_stride = fm_arena_round(info->tangent_scratch_bytes) + fm_arena_round(vectors);
     if (!fits || !fm_multiply(model->tangents_stride, model->workers, &total)) {

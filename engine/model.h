@@ -41,13 +41,17 @@ static inline void *fm_model_scratch(const fm_model *model, size_t worker)
 }
 
 /* What a call with derivatives needs of one worker: the network's scratch for them, then the tangents
- * [tile_rows][dimension], then their images [tile_rows][out_dimension]. */
+ * [call_rows][dimension], then their images
+ * [call_rows][out_dimension]. */
 static inline unsigned char *fm_model_tangents(const fm_model *model, size_t worker)
 {
     return model->tangents.base + worker * model->tangents_stride;
 }
 
-/* Of the second network outputs behind the network's scratch; scaled states follow them. */
+/* Network rows that the batch gathers at once: a full call, or a row whose guidance takes more. */
+size_t fm_model_call_rows(const fm_model *model);
+/* Of the outputs behind the network's scratch, of all but the first network row of each trajectory; scaled states
+ * follow them. */
 size_t fm_model_others_bytes(const fm_model *model);
 
 /* Rows that a network call can have. */

@@ -119,11 +119,11 @@ void fmp_parse_guidance(fmp_parse *parse)
     const fm_model_info *model = parse->model;
     json_t *value = parse->values[FMP_FIELD_GUIDANCE_SCALE];
     double scale = value != NULL ? json_number_value(value) : 1;
-    parse->request->spec.guidance_scale = scale;
+    parse->request->spec.guidance.scale = scale;
     json_t *channels = parse->values[FMP_FIELD_GUIDANCE_CHANNELS];
     if (json_is_number(channels)) {
         double count = json_number_value(channels);
-        parse->request->spec.guidance_channels =
+        parse->request->spec.guidance.channels =
             count <= (double)model->shape[0] ? (size_t)count : model->shape[0];
         if (count > (double)model->shape[0]) {
             fmp_parse_fail(parse, FMP_FIELD_GUIDANCE_CHANNELS,

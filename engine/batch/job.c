@@ -70,6 +70,11 @@ static size_t tangents_of(const fm_job_spec *spec)
                                                           : spec->divergence.n_probes;
 }
 
+bool fm_job_needs_tangents(const fm_job_spec *spec)
+{
+    return tangents_of(spec) > 0;
+}
+
 static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
 {
     const fm_model_config *config = &spec->model->config;
@@ -174,12 +179,13 @@ static fm_job_layout layout_of(const fm_job_spec *spec)
         add(&layout, spec->n_rows, sizeof(double));
         add(&layout, spec->n_rows, sizeof(double));
     }
-    if (solve_bytes > SIZE_MAX / 4 || dimension > SIZE_MAX / 64) {
+    size_t aside_bytes = fm_row_asides_bytes(spec);
+    if (solve_bytes > SIZE_MAX / 4 || aside_bytes > SIZE_MAX / 4 || dimension > SIZE_MAX / 64) {
         layout.overflow = true;
         return layout;
     }
-    layout.solver_bytes =
-        fm_arena_round(solve_bytes) + state_bytes(spec) + output_bytes(spec) + trace_bytes(spec);
+    layout.solver_bytes = fm_arena_round(solve_bytes) + state_bytes(spec) + output_bytes(spec) +
+                          trace_bytes(spec) + fm_arena_round(aside_bytes);
     add(&layout, layout.n_slots, layout.solver_bytes);
     return layout;
 }
@@ -220,18 +226,15 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
                            config->name);
         }
     }
-    if (!isfinite(spec->guidance_scale)) {
-        return fm_fail(err, FM_EINVAL, "guidance_scale must be finite");
-    }
     if (spec->draws > 0 && (spec->x == NULL || spec->n_rows % spec->draws != 0)) {
         return fm_fail(err, FM_EINVAL, "draws need points x, and as many rows for each");
     }
-    fm_status divergence = check_divergence(spec, err);
-    if (divergence != FM_OK) {
-        return divergence;
+    fm_status options = check_divergence(spec, err);
+    if (options == FM_OK) {
+        options = fm_job_check_guidance(spec, err);
     }
-    if (spec->guidance_channels > config->shape[0]) {
-        return fm_fail(err, FM_EINVAL, "guidance_channels must be at most %zu", config->shape[0]);
+    if (options != FM_OK) {
+        return options;
     }
     if (spec->task == FM_TASK_VELOCITY) {
         bool density = wants_log_density(spec);
@@ -258,6 +261,7 @@ static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layou
 {
     const fm_job_spec *spec = &job->spec;
     size_t state = state_bytes(spec), output = output_bytes(spec), traces = trace_bytes(spec);
+    size_t asides = fm_arena_round(fm_row_asides_bytes(spec));
     unsigned char *memory = take(arena, layout->n_slots, layout->solver_bytes);
     job->n_slots = layout->n_slots;
     for (size_t i = 0; i < layout->n_slots; i++) {
@@ -266,7 +270,8 @@ static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layou
         row->vector = state > 0 ? (double *)(void *)memory : NULL;
         row->output = output > 0 ? (double *)(void *)(memory + state) : NULL;
         row->traces = traces > 0 ? (double *)(void *)(memory + state + output) : NULL;
-        row->memory = memory + state + output + traces;
+        fm_row_asides_place(row, memory + state + output + traces);
+        row->memory = memory + state + output + traces + asides;
         memory += layout->solver_bytes;
         row->index = i;
         job->waiting[layout->n_slots - 1 - i] = row; /* a stack: row 0 leaves first */
@@ -333,29 +338,46 @@ static void place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
     }
 }
 
-/* One or two of each row. */
-static size_t network_rows(const fm_job_spec *spec)
+/* Of all rows together, and of the one with the most. */
+static size_t network_rows(const fm_job_spec *spec, size_t *ret_most)
 {
-    size_t total = spec->n_rows;
-    fm_condition condition = {.guidance_scale = spec->guidance_scale,
-                              .guidance_channels = spec->guidance_channels};
-    for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
-        condition.label = spec->labels[i];
-        total += fm_field_n_rows(&spec->model->field, &condition) - 1;
+    size_t total = 0;
+    const fm_model_config *config = &spec->model->config;
+    fm_condition condition = {.guidance = &spec->guidance, .label = config->null_label};
+    const int32_t *negative = spec->guidance.negative_labels;
+    *ret_most = 1;
+    for (size_t i = 0; i < spec->n_rows; i++) {
+        condition.label = spec->labels != NULL ? spec->labels[i] : condition.label;
+        condition.negative_label = negative != NULL ? negative[i] : 0;
+        size_t rows = fm_field_most_rows(&spec->model->field, &condition);
+        total += rows;
+        *ret_most = rows > *ret_most ? rows : *ret_most;
     }
-    return total; /* without labels every row is of the null class */
+    return total;
 }
 
 /* A row has tangents of all its network rows in a call, as many as have room. */
 static void cost_of_rows(fm_job *job)
 {
     const fm_job_spec *spec = &job->spec;
-    size_t asks = network_rows(spec) > spec->n_rows ? 2 : 1;
-    size_t room = spec->model->tile_rows / asks;
+    size_t asks = 0;
+    (void)network_rows(spec, &asks);
+    size_t room = asks < spec->model->tile_rows ? spec->model->tile_rows / asks : 1;
     job->n_integrals = integrals_of(spec);
     job->n_tangents = tangents_of(spec);
     job->tangents_a_call = job->n_tangents < room ? job->n_tangents : room;
     job->row_cost = asks * (job->tangents_a_call > 1 ? job->tangents_a_call : 1);
+}
+
+static void ref_models(const fm_job_spec *spec)
+{
+    (void)fm_model_ref(spec->model);
+    if (spec->guidance.model != NULL) {
+        (void)fm_model_ref(spec->guidance.model);
+    }
+    if (spec->guidance.classifier != NULL) {
+        (void)fm_model_ref(spec->guidance.classifier);
+    }
 }
 
 fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
@@ -381,7 +403,7 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     cost_of_rows(job);
     job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
     place(job, &arena, &layout);
-    (void)fm_model_ref(spec->model);
+    ref_models(spec);
     *ret = job;
     return FM_OK;
 }
@@ -399,17 +421,20 @@ void fm_job_free(fm_job *job)
         fm_free(job->recordings[i].integrals);
         fm_free(job->recordings[i].divergences);
     }
-    fm_model *model = job->spec.model;
+    fm_model *model = job->spec.model, *guide = job->spec.guidance.model,
+             *classifier = job->spec.guidance.classifier;
     fm_free(job->block);
     fm_model_unref(model);
+    fm_model_unref(guide);
+    fm_model_unref(classifier);
 }
 
 size_t fm_job_network_rows(const fm_job_spec *spec)
 {
     size_t each =
         integrals_of(spec) > 0 || spec->task == FM_TASK_VELOCITY ? 1 + tangents_of(spec) : 1;
-    size_t total = 0;
-    return fm_multiply(network_rows(spec), each, &total) ? total : SIZE_MAX;
+    size_t total = 0, most = 0;
+    return fm_multiply(network_rows(spec, &most), each, &total) ? total : SIZE_MAX;
 }
 
 /* Outputs of a trajectory, of adaptive steps by the usual number. */

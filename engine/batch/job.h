@@ -14,9 +14,18 @@
 
 #include "engine/batch/lane.h"
 #include "engine/flow/field.h"
+#include "engine/network/network.h"
 #include "engine/solve/solve.h"
 
 #include <stdatomic.h>
+
+/* What a row's guidance asks of other networks than its own, and keeps; NULL where it does not. */
+typedef struct fm_row_asides {
+    double *momentum;  /* [predictions][dimension] of the projection */
+    double *model_out; /* idem, of the guidance's model */
+    double *gradient;  /* [dimension] of log likelihoods, weighted */
+    double *state;     /* [dimension] as a network that tells a likelihood is fed it */
+} fm_row_asides;
 
 /* A slot: one trajectory in flight. Owned by the job while offered, by one worker while in a call. */
 struct fm_row {
@@ -24,6 +33,7 @@ struct fm_row {
     size_t index; /* which sample */
     bool started, ended;
     fm_condition condition;
+    size_t n_asks;   /* network rows of the wanted velocity, in a call */
     fm_solve *solve; /* FM_TASK_SAMPLE */
     void *memory;    /* of the solver */
     /* [dimension and integrals] of FM_TASK_SAMPLE: x0 while starting, then the state whose fields are read */
@@ -33,7 +43,8 @@ struct fm_row {
     bool reading; /* the output is wanted for fields, and no velocity */
     double *
         traces; /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for */
-    size_t n_tangents;        /* in them */
+    size_t n_tangents; /* in them */
+    fm_row_asides asides;
     double start_log_density; /* of the source at the start; with integrals */
     size_t n_read;            /* outputs whose fields are known */
     fm_solve_want want;
@@ -111,8 +122,9 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x);
 void fm_row_start(fm_row *row);
 /* Where the network writes its outputs at want.x, [predictions][dimension]. */
 double *fm_row_network_output(const fm_row *row);
-/* They have been written there and, of a guided row, to other: they become what the row wants. */
-void fm_row_answer(fm_row *row, const double *other);
+/* They have been written there and, of a guided row's other network rows, to others [...][predictions][dimension]:
+ * they become what the row wants. */
+void fm_row_answer(fm_row *row, const double *others);
 /* What was wanted is there: advance. Sets `ended`, or the next want. */
 void fm_row_give(fm_row *row);
 
@@ -127,10 +139,8 @@ bool fm_row_wants_tangents(const fm_row *row);
 size_t fm_row_tangents(const fm_row *row, double scale, double *ret);
 /* Their images have been written: adds them to the traces. True when those are complete.
  *   tangents  as fm_row_tangents() has written them
- *   images    [n][predictions][dimension] of the row's first network row; overwritten
- *   other     idem, of the second; unused with one */
-bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *images,
-                         const double *other);
+ *   images    [network rows][n][predictions][dimension]; overwritten */
+bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *images);
 /* What the traces say of the divergence: their mean. */
 double fm_row_divergence(const fm_row *row);
 /* Their part of the wanted velocity: minus the divergence, for each. */
@@ -139,6 +149,29 @@ void fm_row_give_integrals(fm_row *row);
 double fm_row_source_log_density(const fm_row *row, double t, const double *x);
 /* The row has ended: its log likelihood, and the log densities of its outputs, or NAN where it has not ended well. */
 void fm_row_densities(fm_row *row, const fm_solve_report *report);
+
+/* ---- row_guidance.c: what guidance needs beside the row's own network ---- */
+
+/* Of one slot. SIZE_MAX when it overflows. */
+size_t fm_row_asides_bytes(const fm_job_spec *spec);
+/* memory: so many bytes. */
+void fm_row_asides_place(fm_row *row, void *memory);
+void fm_row_asides_start(fm_row *row);
+/* The networks that a velocity may ask beside the row's own. */
+typedef enum fm_aside {
+    FM_ASIDE_MODEL,      /* guidance.model */
+    FM_ASIDE_CLASSIFIER, /* guidance.classifier */
+    FM_N_ASIDES,
+} fm_aside;
+/* Which model the row asks for the wanted velocity, and what; NULL: none.
+ *   x  [dimension] the state as the row's own network is fed it */
+const fm_model *fm_row_aside(fm_row *row, fm_aside aside, const double *x, fm_tile_row *ret);
+/* Those asked have answered: the gradient of log likelihoods, weighted, or NULL. Call once. */
+const double *fm_row_weighted_gradient(fm_row *row);
+/* Whether the job has a Jacobian's trace to find. */
+bool fm_job_needs_tangents(const fm_job_spec *spec);
+/* Errors: FM_EINVAL a rule of fm_guidance is broken. */
+FM_MUST_USE fm_status fm_job_check_guidance(const fm_job_spec *spec, fm_error *err);
 
 /* ---- row_fields.c: the quantities of the flow at a row's outputs ---- */
 

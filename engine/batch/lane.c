@@ -167,10 +167,12 @@ typedef struct fm_selection {
     size_t n_network_rows, max_network_rows;
 } fm_selection;
 
+/* A row that takes more than a full tile has room in one of its own. */
 static bool has_room(const fm_selection *selection, const fm_job *job)
 {
-    return selection->n_rows < selection->max_rows &&
-           selection->n_network_rows + job->row_cost <= selection->max_network_rows;
+    return selection->n_rows == 0 ||
+           (selection->n_rows < selection->max_rows &&
+            selection->n_network_rows + job->row_cost <= selection->max_network_rows);
 }
 
 /* Takes up to `share` rows of the job and puts it at the end of its turn. False: the tile is full. */
@@ -200,7 +202,8 @@ static bool take_rows(fm_selection *selection, fm_job *job, size_t share)
 static void take_class(fm_selection *selection, fm_lane_class *ring)
 {
     while (ring->n_jobs > 0) {
-        size_t room = selection->max_network_rows - selection->n_network_rows;
+        size_t most = selection->max_network_rows, used = selection->n_network_rows;
+        size_t room = used < most ? most - used : 0;
         size_t share = room / ring->n_jobs;
         size_t before = selection->n_rows;
         for (size_t turns = ring->n_jobs; turns > 0; turns--) {

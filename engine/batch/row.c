@@ -215,12 +215,15 @@ void fm_row_start(fm_row *row)
     row->n_read = 0;
     row->n_tangents = 0;
     int32_t unconditional = config->has_null_label ? config->null_label : 0;
+    const int32_t *negative = spec->guidance.negative_labels;
     row->condition = (fm_condition){
         .label = spec->labels != NULL ? spec->labels[row->index] : unconditional,
-        .guidance_scale = spec->guidance_scale,
-        .guidance_channels = spec->guidance_channels,
+        .negative_label = negative != NULL ? negative[row->index] : 0,
+        .guidance = &spec->guidance,
         .path = spec->path,
+        .momentum = row->asides.momentum,
     };
+    fm_row_asides_start(row);
     if (spec->task == FM_TASK_SAMPLE) {
         start_sample(row);
     } else {
@@ -235,17 +238,21 @@ double *fm_row_network_output(const fm_row *row)
     return row->reading || pair ? row->output : row->want.v;
 }
 
-void fm_row_answer(fm_row *row, const double *other)
+void fm_row_answer(fm_row *row, const double *others)
 {
     const fm_field *field = &row->job->spec.model->field;
     size_t dimension = row->job->dimension;
     const fm_solve_want *want = &row->want;
+    const fm_field_outputs outputs = {.out = fm_row_network_output(row),
+                                      .others = others,
+                                      .stride = row->job->spec.model->network->info.out_dimension,
+                                      .model = row->asides.model_out,
+                                      .gradient = fm_row_weighted_gradient(row)};
     if (row->reading) {
-        fm_field_combine(field, &row->condition, dimension, row->output, other);
+        fm_field_combine(field, &row->condition, want->t, dimension, &outputs);
     } else {
-        const fm_field_outputs outputs = {
-            .out = fm_row_network_output(row), .other = other, .v = want->v, .score = want->score};
-        fm_field_answer(field, &row->condition, want->t, dimension, want->x, &outputs);
+        fm_field_answer(field, &row->condition, want->t, dimension, want->x, &outputs, want->v,
+                        want->score);
         fm_row_give_integrals(row);
     }
 }

@@ -76,8 +76,7 @@ static double product(const fm_field_at *at, size_t dimension, const double *tan
     return sum / at->state_scale;
 }
 
-bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *images,
-                         const double *other)
+bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *images)
 {
     const fm_job *job = row->job;
     const fm_field *field = &job->spec.model->field;
@@ -90,8 +89,9 @@ bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *
     for (size_t k = 0; k < n; k++) {
         double *image = images + k * image_size;
         bool exact = job->spec.divergence.method == FM_DIVERGENCE_EXACT;
-        fm_field_combine(field, &row->condition, dimension, image,
-                         other == NULL ? NULL : other + k * image_size);
+        const fm_field_outputs outputs = {
+            .out = image, .others = image + n * image_size, .stride = n * image_size};
+        fm_field_combine(field, &row->condition, row->want.t, dimension, &outputs);
         row->traces[exact ? 0 : row->n_tangents + k] +=
             product(&at, dimension, tangents + k * dimension, image);
     }

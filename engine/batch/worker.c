@@ -2,6 +2,7 @@
  *
  * Nothing of ours allocates between two picks: the rows' state belongs to their jobs, the network's
  * scratch to the model, the arrays below to the worker's stack. */
+#include "engine/batch/asides.h"
 #include "engine/batch/engine.h"
 #include "engine/clock.h"
 #include "engine/math/dense.h"
@@ -14,7 +15,8 @@ typedef struct fm_call {
     fm_lane *lane;
     fm_row *rows[FM_MAX_TILE_ROWS];
     size_t n_rows;
-    fm_tile_row tile[FM_MAX_TILE_ROWS];
+    fm_tile_row
+        tile[FM_MAX_TILE_ROWS]; /* of each row so many as its guidance asks, one after the other */
     size_t n_tile_rows;
     size_t n_tangents;     /* of all tile rows */
     size_t n_evaluated;    /* rows that got a velocity: all but those that could not even start */
@@ -112,7 +114,7 @@ static bool pick(fm_engine *engine, fm_worker *self, fm_call *call) FM_REQUIRES(
 
 /* What is behind the network's scratches: a vector for each row of a call, and two for each tangent. */
 typedef struct fm_call_buffers {
-    double *others; /* the second network output of guided rows */
+    double *others; /* the outputs of guided rows but for the first of each */
     double *states; /* scaled for the network */
     double *tangents, *images;
 } fm_call_buffers;
@@ -128,7 +130,7 @@ static fm_call_buffers buffers_of(const fm_model *model, size_t worker)
         .others = (double *)(void *)others,
         .states = (double *)(void *)(others + fm_model_others_bytes(model)),
         .tangents = (double *)(void *)tangents,
-        .images = (double *)(void *)tangents + model->tile_rows * info->dimension,
+        .images = (double *)(void *)tangents + fm_model_call_rows(model) * info->dimension,
     };
 }
 
@@ -182,43 +184,55 @@ static void gather_row(fm_call *call, fm_row *row, fm_call_buffers *buffers)
             buffers->others += model->network->info.out_dimension;
         }
     }
+    row->n_asks = n;
     gather_tangents(call, row, asks[0].state_scale, n, buffers);
     if (job->spec.task == FM_TASK_VELOCITY && job->log_density != NULL) {
         call->tile[call->n_tile_rows - n].log_density = &job->log_density[row->index];
     }
 }
 
-/* Hands the row what its n tile rows gave; a row whose Jacobian needs further calls stays where it is. */
-static void answer_row(fm_call *call, fm_row *row, const fm_tile_row *tile_row, size_t n)
+/* Hands the row what its tile rows gave; a row whose Jacobian needs further calls stays where it is. */
+static void answer_row(fm_call *call, fm_row *row, const fm_tile_row *tile_row)
 {
     fm_job *job = row->job;
-    bool guided = n > 1;
     if (tile_row->n_tangents > 0 &&
-        !fm_row_add_tangents(row, tile_row->n_tangents, tile_row->tangents, tile_row->tangent_out,
-                             guided ? tile_row[1].tangent_out : NULL)) {
+        !fm_row_add_tangents(row, tile_row->n_tangents, tile_row->tangents,
+                             tile_row->tangent_out)) {
         return;
     }
-    fm_row_answer(row, guided ? tile_row[1].out : NULL);
+    fm_row_answer(row, row->n_asks > 1 ? tile_row[1].out : NULL);
     (void)atomic_fetch_add_explicit(&job->evaluations, 1, memory_order_relaxed);
     call->n_evaluated++;
     fm_row_give(row);
 }
 
-static fm_status run_network(fm_call *call, size_t worker)
+static fm_status run_tile(const fm_call *call, size_t first, size_t n_rows, size_t worker)
 {
     const fm_model *model = call->lane->model;
     const fm_network_ops *ops = model->network->ops;
     void *scratch = fm_model_scratch(model, worker);
     return call->n_tangents == 0
-               ? ops->eval(model->network, call->tile, call->n_tile_rows, scratch, call->team)
-               : ops->jvp(model->network, call->tile, call->n_tile_rows, scratch,
+               ? ops->eval(model->network, call->tile + first, n_rows, scratch, call->team)
+               : ops->jvp(model->network, call->tile + first, n_rows, scratch,
                           fm_model_tangents(model, worker), call->team);
 }
 
-static void evaluate(fm_call *call, size_t worker)
+/* In one call of the network, but for a row that takes more than a full tile. */
+static fm_status run_network(const fm_call *call, size_t worker)
 {
-    const fm_model *model = call->lane->model;
-    fm_call_buffers buffers = buffers_of(model, worker);
+    size_t most = call->lane->model->tile_rows, first = 0;
+    fm_status status = FM_OK;
+    while (first < call->n_tile_rows && status == FM_OK) {
+        size_t left = call->n_tile_rows - first, n = left < most ? left : most;
+        status = run_tile(call, first, n, worker);
+        first += n;
+    }
+    return status;
+}
+
+static void gather(fm_call *call, size_t worker)
+{
+    fm_call_buffers buffers = buffers_of(call->lane->model, worker);
     call->n_tile_rows = 0;
     call->n_tangents = 0;
     call->n_evaluated = 0;
@@ -231,16 +245,23 @@ static void evaluate(fm_call *call, size_t worker)
             gather_row(call, row, &buffers);
         }
     }
+}
+
+static void evaluate(fm_call *call, size_t worker)
+{
+    gather(call, worker);
     double start = fm_clock_seconds();
-    call->status = call->n_tile_rows == 0 ? FM_OK : run_network(call, worker);
+    call->status = run_network(call, worker);
+    if (call->status == FM_OK) {
+        call->status = fm_asides_run(call->rows, call->n_rows, call->tile, worker);
+    }
     call->seconds = fm_clock_seconds() - start;
     const fm_tile_row *tile_row = call->tile;
     for (size_t i = 0; i < call->n_rows && call->status == FM_OK; i++) {
         fm_row *row = call->rows[i];
         if (!row->ended) {
-            size_t n = fm_field_n_rows(&model->field, &row->condition);
-            answer_row(call, row, tile_row, n);
-            tile_row += n;
+            answer_row(call, row, tile_row);
+            tile_row += row->n_asks;
         }
     }
 }

@@ -21,43 +21,117 @@ void fm_field_init(fm_field *ret, const fm_model_config *config)
 
 /* ---- guidance ---- */
 
-static bool some_stay(const fm_field *field, const fm_condition *condition)
+static const fm_guidance unguided = {.scale = 1};
+
+static const fm_guidance *guidance_of(const fm_condition *condition)
 {
-    return condition->guidance_channels > 0 && condition->guidance_channels < field->channels;
+    return condition->guidance == NULL ? &unguided : condition->guidance;
 }
 
-/* The rows' labels; the second is always the null class. */
-static size_t guidance_labels(const fm_field *field, const fm_condition *condition,
-                              int32_t ret[FM_FIELD_MAX_ROWS])
+static bool some_stay(const fm_field *field, const fm_guidance *guidance)
 {
-    double scale = condition->guidance_scale;
-    bool only_null = scale == 0.0 && !some_stay(field, condition);
-    ret[0] = field->has_null_label && only_null ? field->null_label : condition->label;
-    ret[1] = field->null_label;
-    return !field->has_null_label || scale == 1.0 || ret[0] == field->null_label ? 1 : 2;
+    return guidance->channels > 0 && guidance->channels < field->channels;
 }
 
-size_t fm_field_n_rows(const fm_field *field, const fm_condition *condition)
-{
+/* The rows of a guided velocity at one time. */
+typedef struct guided {
+    double scale;
     int32_t labels[FM_FIELD_MAX_ROWS];
-    return guidance_labels(field, condition, labels);
+    size_t n_rows;
+    size_t base;           /* the row that the others are compared with; 0: the first itself */
+    size_t conditions;     /* the first of them */
+    bool combines;         /* else the first row is the result */
+    bool base_is_of_model; /* of the guidance's */
+} guided;
+
+/* Whether at such a scale only u, or only c, is all of the result. */
+static bool is_single(const fm_field *field, const fm_guidance *guidance, double scale,
+                      double of_scale)
+{
+    bool plain = fm_guidance_is_plain(guidance) && !some_stay(field, guidance);
+    return scale == of_scale && guidance->n_conditions == 0 && (plain || of_scale == 1.0);
 }
 
-void fm_field_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
-                      double *out, const double *other)
+static guided guided_at(const fm_field *field, const fm_condition *condition, double t)
 {
-    if (fm_field_n_rows(field, condition) < 2) {
-        return;
+    const fm_guidance *guidance = guidance_of(condition);
+    guided ret = {.labels = {condition->label}, .n_rows = 1};
+    bool has_negative = guidance->negative_labels != NULL;
+    bool has_base = field->has_null_label || has_negative || guidance->model != NULL;
+    int32_t base = has_negative ? condition->negative_label : field->null_label;
+    if (!has_base || !fm_guidance_acts(guidance, t)) {
+        return ret;
     }
-    assert(other != NULL);
-    double scale = condition->guidance_scale;
-    size_t guided = some_stay(field, condition)
-                        ? dimension / field->channels * condition->guidance_channels
-                        : dimension;
+    ret.scale = fm_guidance_scale_at(guidance, t);
+    if (is_single(field, guidance, ret.scale, 0.0)) {
+        ret.labels[0] = base;
+        return ret;
+    }
+    ret.base_is_of_model = guidance->model != NULL;
+    bool same = !ret.base_is_of_model && condition->label == base;
+    if (is_single(field, guidance, ret.scale, 1.0) || (same && guidance->n_conditions == 0)) {
+        ret.base_is_of_model = false;
+        return ret;
+    }
+    ret.combines = true;
+    if (!ret.base_is_of_model && !same) {
+        ret.base = ret.n_rows;
+        ret.labels[ret.n_rows++] = base;
+    }
+    ret.conditions = ret.n_rows;
+    for (size_t i = 0; i < guidance->n_conditions; i++) {
+        ret.labels[ret.n_rows++] = guidance->conditions[i].label;
+    }
+    return ret;
+}
+
+size_t fm_field_most_rows(const fm_field *field, const fm_condition *condition)
+{
+    const fm_guidance *guidance = guidance_of(condition);
+    fm_guidance always = *guidance;
+    fm_condition at_most = *condition;
+    at_most.guidance = &always;
+    always.has_interval = false;
+    if (guidance->schedule.form != FM_GUIDANCE_SCHEDULE_CONSTANT) {
+        always.schedule = (fm_guidance_schedule){.form = FM_GUIDANCE_SCHEDULE_CONSTANT};
+        always.scale = 2.0; /* of which any other than 0 and 1 is an example */
+    }
+    return guided_at(field, &at_most, 0).n_rows;
+}
+
+fm_field_asides fm_field_asks_beside(const fm_field *field, const fm_condition *condition, double t)
+{
+    const fm_guidance *guidance = guidance_of(condition);
+    bool classifies = guidance->classifier_scale != 0.0 && fm_guidance_acts(guidance, t);
+    return (fm_field_asides){
+        .model = guided_at(field, condition, t).base_is_of_model ? guidance->model : NULL,
+        .classifier = classifies ? guidance->classifier : NULL,
+    };
+}
+
+/* A copy of the result, where the first row is its own base. */
+static void combine_rows(const fm_field *field, const fm_condition *condition, const guided *it,
+                         size_t dimension, const fm_field_outputs *outputs)
+{
+    const fm_guidance *guidance = guidance_of(condition);
+    size_t n =
+        some_stay(field, guidance) ? dimension / field->channels * guidance->channels : dimension;
     for (size_t head = 0; head < fm_predictions_count(&field->predictions); head++) {
-        for (size_t i = head * dimension; i < head * dimension + guided; i++) {
-            out[i] = other[i] + scale * (out[i] - other[i]);
-        }
+        size_t first = head * dimension;
+        const double *others = outputs->others == NULL ? NULL : outputs->others + first;
+        const double *base = it->base_is_of_model ? outputs->model + first
+                             : it->base == 0      ? outputs->out + first
+                                                  : others + (it->base - 1) * outputs->stride;
+        fm_guidance_combine(
+            guidance, it->scale, n,
+            &(fm_guidance_outputs){
+                .c = outputs->out + first,
+                .base = base,
+                .conditions = guidance->n_conditions == 0
+                                  ? NULL
+                                  : others + (it->conditions - 1) * outputs->stride,
+                .stride = outputs->stride,
+                .momentum = condition->momentum == NULL ? NULL : condition->momentum + first});
     }
 }
 
@@ -100,6 +174,15 @@ static void change_path(const fm_path_point *to, double s, fm_reading *reading)
                     .second = to->d_alpha * x1->second + to->d_sigma * noise->second};
 }
 
+/* Before zero_until the velocity is nothing of what is known. */
+static fm_field_at stopped(const fm_condition *condition, double t, fm_field_at at)
+{
+    if (condition->guidance != NULL && t < condition->guidance->zero_until) {
+        at.reading.velocity = (fm_linear){0};
+    }
+    return at;
+}
+
 fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *condition, double t)
 {
     fm_field_at ret = {.network_t = clock_time(field, t), .state_scale = 1.0};
@@ -108,7 +191,7 @@ fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *cond
         return fm_field_at_time(field, condition, t);
     }
     turn_clock(field, &ret.reading);
-    return ret;
+    return stopped(condition, t, ret);
 }
 
 fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *condition, double t)
@@ -131,7 +214,76 @@ fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *conditio
     if (condition->path != NULL) {
         change_path(&to, s, &ret.reading);
     }
-    return ret;
+    return stopped(condition, t, ret);
+}
+
+/* ---- likelihoods ---- */
+
+/* On the model's own path. */
+static double likelihood_time(const fm_field *field, const fm_condition *condition, double t)
+{
+    double model_t = t;
+    if (condition->path != NULL) {
+        fm_path_point to = fm_path_at(condition->path, t);
+        model_t = fm_path_time_of(&field->path, to.alpha, to.sigma);
+    }
+    return fmax(model_t, FM_FIELD_LIKELIHOOD_FROM);
+}
+
+/* What a state of the trajectory is multiplied by to be one of the model. */
+static double model_scale(const fm_field *field, const fm_condition *condition, double t)
+{
+    if (condition->path == NULL) {
+        return 1;
+    }
+    fm_path_point to = fm_path_at(condition->path, t);
+    double model_t = fm_path_time_of(&field->path, to.alpha, to.sigma);
+    fm_path_point from = fm_path_at(&field->path, model_t);
+    return (from.alpha + from.sigma) / (to.alpha + to.sigma);
+}
+
+fm_field_ask fm_field_ask_likelihood(const fm_field *field, const fm_field *of,
+                                     const fm_condition *condition, double t)
+{
+    return (fm_field_ask){.t = clock_time(of, likelihood_time(field, condition, t)),
+                          .state_scale = model_scale(field, condition, t)};
+}
+
+/* By how much an output of the prediction moves with the gradient. */
+static double gradient_factor(const fm_field *field, const fm_prediction *prediction,
+                              const fm_path_point *at)
+{
+    fm_predictions alone = {.first = *prediction};
+    fm_reading reading = fm_prediction_read(prediction, at);
+    fm_linear velocity;
+    bool turned = field->data_to_noise && fm_predictions_have_velocity(&alone, &velocity);
+    return at->sigma == 0.0 ? 0.0 : (turned ? 1 : -1) * at->sigma / reading.noise.out;
+}
+
+static void add_gradient(const fm_field *field, const fm_condition *condition, double t,
+                         size_t dimension, const fm_field_outputs *outputs)
+{
+    fm_path_point at = fm_path_at(&field->path, likelihood_time(field, condition, t));
+    const fm_prediction *heads[] = {&field->predictions.first, &field->predictions.second};
+    for (size_t head = 0; head < fm_predictions_count(&field->predictions); head++) {
+        double factor = gradient_factor(field, heads[head], &at);
+        double *out = outputs->out + head * dimension;
+        for (size_t i = 0; i < dimension; i++) {
+            out[i] += factor * outputs->gradient[i];
+        }
+    }
+}
+
+void fm_field_combine(const fm_field *field, const fm_condition *condition, double t,
+                      size_t dimension, const fm_field_outputs *outputs)
+{
+    guided it = guided_at(field, condition, t);
+    if (it.combines) {
+        combine_rows(field, condition, &it, dimension, outputs);
+    }
+    if (outputs->gradient != NULL) {
+        add_gradient(field, condition, t, dimension, outputs);
+    }
 }
 
 /* ---- reading ---- */
@@ -162,27 +314,26 @@ void fm_field_read(fm_linear reading, size_t dimension, const double *x, const d
 size_t fm_field_asks(const fm_field *field, const fm_condition *condition, double t,
                      fm_field_ask ret[FM_FIELD_MAX_ROWS])
 {
-    int32_t labels[FM_FIELD_MAX_ROWS];
-    size_t n_rows = guidance_labels(field, condition, labels);
+    guided it = guided_at(field, condition, t);
     fm_field_at at = fm_field_velocity_at(field, condition, t);
-    for (size_t i = 0; i < n_rows; i++) {
+    for (size_t i = 0; i < it.n_rows; i++) {
         ret[i] =
-            (fm_field_ask){.t = at.network_t, .state_scale = at.state_scale, .label = labels[i]};
+            (fm_field_ask){.t = at.network_t, .state_scale = at.state_scale, .label = it.labels[i]};
     }
-    return n_rows;
+    return it.n_rows;
 }
 
 void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
-                     size_t dimension, const double *x, const fm_field_outputs *outputs)
+                     size_t dimension, const double *x, const fm_field_outputs *outputs, double *v,
+                     double *score)
 {
-    fm_field_combine(field, condition, dimension, outputs->out, outputs->other);
-    fm_field_at at = outputs->score == NULL ? fm_field_velocity_at(field, condition, t)
-                                            : fm_field_at_time(field, condition, t);
-    if (outputs->score != NULL) {
-        fm_linear score = fm_field_reading(&at, FM_FIELD_SCORE);
-        fm_field_read(score, dimension, x, outputs->out, outputs->score);
+    fm_field_combine(field, condition, t, dimension, outputs);
+    fm_field_at at = score == NULL ? fm_field_velocity_at(field, condition, t)
+                                   : fm_field_at_time(field, condition, t);
+    if (score != NULL) {
+        fm_field_read(fm_field_reading(&at, FM_FIELD_SCORE), dimension, x, outputs->out, score);
     }
-    fm_field_read(at.reading.velocity, dimension, x, outputs->out, outputs->v);
+    fm_field_read(at.reading.velocity, dimension, x, outputs->out, v);
 }
 
 /* ---- quantities ---- */

@@ -18,9 +18,12 @@
 #define FM_FIELD_H
 
 #include "engine/checkpoint/model_config.h"
+#include "engine/flow/guidance.h"
 #include "engine/flow/prediction.h"
 
-#define FM_FIELD_MAX_ROWS 2 /* network rows that one velocity may need */
+#define FM_FIELD_MAX_ROWS                                                                          \
+    (2 + FM_MAX_GUIDANCE_CONDITIONS) /* network rows that one velocity may need */
+#define FM_FIELD_LIKELIHOOD_FROM 1e-3
 
 typedef struct fm_field {
     fm_path path; /* that the model was trained on */
@@ -34,10 +37,10 @@ typedef struct fm_field {
 
 /* What distinguishes one trajectory's field from another's of the same model. */
 typedef struct fm_condition {
-    int32_t label;
-    double guidance_scale;
-    size_t guidance_channels; /* so many of the first channels; 0: all */
-    const fm_path *path;      /* that the trajectory follows, or NULL: the model's */
+    int32_t label, negative_label; /* the latter where the guidance has negative labels */
+    const fm_guidance *guidance;   /* NULL: none */
+    const fm_path *path;           /* that the trajectory follows, or NULL: the model's */
+    double *momentum; /* [predictions][dimension] of the guidance's projection, or NULL */
 } fm_condition;
 
 /* A network row. */
@@ -57,10 +60,11 @@ typedef struct fm_field_at {
 
 void fm_field_init(fm_field *ret, const fm_model_config *config);
 
-/* How many network rows a velocity under this condition takes: 1 or 2. */
-size_t fm_field_n_rows(const fm_field *field, const fm_condition *condition);
+/* The most network rows that a velocity under this condition takes at any time. */
+size_t fm_field_most_rows(const fm_field *field, const fm_condition *condition);
 
-/* The rows to evaluate for the velocity at canonical time t; returns their number. */
+/* The rows to evaluate for the velocity at canonical time t; returns their number. The first is the one with the
+ * label, unless nothing of it is wanted. */
 size_t fm_field_asks(const fm_field *field, const fm_condition *condition, double t,
                      fm_field_ask ret[FM_FIELD_MAX_ROWS]);
 
@@ -69,24 +73,41 @@ size_t fm_field_asks(const fm_field *field, const fm_condition *condition, doubl
 fm_field_at fm_field_at_time(const fm_field *field, const fm_condition *condition, double t);
 fm_field_at fm_field_velocity_at(const fm_field *field, const fm_condition *condition, double t);
 
-/* Guidance: out becomes the combination of two rows' outputs, of each of the network's predictions.
- *   out    [predictions][dimension] in and out: of row 0
- *   other  the same, in: of row 1; unused with one row */
-void fm_field_combine(const fm_field *field, const fm_condition *condition, size_t dimension,
-                      double *out, const double *other);
+/* What is asked beside the network's own rows; NULL: nothing. */
+typedef struct fm_field_asides {
+    const fm_model *model, *classifier; /* of the guidance */
+} fm_field_asides;
 
-/* What the rows gave, and what is made of it. */
+fm_field_asides fm_field_asks_beside(const fm_field *field, const fm_condition *condition,
+                                     double t);
+
+/* What a network that tells a likelihood is fed for the state at canonical time t, as the field says for its own:
+ * network_t and state_scale by the clock of that network, which knows the same path.
+ *   of  the field of the network that tells it */
+fm_field_ask fm_field_ask_likelihood(const fm_field *field, const fm_field *of,
+                                     const fm_condition *condition, double t);
+
+/* What the rows gave. */
 typedef struct fm_field_outputs {
-    double *out;         /* [predictions][dimension] of row 0; overwritten */
-    const double *other; /* the same of row 1; unused with one row */
-    double *v;           /* [dimension] the velocity; may be `out` */
-    double *score;       /* [dimension] the score, or NULL: not wanted */
+    double *out;          /* [predictions][dimension] of row 0; becomes the combination */
+    const double *others; /* idem of row i at others + (i - 1) * stride */
+    size_t stride;
+    const double *model; /* idem of the guidance's model, where it was asked */
+    const double
+        *gradient; /* [dimension] of log likelihoods, by the model's own state, weighted; or NULL */
 } fm_field_outputs;
 
+/* Guidance: out becomes the combination, of each of the network's predictions. */
+void fm_field_combine(const fm_field *field, const fm_condition *condition, double t,
+                      size_t dimension, const fm_field_outputs *outputs);
+
 /* Guidance, then the velocity and the score at canonical time t.
- *   x  [dimension] the trajectory's state */
+ *   x      [dimension] the trajectory's state
+ *   v      [dimension]; may be outputs->out
+ *   score  [dimension], or NULL: not wanted */
 void fm_field_answer(const fm_field *field, const fm_condition *condition, double t,
-                     size_t dimension, const double *x, const fm_field_outputs *outputs);
+                     size_t dimension, const double *x, const fm_field_outputs *outputs, double *v,
+                     double *score);
 
 /* A quantity of the flow at state x from the network's (combined) output there.
  *   out  [predictions][dimension]

@@ -138,6 +138,16 @@ size_t fm_predictions_count(const fm_predictions *predictions)
     return predictions->second.type == NULL ? 1 : 2;
 }
 
+static bool is_equal(const fm_prediction *a, const fm_prediction *b)
+{
+    return a->type == b->type && a->parameter == b->parameter;
+}
+
+bool fm_predictions_equal(const fm_predictions *a, const fm_predictions *b)
+{
+    return is_equal(&a->first, &b->first) && is_equal(&a->second, &b->second);
+}
+
 bool fm_predictions_pair(const fm_predictions *predictions)
 {
     part first = predictions->first.type->part, second = predictions->second.type->part;

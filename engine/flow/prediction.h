@@ -67,6 +67,7 @@ fm_reading fm_prediction_read(const fm_prediction *prediction, const fm_path_poi
 /* ---- one prediction or a pair ---- */
 
 size_t fm_predictions_count(const fm_predictions *predictions); /* 1 or 2 */
+bool fm_predictions_equal(const fm_predictions *a, const fm_predictions *b);
 /* Whether the two make a pair, as above. */
 bool fm_predictions_pair(const fm_predictions *predictions);
 /* Whether an output is a velocity itself, so that it changes its sign with the direction of time; *ret says which. */

@@ -61,6 +61,11 @@ bool fm_method_takes_density(const fm_method *method)
     return !method->stepper->needs_path && !method->info.stochastic;
 }
 
+bool fm_method_takes_momentum(const fm_method *method)
+{
+    return !method->info.adaptive && method->info.evaluations_per_step <= 1.0;
+}
+
 bool fm_method_uses_score(const fm_method *method)
 {
     return method->stepper->uses_score;

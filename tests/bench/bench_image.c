@@ -151,7 +151,7 @@ static void run_job(bench *b, size_t n_rows)
                         .model = b->model,
                         .n_rows = n_rows,
                         .labels = b->model->info.has_labels ? b->labels : NULL,
-                        .guidance_scale = 1,
+                        .guidance = {.scale = 1},
                         .x = b->x,
                         .t = b->t,
                         .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY)};

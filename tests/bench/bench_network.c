@@ -98,7 +98,7 @@ static void bench_overhead(fm_engine *engine, fm_model *model, const fm_method *
                         .model = model,
                         .n_rows = EULER_ROWS,
                         .seed = 1,
-                        .guidance_scale = 1,
+                        .guidance = {.scale = 1},
                         .solver = {.method = method,
                                    .grid = grid,
                                    .n_grid = n_steps + 1,

@@ -67,7 +67,7 @@ static void check_request(const fmp_request *request, const fm_model_info *model
 {
     const fm_job_spec *spec = &request->spec;
     require(spec->n_rows >= 1 && spec->n_rows <= limits->max_samples);
-    require(isfinite(spec->guidance_scale));
+    require(isfinite(spec->guidance.scale));
     require(request->timeout_ms >= 1 && request->timeout_ms <= limits->max_timeout_ms);
     for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
         require(spec->labels[i] >= 0 && spec->labels[i] <= model->label_count);

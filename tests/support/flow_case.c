@@ -92,8 +92,8 @@ void flow_case_open(flow_case *flow, const char *folder, const char *name, fm_mo
                                .model = model,
                                .n_rows = count / fm_model_describe(model)->dimension,
                                .x = flow->x0,
-                               .guidance_scale = number_or(guidance, "scale", 1),
-                               .guidance_channels = (size_t)number_or(guidance, "channels", 0),
+                               .guidance = {.scale = number_or(guidance, "scale", 1),
+                                            .channels = (size_t)number_or(guidance, "channels", 0)},
                                .output_times = flow->times,
                                .n_output_times = json_array_size(times)};
     flow->spec.solver = (fm_solver){.method = fm_method_find(method),

@@ -90,7 +90,7 @@ static void make_request(random_request *request, unsigned *state)
         .task = FM_TASK_SAMPLE,
         .n_rows = 1 + next_random(state) % MAX_ROWS,
         .seed = next_random(state),
-        .guidance_scale = 1,
+        .guidance = {.scale = 1},
         .solver = {.method = method,
                    .n_grid = steps + 1,
                    .rtol = tolerance,
@@ -102,7 +102,7 @@ static void make_request(random_request *request, unsigned *state)
     request->spec.path = next_random(state) % 3 == 0 ? other_path() : NULL;
     if (request->which == 1) {
         static const double scales[] = {0, 0.5, 1, 2.5};
-        request->spec.guidance_scale = scales[next_random(state) % 4];
+        request->spec.guidance.scale = scales[next_random(state) % 4];
         for (size_t i = 0; i < request->spec.n_rows; i++) {
             request->labels[i] = (int32_t)(next_random(state) % 9);
         }
@@ -250,7 +250,7 @@ static fm_job_spec mixture_spec(size_t n_rows, size_t steps)
                          .model = models[2],
                          .n_rows = n_rows,
                          .seed = 1,
-                         .guidance_scale = 1,
+                         .guidance = {.scale = 1},
                          .solver = {.method = fm_method_find("euler"),
                                     .grid = unit_grid,
                                     .n_grid = steps + 1,
@@ -434,7 +434,7 @@ START_TEST(calls_hold_no_more_rows_than_a_tile_with_any_null_class)
     fm_job_spec spec = mixture_spec(300, 3);
     spec.model = models[1];
     spec.labels = labels;
-    spec.guidance_scale = 2;
+    spec.guidance.scale = 2;
     fm_job_free(run(&spec));
     fm_engine_stats stats;
     fm_engine_statistics(engine, &stats);
@@ -454,10 +454,10 @@ START_TEST(only_rows_guided_away_from_the_null_class_cost_two)
     static const double scales[] = {3, 1, 0};
     static const size_t expected[] = {6, 4, 4};
     for (size_t i = 0; i < 3; i++) {
-        spec.guidance_scale = scales[i];
+        spec.guidance.scale = scales[i];
         ck_assert_uint_eq(fm_job_network_rows(&spec), expected[i]);
     }
-    spec.guidance_scale = 3;
+    spec.guidance.scale = 3;
     spec.labels = NULL; /* all of them null */
     ck_assert_uint_eq(fm_job_network_rows(&spec), 4);
     close_models();
@@ -581,7 +581,7 @@ START_TEST(velocity_and_density_are_those_of_the_network)
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
                         .model = models[2],
                         .n_rows = 2,
-                        .guidance_scale = 1,
+                        .guidance = {.scale = 1},
                         .x = x,
                         .t = t,
                         .fields = FM_FIELD_BIT(FM_FIELD_X) | FM_FIELD_BIT(FM_FIELD_VELOCITY) |
@@ -611,7 +611,7 @@ static void compare_output(const fm_row_result *result, size_t k, double t, unsi
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
                         .model = models[2],
                         .n_rows = 1,
-                        .guidance_scale = 1,
+                        .guidance = {.scale = 1},
                         .x = x,
                         .t = &t,
                         .fields = fields};
@@ -732,7 +732,7 @@ START_TEST(guidance_on_gaussians_gives_the_closed_form)
     spec.model = guided;
     spec.x = x;
     spec.labels = labels;
-    spec.guidance_scale = 3;
+    spec.guidance.scale = 3;
     spec.solver.method = fm_method_find("dopri8");
     spec.solver.rtol = spec.solver.atol = 1e-10;
     fm_job *job = run(&spec);
@@ -791,10 +791,10 @@ START_TEST(broken_rules_are_refused_before_anything_is_queued)
     spec.labels = &label;
     ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
     spec = mixture_spec(1, 2);
-    spec.guidance_scale = NAN;
+    spec.guidance.scale = NAN;
     ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
     spec = mixture_spec(1, 2);
-    spec.guidance_channels = 1000;
+    spec.guidance.channels = 1000;
     ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
     spec = mixture_spec(SIZE_MAX / 8, 2);
     ck_assert_uint_eq(fm_job_size_bytes(&spec), SIZE_MAX);

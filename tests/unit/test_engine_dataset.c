@@ -224,7 +224,7 @@ START_TEST(time_direction_and_scale_are_undone)
     open_config(&mirrored, &config);
     fm_field field;
     fm_field_init(&field, &config);
-    fm_condition condition = {.guidance_scale = 1};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}};
     for (double t = 0; t < 0.9; t += 0.0625) {
         const double x[2] = {0.7 - t, 0.2};
         double expected[2];
@@ -233,7 +233,7 @@ START_TEST(time_direction_and_scale_are_undone)
         eval_one(&plain, x, t, expected, NULL);
         fm_field_asks(&field, &condition, t, asks);
         eval_one(&mirrored, x, asks[0].t, v, NULL);
-        fm_field_answer(&field, &condition, t, 2, x, &(fm_field_outputs){.out = v, .v = v});
+        fm_field_answer(&field, &condition, t, 2, x, &(fm_field_outputs){.out = v}, v, NULL);
         ck_assert_double_eq_tol(v[0], expected[0], 1e-10);
         ck_assert_double_eq_tol(v[1], expected[1], 1e-10);
     }

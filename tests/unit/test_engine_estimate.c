@@ -36,7 +36,7 @@ static fm_job_spec euler(size_t n_rows)
     return (fm_job_spec){.task = FM_TASK_SAMPLE,
                          .model = model,
                          .n_rows = n_rows,
-                         .guidance_scale = 1,
+                         .guidance = {.scale = 1},
                          .solver = {.method = fm_method_find("euler"),
                                     .grid = grid,
                                     .n_grid = STEPS + 1,
@@ -84,7 +84,7 @@ START_TEST(a_guided_row_is_two_of_its_call)
     const int32_t label = 0;
     fm_job_spec spec = euler(1);
     spec.labels = &label;
-    spec.guidance_scale = 3;
+    spec.guidance.scale = 3;
     fm_job_estimate estimate = fm_job_estimate_of(&spec, 1);
     ck_assert_double_eq(estimate.evaluations, STEPS);
     ck_assert_double_eq(estimate.work_seconds, 2 * STEPS);

@@ -140,7 +140,7 @@ START_TEST(guided_gaussians_end_in_the_known_gaussian)
     open_config(&it, &config);
     fm_field field;
     fm_field_init(&field, &config);
-    fm_condition condition = {.label = 0, .guidance_scale = 3};
+    fm_condition condition = {.label = 0, .guidance = &(fm_guidance){.scale = 3}};
     double ends[2];
     const int n_steps = 4000;
     for (int i = 0; i < 2; i++) {
@@ -155,7 +155,7 @@ START_TEST(guided_gaussians_end_in_the_known_gaussian)
                 eval_one(&it, &at, asks[0].t, asks[0].label, &v[0], NULL);
                 eval_one(&it, &at, asks[1].t, asks[1].label, &v[1], NULL);
                 fm_field_answer(&field, &condition, (step + 0.5 * half) / n_steps, 1, &at,
-                                &(fm_field_outputs){.out = &v[0], .other = &v[1], .v = &v[0]});
+                                &(fm_field_outputs){.out = &v[0], .others = &v[1]}, &v[0], NULL);
                 at = x + 0.5 / n_steps * v[0];
             }
             x += v[0] / n_steps;
@@ -311,7 +311,7 @@ START_TEST(time_direction_and_scale_are_undone)
     open_config(&mirrored, &config);
     fm_field field;
     fm_field_init(&field, &config);
-    fm_condition condition = {.guidance_scale = 1};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}};
     for (double t = 0; t <= 1; t += 0.0625) {
         const double x[2] = {0.7 - t, 0.2};
         double expected[2];
@@ -321,7 +321,7 @@ START_TEST(time_direction_and_scale_are_undone)
         eval_one(&plain, x, t, 0, expected, &log_density[0]);
         fm_field_asks(&field, &condition, t, asks);
         eval_one(&mirrored, x, asks[0].t, 0, v, &log_density[1]);
-        fm_field_answer(&field, &condition, t, 2, x, &(fm_field_outputs){.out = v, .v = v});
+        fm_field_answer(&field, &condition, t, 2, x, &(fm_field_outputs){.out = v}, v, NULL);
         ck_assert_double_eq_tol(v[0], expected[0], 1e-12);
         ck_assert_double_eq_tol(v[1], expected[1], 1e-12);
         ck_assert_double_eq_tol(log_density[1], log_density[0], 1e-12);

@@ -34,7 +34,7 @@ static fm_job *offer(size_t n_rows, size_t steps)
     fm_job_spec spec = {.task = FM_TASK_SAMPLE,
                         .model = model,
                         .n_rows = n_rows,
-                        .guidance_scale = 1,
+                        .guidance = {.scale = 1},
                         .solver = {.method = fm_method_find("euler"),
                                    .grid = grid,
                                    .n_grid = steps + 1,

@@ -94,7 +94,7 @@ static fm_job *run_job(const case_run *run, fm_job_spec *spec)
     fm_error err;
     fm_job *job = NULL;
     spec->model = run->model;
-    spec->guidance_scale = 1;
+    spec->guidance.scale = 1;
     ck_assert_msg(fm_engine_submit(run->engine, spec, &job, &err) == FM_OK, "%s", err.text);
     ck_assert_ptr_eq(fm_engine_wait(run->engine), job);
     return job;
@@ -272,7 +272,7 @@ START_TEST(an_edm_network_is_fed_the_preconditioned_state_and_a_quarter_of_the_l
         .path = path,
         .predictions.first = {.type = fm_prediction_type_find("edm"), .parameter = 0.5},
         .time_scale = 1};
-    fm_condition condition = {.guidance_scale = 1};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}};
     fm_field_ask asks[FM_FIELD_MAX_ROWS];
     ck_assert_uint_eq(fm_field_asks(&field, &condition, 0.4, asks), 1);
     double sigma = fm_path_at(&path, 0.4).sigma;
@@ -296,7 +296,7 @@ START_TEST(a_field_changed_to_another_path_is_the_field_of_that_path)
     fm_field field = {.path = from,
                       .predictions.first.type = fm_prediction_type_find("velocity"),
                       .time_scale = 1};
-    fm_condition condition = {.guidance_scale = 1, .path = &to};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}, .path = &to};
     for (double t = 0.1; t < 0.95; t += 0.07) {
         fm_path_point at = fm_path_at(&to, t);
         double model_t = fm_path_time_of(&from, at.alpha, at.sigma);
@@ -309,7 +309,7 @@ START_TEST(a_field_changed_to_another_path_is_the_field_of_that_path)
         check_near(asks[0].t, model_t, 1);
         fm_path_point there = fm_path_at(&from, model_t);
         double v = gaussian_velocity(&there, asks[0].state_scale * x);
-        fm_field_answer(&field, &condition, t, 1, &x, &(fm_field_outputs){.out = &v, .v = &v});
+        fm_field_answer(&field, &condition, t, 1, &x, &(fm_field_outputs){.out = &v}, &v, NULL);
         double expected = gaussian_velocity(&at, x);
         ck_assert_msg(fabs(v - expected) <= 1e-8 * (1 + fabs(expected)), "t = %g: %g, not %g", t, v,
                       expected);
@@ -323,7 +323,7 @@ START_TEST(a_changed_path_is_finite_at_both_ends)
     fm_field field = {.path = from,
                       .predictions.first.type = fm_prediction_type_find("velocity"),
                       .time_scale = 1};
-    fm_condition condition = {.guidance_scale = 1, .path = &to};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}, .path = &to};
     for (int end = 0; end < 2; end++) {
         double x = 0.3, v = 0;
         fm_path_point at = fm_path_at(&to, end), there = fm_path_at(&from, end);
@@ -331,7 +331,7 @@ START_TEST(a_changed_path_is_finite_at_both_ends)
         (void)fm_field_asks(&field, &condition, end, asks);
         ck_assert_double_eq(asks[0].t, end);
         v = gaussian_velocity(&there, asks[0].state_scale * x);
-        fm_field_answer(&field, &condition, end, 1, &x, &(fm_field_outputs){.out = &v, .v = &v});
+        fm_field_answer(&field, &condition, end, 1, &x, &(fm_field_outputs){.out = &v}, &v, NULL);
         ck_assert_double_eq_tol(v, gaussian_velocity(&at, x), 1e-12);
     }
 }

@@ -107,10 +107,9 @@ START_TEST(of_a_pair_against_the_direction_the_velocity_alone_changes_its_sign)
                       .predictions = pair_of("score", "velocity"),
                       .data_to_noise = true,
                       .time_scale = 1};
-    fm_condition condition = {.guidance_scale = 1};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}};
     double x = 0.7, out[2] = {-3, 5}, v = 0, score = 0;
-    fm_field_answer(&field, &condition, 0.25, 1, &x,
-                    &(fm_field_outputs){.out = out, .v = &v, .score = &score});
+    fm_field_answer(&field, &condition, 0.25, 1, &x, &(fm_field_outputs){.out = out}, &v, &score);
     ck_assert_double_eq(v, -5);
     ck_assert_double_eq_tol(score, -3, 1e-14);
 }
@@ -121,9 +120,9 @@ START_TEST(a_velocity_is_read_whatever_the_score_beside_it)
     fm_field field = {.path = usual_path("condot", 1.3),
                       .predictions = pair_of("score", "velocity"),
                       .time_scale = 1};
-    fm_condition condition = {.guidance_scale = 1};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}};
     double x = 0.7, out[2] = {-(double)INFINITY, 5}, v = 0;
-    fm_field_answer(&field, &condition, 0.25, 1, &x, &(fm_field_outputs){.out = out, .v = &v});
+    fm_field_answer(&field, &condition, 0.25, 1, &x, &(fm_field_outputs){.out = out}, &v, NULL);
     ck_assert_double_eq(v, 5);
 }
 END_TEST
@@ -136,10 +135,10 @@ START_TEST(both_of_a_pair_are_guided_and_in_the_same_channels)
                       .has_null_label = true,
                       .null_label = 5,
                       .channels = 2};
-    fm_condition condition = {.label = 1, .guidance_scale = 3, .guidance_channels = 1};
+    fm_condition condition = {.label = 1, .guidance = &(fm_guidance){.scale = 3, .channels = 1}};
     double out[4] = {1, 2, 3, 4};
     const double null[4] = {0, 0, 1, 1};
-    fm_field_combine(&field, &condition, 2, out, null);
+    fm_field_combine(&field, &condition, 0.5, 2, &(fm_field_outputs){.out = out, .others = null});
     ck_assert(out[0] == 3 && out[1] == 2 && out[2] == 7 && out[3] == 4);
 }
 END_TEST
@@ -147,7 +146,7 @@ END_TEST
 START_TEST(a_pair_on_another_path_is_read_there)
 {
     fm_path from = usual_path("condot", 1.3), to = usual_path("vp", 1.3);
-    fm_condition condition = {.guidance_scale = 1, .path = &to};
+    fm_condition condition = {.guidance = &(fm_guidance){.scale = 1}, .path = &to};
     for (int i = 0; i < N_PAIRS; i++) {
         fm_field field = {
             .path = from, .predictions = pair_of(pairs[i][0], pairs[i][1]), .time_scale = 1};
@@ -158,8 +157,8 @@ START_TEST(a_pair_on_another_path_is_read_there)
         here.velocity = here.at.d_alpha * here.x1 + here.at.d_sigma * here.noise;
         double out[2] = {output_of(pairs[i][0], &here), output_of(pairs[i][1], &here)};
         double v = 0, score = 0;
-        fm_field_answer(&field, &condition, 0.6, 1, &there.x,
-                        &(fm_field_outputs){.out = out, .v = &v, .score = &score});
+        fm_field_answer(&field, &condition, 0.6, 1, &there.x, &(fm_field_outputs){.out = out}, &v,
+                        &score);
         ck_assert_double_eq_tol(v, there.velocity, 1e-12);
         ck_assert_double_eq_tol(score, -there.noise / there.at.sigma, 1e-12);
     }
@@ -288,7 +287,7 @@ static fm_job_spec sample_spec(fm_model *model, const char *method, double *grid
                          .model = model,
                          .n_rows = N_ROWS,
                          .seed = 5,
-                         .guidance_scale = 1,
+                         .guidance = {.scale = 1},
                          .solver = {.method = fm_method_find(method),
                                     .grid = grid,
                                     .n_grid = N_STEPS + 1,
@@ -414,7 +413,7 @@ START_TEST(at_a_point_every_field_is_read_from_its_head)
                         .n_rows = 2,
                         .x = x[0],
                         .t = t,
-                        .guidance_scale = 1,
+                        .guidance = {.scale = 1},
                         .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_X1_HAT) |
                                   FM_FIELD_BIT(FM_FIELD_SCORE)};
     fm_job *job = run(setup.engine, &spec);

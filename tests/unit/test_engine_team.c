@@ -177,7 +177,7 @@ static fm_job *job_submit(const setting *it, size_t i)
                         .n_rows = 1 + i % MAX_ROWS,
                         .seed = i,
                         .labels = model->config.has_labels ? labels : NULL,
-                        .guidance_scale = model->config.has_null_label && i % 2 == 1 ? 2.5 : 1,
+                        .guidance = {.scale = model->config.has_null_label && i % 2 == 1 ? 2.5 : 1},
                         .context = (void *)(intptr_t)i,
                         .solver = {.method = fm_method_find(methods[i % 3]),
                                    .grid = grid,

@@ -31,7 +31,7 @@ START_TEST(an_empty_body_takes_the_models_defaults)
         ck_assert_uint_eq(request.spec.solver.n_grid, 21);
         ck_assert(request.spec.solver.grid[0] == 0 && request.spec.solver.grid[20] == 1);
         ck_assert_uint_eq(request.spec.solver.max_evaluations, 10000);
-        ck_assert(request.spec.guidance_scale == 1);
+        ck_assert(request.spec.guidance.scale == 1);
         ck_assert_ptr_null(request.spec.labels);
         ck_assert_ptr_null(request.spec.x);
         ck_assert_uint_eq(request.timeout_ms, 30000);
@@ -144,17 +144,17 @@ START_TEST(labels_are_indices_names_or_null)
     request = proto_case_sample(proto_case_labelled, "{}");
     ck_assert_ptr_null(request.spec.labels);
     ck_assert_uint_eq(request.spec.n_rows, 4); /* the model's default */
-    ck_assert(request.spec.guidance_scale == 2);
-    ck_assert_uint_eq(request.spec.guidance_channels, 0);
+    ck_assert(request.spec.guidance.scale == 2);
+    ck_assert_uint_eq(request.spec.guidance.channels, 0);
     fmp_request_done(&request);
 
     request = proto_case_sample(proto_case_labelled, "{\"guidance\": {\"channels\": 1}}");
-    ck_assert(request.spec.guidance_scale == 2);
-    ck_assert_uint_eq(request.spec.guidance_channels, 1);
+    ck_assert(request.spec.guidance.scale == 2);
+    ck_assert_uint_eq(request.spec.guidance.channels, 1);
     fmp_request_done(&request);
 
     request = proto_case_sample(proto_case_labelled, "{\"guidance\": {\"channels\": \"all\"}}");
-    ck_assert_uint_eq(request.spec.guidance_channels, 0);
+    ck_assert_uint_eq(request.spec.guidance.channels, 0);
     fmp_request_done(&request);
 }
 END_TEST
@@ -452,7 +452,7 @@ START_TEST(velocity_takes_points_and_times)
                       FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_LOG_DENSITY));
     ck_assert_int_eq(request.spec.labels[1], 1);
     /* defaults are a sampling request's */
-    ck_assert(request.spec.guidance_scale == 1);
+    ck_assert(request.spec.guidance.scale == 1);
     fmp_request_done(&request);
 
     parsed = proto_case_parse(proto_case_plain, FMP_API_VELOCITY,
