@@ -37,7 +37,13 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
     size_t n_values = multiply(n_points, model->dimension);
     size_t total = array_bytes(request->x, n_values, sizeof *request->x);
     total = add(total, array_bytes(request->t, spec->n_rows, sizeof *request->t));
-    total = add(total, array_bytes(request->labels, spec->n_rows, sizeof *request->labels));
+    const int32_t *labels[] = {request->labels, request->negative_labels,
+                               request->classifier_labels};
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
+        total = add(total, array_bytes(labels[i], spec->n_rows, sizeof *labels[i]));
+    }
+    total =
+        add(total, array_bytes(request->guidance_t, 2 * spec->guidance.schedule.n, sizeof(double)));
     total = add(total, array_bytes(request->grid, spec->solver.n_grid, sizeof *request->grid));
     total = add(total, array_bytes(request->path, 1, sizeof *request->path));
     total = add(total, fm_path_table_bytes(request->path_table));

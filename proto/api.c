@@ -92,6 +92,8 @@ static const char *type_rule(fmp_type type)
         return "must be a number or a list of numbers";
     case FMP_TYPE_CHANNELS:
         return "must be \"all\" or an integer of at least 1";
+    case FMP_TYPE_MODEL:
+        return "must be the name of a model";
     case FMP_TYPE_ANY:
         break;
     }

@@ -27,6 +27,7 @@ typedef enum fmp_type {
     FMP_TYPE_NUMBERS,           /* numbers: a list, or base64 */
     FMP_TYPE_NUMBER_OR_NUMBERS, /* a number, or a list of them, or base64 */
     FMP_TYPE_CHANNELS,          /* "all", or a count of at least 1 */
+    FMP_TYPE_MODEL,             /* the name of a model */
     FMP_TYPE_ANY,               /* of fields that are not served */
 } fmp_type;
 

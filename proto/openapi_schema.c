@@ -155,6 +155,9 @@ static void write_type(fmp_json *json, const fmp_field *field, const fmp_limits 
         fmp_json_raw(json, JSON_TEXT({"type" : "integer", "minimum" : 1}));
         fmp_json_close(json, ']');
         break;
+    case FMP_TYPE_MODEL:
+        fmp_json_pair_text(json, "type", "string");
+        break;
     case FMP_TYPE_OBJECT: /* written by their caller */
     case FMP_TYPE_SWITCH:
     case FMP_TYPE_ANY:

@@ -68,6 +68,8 @@ void fmp_parse_fields(fmp_parse *parse);
 size_t fmp_parse_count(const fmp_parse *parse, fmp_field_id field);
 double fmp_parse_number_at(const fmp_parse *parse, fmp_field_id field, size_t i);
 bool fmp_parse_is_number_at(const fmp_parse *parse, fmp_field_id field, size_t i);
+/* malloc()ed; NULL when out of memory. */
+double *fmp_parse_copy_numbers(fmp_parse *parse, fmp_field_id field);
 /* A list of one a point that has another length. */
 void fmp_parse_fail_length(fmp_parse *parse, fmp_field_id field, size_t found);
 /* A number without a fraction, within 2^53: beyond, a double does not tell integers apart. */
@@ -85,9 +87,16 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows);
 fmp_vector fmp_parse_vector(fmp_parse *parse, fmp_field_id field, json_t *object, size_t least,
                             size_t most);
 
-/* parse_labels.c; need spec.n_rows. */
+/* parse_labels.c: one label, or of a field one for every row, malloc()ed; need spec.n_rows. NULL only when out of
+ * memory; the labels are not all set when a rule is broken. */
+bool fmp_parse_label(fmp_parse *parse, const fm_model_info *model, json_t *value,
+                     const char *pointer, int32_t *ret);
+int32_t *fmp_parse_labels_of(fmp_parse *parse, fmp_field_id field, const fm_model_info *model);
 void fmp_parse_labels(fmp_parse *parse);
+
+/* parse_guidance.c: what is guided how; then, when the solver is known, what that needs of it. */
 void fmp_parse_guidance(fmp_parse *parse);
+void fmp_parse_check_guidance(fmp_parse *parse);
 
 /* parse_fields_wanted.c: a list of fields as FM_FIELD_BITs; without one, `fallback`. */
 unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_id fallback);

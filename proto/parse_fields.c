@@ -86,6 +86,16 @@ bool fmp_parse_is_number_at(const fmp_parse *parse, fmp_field_id field, size_t i
     return is_number_of(&parse->vectors[field], parse->values[field], i);
 }
 
+double *fmp_parse_copy_numbers(fmp_parse *parse, fmp_field_id field)
+{
+    size_t n = fmp_parse_count(parse, field);
+    double *values = fmp_parse_alloc(parse, n, sizeof *values);
+    for (size_t i = 0; values != NULL && i < n; i++) {
+        values[i] = fmp_parse_number_at(parse, field, i);
+    }
+    return values;
+}
+
 static bool numbers_obey(const fmp_field *field, const fmp_limits *limits, const fmp_vector *vector,
                          json_t *list)
 {
@@ -155,6 +165,9 @@ static bool obeys(const fmp_field *field, const fmp_parse *parse, const fmp_vect
     case FMP_TYPE_CHANNELS:
         return json_is_string(value) ? strcmp(json_string_value(value), "all") == 0
                                      : fmp_parse_integer(value, &channels) && channels >= 1;
+    case FMP_TYPE_MODEL:
+        return json_is_string(value) &&
+               fm_model_name_is_valid(json_string_value(value), json_string_length(value));
     case FMP_TYPE_ANY:
         break;
     }
@@ -302,23 +315,23 @@ static bool has_grid_key(const field_reader *body)
            body->present[FMP_FIELD_SOLVER_TIME_GRID] || body->present[FMP_FIELD_SOLVER_SCHEDULE];
 }
 
+/* Objects that a request gives as a whole: each of their types has its own keys, or the keys exclude each other. */
+static const fmp_field_id wholes[] = {
+    FMP_FIELD_SOLVER_DIFFUSION,    FMP_FIELD_SCHEDULER,           FMP_FIELD_LOG_LIKELIHOOD,
+    FMP_FIELD_TRAJECTORY,          FMP_FIELD_GUIDANCE_SCHEDULE,   FMP_FIELD_GUIDANCE_CONDITIONS,
+    FMP_FIELD_GUIDANCE_PROJECTION, FMP_FIELD_GUIDANCE_CLASSIFIER,
+};
+
 /* Whether a request that is silent about a field takes the model's default of it. */
 static bool takes_default(const field_reader *body, fmp_field_id id)
 {
-    if (is_within(id, FMP_FIELD_SOLVER_DIFFUSION) && body->present[FMP_FIELD_SOLVER_DIFFUSION]) {
-        return false; /* each type has its own keys */
+    for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++) {
+        if (is_within(id, wholes[i]) && body->present[wholes[i]]) {
+            return false;
+        }
     }
     if (is_within(id, FMP_FIELD_SOLVER)) {
         return !body->present[FMP_FIELD_SOLVER_METHOD] && !(is_grid_key(id) && has_grid_key(body));
-    }
-    if (is_within(id, FMP_FIELD_SCHEDULER)) {
-        return !body->present[FMP_FIELD_SCHEDULER]; /* each type has its own keys */
-    }
-    if (is_within(id, FMP_FIELD_LOG_LIKELIHOOD)) {
-        return !body->present[FMP_FIELD_LOG_LIKELIHOOD];
-    }
-    if (is_within(id, FMP_FIELD_TRAJECTORY)) {
-        return !body->present[FMP_FIELD_TRAJECTORY]; /* its keys exclude each other */
     }
     if (id == FMP_FIELD_NUM_SAMPLES) {
         json_t *labels = body->values[FMP_FIELD_LABELS];

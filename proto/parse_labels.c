@@ -1,4 +1,4 @@
-/* Labels and guidance: the class of every row, and how far it is followed. */
+/* Labels: the class of every row. */
 #include "proto/parse.h"
 
 #include <assert.h>
@@ -16,9 +16,8 @@ static int32_t label_of_name(const fm_model_info *model, const char *name)
     return -1;
 }
 
-static void fail_label(fmp_parse *parse, const char *pointer)
+static void fail_label(fmp_parse *parse, const fm_model_info *model, const char *pointer)
 {
-    const fm_model_info *model = parse->model;
     const char *named = model->n_label_names > 0 ? ", a name that the model lists" : "";
     char null_index[32] = "";
     if (model->has_null_label && model->null_label >= model->label_count) {
@@ -32,9 +31,9 @@ static void fail_label(fmp_parse *parse, const char *pointer)
                       (int)model->label_count - 1, named, null_index, or_null);
 }
 
-static bool read_label(fmp_parse *parse, json_t *value, const char *pointer, int32_t *ret)
+bool fmp_parse_label(fmp_parse *parse, const fm_model_info *model, json_t *value,
+                     const char *pointer, int32_t *ret)
 {
-    const fm_model_info *model = parse->model;
     int64_t label = -1;
     if (json_is_null(value)) {
         if (!model->has_null_label) {
@@ -49,38 +48,62 @@ static bool read_label(fmp_parse *parse, json_t *value, const char *pointer, int
     }
     bool is_null = model->has_null_label && label == model->null_label;
     if (!is_null && (label < 0 || label >= model->label_count)) {
-        fail_label(parse, pointer);
+        fail_label(parse, model, pointer);
         return false;
     }
     *ret = (int32_t)label;
     return true;
 }
 
-static void read_label_list(fmp_parse *parse, json_t *list, int32_t *labels)
+static void read_list(fmp_parse *parse, fmp_field_id field, const fm_model_info *model,
+                      int32_t *labels)
 {
+    json_t *list = parse->values[field];
     size_t n_rows = parse->request->spec.n_rows;
     size_t found = json_array_size(list), limit = parse->limits->max_samples;
     if (found < 1 || found > limit) {
-        fmp_parse_fail(parse, FMP_FIELD_LABELS,
-                       "must have 1 to %zu entries, one a point; it has %zu", limit, found);
+        fmp_parse_fail(parse, field, "must have 1 to %zu entries, one a point; it has %zu", limit,
+                       found);
         return;
     }
     if (found != n_rows) {
-        fmp_parse_fail_length(parse, FMP_FIELD_LABELS, found);
+        fmp_parse_fail_length(parse, field, found);
         return;
     }
     for (size_t i = 0; i < n_rows; i++) {
-        char pointer[64];
-        (void)snprintf(pointer, sizeof pointer, "/labels/%zu", i);
-        (void)read_label(parse, json_array_get(list, i), pointer, &labels[i]);
+        char pointer[FMP_POINTER_BYTES];
+        (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
+        (void)fmp_parse_label(parse, model, json_array_get(list, i), pointer, &labels[i]);
     }
+}
+
+int32_t *fmp_parse_labels_of(fmp_parse *parse, fmp_field_id field, const fm_model_info *model)
+{
+    json_t *value = parse->values[field];
+    size_t n_rows = parse->request->spec.n_rows;
+    int32_t *labels = fmp_parse_alloc(parse, n_rows, sizeof *labels);
+    if (labels == NULL) {
+        return NULL;
+    }
+    const char *prefix = parse->prefix;
+    parse->prefix = parse->from_defaults[field] ? "/defaults" : prefix;
+    if (json_is_array(value)) {
+        read_list(parse, field, model, labels);
+    } else {
+        int32_t label = 0;
+        (void)fmp_parse_label(parse, model, value, fmp_field_at(field)->pointer, &label);
+        for (size_t i = 0; i < n_rows; i++) {
+            labels[i] = label;
+        }
+    }
+    parse->prefix = prefix;
+    return labels;
 }
 
 void fmp_parse_labels(fmp_parse *parse)
 {
     const fm_model_info *model = parse->model;
     fmp_request *request = parse->request;
-    json_t *value = parse->values[FMP_FIELD_LABELS];
     if (!parse->present[FMP_FIELD_LABELS]) {
         if (model->has_labels && !model->has_null_label && !parse->defaults_only) {
             fmp_parse_fail(parse, FMP_FIELD_LABELS, "is required: the model has no null class");
@@ -91,51 +114,8 @@ void fmp_parse_labels(fmp_parse *parse)
         fmp_parse_fail(parse, FMP_FIELD_LABELS, "must be left out: the model has no labels");
         return;
     }
-    if (value == NULL) {
-        return;
-    }
-    size_t n_rows = request->spec.n_rows;
-    request->labels = fmp_parse_alloc(parse, n_rows, sizeof *request->labels);
-    if (request->labels == NULL) {
-        return;
-    }
-    const char *prefix = parse->prefix;
-    parse->prefix = parse->from_defaults[FMP_FIELD_LABELS] ? "/defaults" : prefix;
-    if (json_is_array(value)) {
-        read_label_list(parse, value, request->labels);
-    } else {
-        int32_t label = 0;
-        (void)read_label(parse, value, "/labels", &label);
-        for (size_t i = 0; i < n_rows; i++) {
-            request->labels[i] = label;
-        }
-    }
-    parse->prefix = prefix;
-    request->spec.labels = request->labels;
-}
-
-void fmp_parse_guidance(fmp_parse *parse)
-{
-    const fm_model_info *model = parse->model;
-    json_t *value = parse->values[FMP_FIELD_GUIDANCE_SCALE];
-    double scale = value != NULL ? json_number_value(value) : 1;
-    parse->request->spec.guidance.scale = scale;
-    json_t *channels = parse->values[FMP_FIELD_GUIDANCE_CHANNELS];
-    if (json_is_number(channels)) {
-        double count = json_number_value(channels);
-        parse->request->spec.guidance.channels =
-            count <= (double)model->shape[0] ? (size_t)count : model->shape[0];
-        if (count > (double)model->shape[0]) {
-            fmp_parse_fail(parse, FMP_FIELD_GUIDANCE_CHANNELS,
-                           "must be \"all\" or from 1 to %zu, the first axis of the model's shape",
-                           model->shape[0]);
-        }
-    }
-    /* A scale of 0 is the null class alone: without labels that is the model itself, with labels but
-     * without a null class it would be a velocity that was never trained. */
-    bool needs_null = scale != 1 && (scale != 0 || model->has_labels);
-    if (needs_null && !model->has_null_label) {
-        fmp_parse_fail(parse, FMP_FIELD_GUIDANCE_SCALE, "must be %s: the model has no null class",
-                       model->has_labels ? "1" : "0 or 1");
+    if (parse->values[FMP_FIELD_LABELS] != NULL) {
+        request->labels = fmp_parse_labels_of(parse, FMP_FIELD_LABELS, model);
+        request->spec.labels = request->labels;
     }
 }

@@ -228,6 +228,7 @@ static void read_flow(fmp_parse *parse)
     fmp_parse_solver(parse);
     fmp_parse_trajectory(parse);
     fmp_parse_check_density(parse);
+    fmp_parse_check_guidance(parse);
     read_stats(parse);
 }
 
@@ -292,6 +293,20 @@ static void read_points(fmp_parse *parse)
     }
 }
 
+static void repeat_labels(fmp_parse *parse, int32_t **labels, size_t n_draws)
+{
+    if (*labels == NULL) {
+        return;
+    }
+    size_t n_rows = parse->request->spec.n_rows;
+    int32_t *repeated = fmp_parse_alloc(parse, n_rows, sizeof *repeated);
+    for (size_t i = 0; repeated != NULL && i < n_rows; i++) {
+        repeated[i] = (*labels)[i / n_draws];
+    }
+    free(*labels);
+    *labels = repeated;
+}
+
 /* Every point becomes so many rows, and so does its label. */
 static void read_draws(fmp_parse *parse)
 {
@@ -314,16 +329,12 @@ static void read_draws(fmp_parse *parse)
     }
     request->spec.draws = n_draws;
     request->spec.n_rows = n_points * n_draws;
-    if (request->labels == NULL) {
-        return;
-    }
-    int32_t *labels = fmp_parse_alloc(parse, request->spec.n_rows, sizeof *labels);
-    for (size_t i = 0; labels != NULL && i < request->spec.n_rows; i++) {
-        labels[i] = request->labels[i / n_draws];
-    }
-    free(request->labels);
-    request->labels = labels;
-    request->spec.labels = labels;
+    repeat_labels(parse, &request->labels, n_draws);
+    repeat_labels(parse, &request->negative_labels, n_draws);
+    repeat_labels(parse, &request->classifier_labels, n_draws);
+    request->spec.labels = request->labels;
+    request->spec.guidance.negative_labels = request->negative_labels;
+    request->spec.guidance.classifier_labels = request->classifier_labels;
 }
 
 static void read_velocity(fmp_parse *parse)
@@ -334,6 +345,7 @@ static void read_velocity(fmp_parse *parse)
     if (parse->values[FMP_FIELD_T] != NULL) {
         read_velocity_times(parse);
     }
+    fmp_parse_check_guidance(parse);
 }
 
 static void check_answer_size(fmp_parse *parse)
@@ -453,6 +465,10 @@ void fmp_request_done(fmp_request *request)
     free(request->path);
     free(request->diffusion_t);
     free(request->diffusion_values);
+    free(request->guidance_t);
+    free(request->guidance_values);
+    free(request->negative_labels);
+    free(request->classifier_labels);
     fm_path_table_free(request->path_table);
     *request = (fmp_request){0};
 }

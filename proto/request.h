@@ -17,7 +17,12 @@ typedef struct fmp_limits {
     size_t max_trajectory_points; /* times, points */
     size_t max_answer_bytes;      /* estimate of the encoded answer */
     uint64_t default_timeout_ms, max_timeout_ms;
+    const fm_model_info *const
+        *models; /* [n_models] that are loaded, for requests that name another */
+    size_t n_models;
 } fmp_limits;
+
+#define FMP_NO_MODEL SIZE_MAX
 
 /* What a body is for: bits, for a row of api.def may be of several. */
 typedef enum fmp_api_route {
@@ -45,13 +50,14 @@ typedef enum fmp_encoding {
 /* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
 typedef struct fmp_request {
     fmp_api_route route;
-    fm_job_spec spec; /* ready for fm_engine_submit() but for model, finished and context */
+    fm_job_spec spec; /* ready for fm_engine_submit() but for its models, finished and context */
     fmp_encoding encoding;
     bool seed_is_string; /* echo as sent */
     uint64_t timeout_ms;
     bool grid_from_steps; /* echo solver.steps */
     size_t n_steps;
-    fm_schedule schedule; /* that made the grid; type NULL: none did */
+    fm_schedule schedule;     /* that made the grid; type NULL: none did */
+    size_t guide, classifier; /* of fmp_limits.models, for spec.guidance; FMP_NO_MODEL: none */
     bool has_trajectory;
     bool wants_straightness, wants_kinetic_energy, wants_curvature; /* in stats */
     /* owned */
@@ -60,6 +66,8 @@ typedef struct fmp_request {
     fm_path *path; /* of `scheduler`; NULL: none was asked for */
     fm_path_table *path_table;
     double *diffusion_t, *diffusion_values; /* of solver.diffusion */
+    double *guidance_t, *guidance_values;   /* of guidance.schedule */
+    int32_t *negative_labels, *classifier_labels;
 } fmp_request;
 
 /* POST …/sample. The model's defaults fill what it leaves out. false: *problem is filled and *ret needs no release.

@@ -60,6 +60,9 @@ void fmp_response_write_log_likelihood(fmp_json *json, const fmp_request *reques
 bool fmp_response_draws_probes(const fmp_request *request);
 /* "seed", as sent or drawn */
 void fmp_response_write_seed(fmp_json *json, const fmp_request *request);
+/* "guidance", of models that have labels or are guided by others */
+void fmp_response_write_guidance(fmp_json *json, const fmp_request *request,
+                                 const fm_model_info *model);
 /* "divergence": how they were found, where the answer has any */
 void fmp_response_write_divergence(fmp_json *json, const fmp_request *request);
 /* The sample of every row as a picture: `key`: [n_rows] strings of base64. Fails the buffer where

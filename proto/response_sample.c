@@ -298,15 +298,7 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
         fmp_response_write_path(&json, "scheduler", request->path);
     }
     write_solver(&json, request);
-    if (model->has_labels) {
-        fmp_json_key(&json, "guidance");
-        fmp_json_open(&json, '{');
-        fmp_json_pair_number(&json, "scale", request->spec.guidance.scale);
-        if (request->spec.guidance.channels > 0) {
-            fmp_json_pair_unsigned(&json, "channels", request->spec.guidance.channels);
-        }
-        fmp_json_close(&json, '}');
-    }
+    fmp_response_write_guidance(&json, request, model);
     write_stats(&json, request, rows);
     fmp_json_close(&json, '}');
 }

@@ -52,16 +52,6 @@ static void refuse_unread(fmp_parse *parse)
     }
 }
 
-static double *copy_list(fmp_parse *parse, fmp_field_id field)
-{
-    size_t n = fmp_parse_count(parse, field);
-    double *values = fmp_parse_alloc(parse, n, sizeof *values);
-    for (size_t i = 0; values != NULL && i < n; i++) {
-        values[i] = fmp_parse_number_at(parse, field, i);
-    }
-    return values;
-}
-
 static bool are_positive(const fmp_parse *parse, fmp_field_id field)
 {
     for (size_t i = 0; i < fmp_parse_count(parse, field); i++) {
@@ -95,8 +85,8 @@ static void read_table(fmp_parse *parse, fm_diffusion *diffusion)
         return;
     }
     fmp_request *request = parse->request;
-    request->diffusion_t = copy_list(parse, lists[0]);
-    request->diffusion_values = copy_list(parse, lists[1]);
+    request->diffusion_t = fmp_parse_copy_numbers(parse, lists[0]);
+    request->diffusion_values = fmp_parse_copy_numbers(parse, lists[1]);
     *diffusion = (fm_diffusion){.form = FM_DIFFUSION_TABLE,
                                 .norm = 1,
                                 .t = request->diffusion_t,

@@ -172,6 +172,7 @@ def type_text(field):
         "TENSOR": lambda: f"[tensor](#tensors) of {length} points",
         "TIMES": lambda: f"list of {bounds} numbers, or a [tensor](#tensors) of them",
         "NUMBERS": lambda: f"list of {bounds} numbers, or a [tensor](#tensors) of them",
+        "MODEL": lambda: "name of a model",
         "CHANNELS": lambda: "`all`, or an integer ≥ 1",
         "NUMBER_OR_NUMBERS": lambda: "number, or a list or a [tensor](#tensors) of them",
     }[field["type"].removeprefix("FMP_TYPE_")]()

@@ -335,6 +335,20 @@ static fmp_api_route body_of(fmd_route route)
     }
 }
 
+/* The models behind the names of a parsed request. */
+static void name_models(fmd_ticket *ticket)
+{
+    fm_model *const *models = ticket->server->models.items;
+    fmp_request *request = &ticket->request;
+    request->spec.model = models[ticket->model_index];
+    if (request->guide != FMP_NO_MODEL) {
+        request->spec.guidance.model = models[request->guide];
+    }
+    if (request->classifier != FMP_NO_MODEL) {
+        request->spec.guidance.classifier = models[request->classifier];
+    }
+}
+
 /* Pure, on any thread: fills the request or the problem. */
 static void parse(fmd_ticket *ticket, const char *body, size_t length)
 {
@@ -361,7 +375,7 @@ static void parse(fmd_ticket *ticket, const char *body, size_t length)
                         FMD_NPY " holds the velocity alone: fields must be [\"velocity\"]");
     }
     if (ticket->parsed) {
-        request->spec.model = ticket->server->models.items[ticket->model_index];
+        name_models(ticket);
         request->spec.finished = on_finished;
         request->spec.context = ticket;
         request->encoding = wants_npy ? FMP_ENCODING_NPY : request->encoding;

@@ -163,6 +163,8 @@ static fm_status open_and_run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd
         status =
             fmd_models_open(&server->models, options->server.models, &model, &server->limits, err);
     }
+    server->limits.models = server->models.described;
+    server->limits.n_models = server->models.count;
     if (status == FM_OK) {
         status = fmd_metrics_init(&server->metrics, server->models.count, err);
     }

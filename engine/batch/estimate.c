@@ -21,6 +21,17 @@ static double call_seconds(const fm_model_info *model, double n)
     return tile > 1 ? one + (full - one) * (n - 1) / (tile - 1) : full;
 }
 
+/* What a row's evaluation takes of other networks. */
+static double aside_seconds(const fm_guidance *guidance)
+{
+    const fm_model *others[] = {guidance->model, guidance->classifier};
+    double seconds = 0;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        seconds += others[i] == NULL ? 0 : fm_model_describe(others[i])->evaluation_seconds;
+    }
+    return seconds;
+}
+
 fm_job_estimate fm_job_estimate_of(const fm_job_spec *spec, size_t workers)
 {
     const fm_model_info *model = fm_model_describe(spec->model);
@@ -30,9 +41,12 @@ fm_job_estimate fm_job_estimate_of(const fm_job_spec *spec, size_t workers)
     size_t part = fm_lane_part(model->tile_rows, spec->n_rows, workers);
     part = part < spec->n_rows ? part : spec->n_rows;
     double rows_in_call = (double)part * rows / (double)spec->n_rows; /* a guided one is two */
-    double call = call_seconds(model, fmin(rows_in_call, (double)model->tile_rows));
+    double asides = aside_seconds(&spec->guidance);
+    double call =
+        call_seconds(model, fmin(rows_in_call, (double)model->tile_rows)) + (double)part * asides;
     call += part < spec->n_rows ? MEETING_SECONDS : 0;
-    double round = rows * model->evaluation_seconds / (double)workers;
+    double round =
+        (rows * model->evaluation_seconds + (double)spec->n_rows * asides) / (double)workers;
     if (model->divisible) {
         call /= (double)workers;
     }
