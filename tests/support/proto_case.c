@@ -94,9 +94,35 @@ fm_model_info proto_case_image(void)
     return info;
 }
 
+fm_model_info proto_case_classifier(void)
+{
+    fm_model_info info = proto_case_labelled();
+    info.name = "judge";
+    info.prediction = "classifier";
+    info.is_classifier = true;
+    info.has_null_label = false;
+    info.has_log_density = false;
+    info.defaults_json = "{}";
+    return info;
+}
+
+/* Static for good: limits are plain values. */
+static const fm_model_info *const *loaded(void)
+{
+    static fm_model_info infos[3];
+    static const fm_model_info *const models[] = {&infos[0], &infos[1], &infos[2]};
+    infos[0] = proto_case_classifier();
+    infos[1] = proto_case_plain();
+    infos[2] = proto_case_labelled();
+    infos[2].name = "weak";
+    return models;
+}
+
 fmp_limits proto_case_limits(void)
 {
-    return (fmp_limits){.max_samples = 1000,
+    return (fmp_limits){.models = loaded(),
+                        .n_models = 3,
+                        .max_samples = 1000,
                         .max_steps = 200,
                         .max_evaluations = 20000,
                         .max_trajectory_points = 100,

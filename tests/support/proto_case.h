@@ -15,7 +15,11 @@ fm_model_info proto_case_without_null(void);
 /* Images of three channels, [3, 2, 2], black at 0 and white at 2. */
 fm_model_info proto_case_image(void);
 
-/* 1000 samples, 200 steps, 100 trajectory points, 20000 evaluations, 10 MB, 30 s of 60 s. */
+/* Of the shape and the labels of labelled(), without a null class. */
+fm_model_info proto_case_classifier(void);
+
+/* Loaded beside the model of a request: "judge", a classifier; "two-moons", plain(); "weak", as labelled().
+ * 1000 samples, 200 steps, 100 trajectory points, 20000 evaluations, 10 MB, 30 s of 60 s. */
 fmp_limits proto_case_limits(void);
 
 typedef fm_model_info proto_case_model(void); /* one of the above, or a test's own */

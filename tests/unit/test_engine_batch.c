@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_MODELS   3
+#define N_MODELS   4
+#define WEAK       3 /* guides the second; asked for nothing itself */
 #define N_REQUESTS 200
 #define MAX_ROWS   40
 #define MAX_STEPS  24
 
 static const char *const folders[N_MODELS] = {
-    "tests/golden/mlp-moons-otcfm", "tests/golden/mlp-labels", "tests/golden/gaussian-mixture-2d"};
+    "tests/golden/mlp-moons-otcfm", "tests/golden/mlp-labels", "tests/golden/gaussian-mixture-2d",
+    "tests/golden/guidance/mlp-labels-weak"};
 
 static fm_model *models[N_MODELS];
 static fm_engine *engine;
@@ -78,10 +80,38 @@ static void make_density(random_request *request, unsigned *state)
         .n_probes = 1 + next_random(state) % (request->spec.n_rows < 8 ? 150 : 4)};
 }
 
+/* Of every form now and then, those that densities cannot have only where there are none. */
+static void make_guidance(random_request *request, unsigned *state)
+{
+    static const double scales[] = {0, 0.5, 1, 2.5};
+    fm_guidance *guidance = &request->spec.guidance;
+    guidance->scale = scales[next_random(state) % 4];
+    guidance->has_interval = next_random(state) % 4 == 0;
+    guidance->interval[0] = 0.25;
+    guidance->interval[1] = 0.75;
+    guidance->n_conditions = next_random(state) % 4 == 0 ? 1 + next_random(state) % 8 : 0;
+    for (size_t i = 0; i < guidance->n_conditions; i++) {
+        guidance->conditions[i] = (fm_guidance_condition){.label = (int32_t)i, .scale = 0.25};
+    }
+    if (request->spec.log_likelihood ||
+        (request->spec.fields & FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)) != 0) {
+        return;
+    }
+    guidance->zero_star = next_random(state) % 4 == 0;
+    guidance->rescale = next_random(state) % 4 == 0 ? 0.7 : 0;
+    guidance->projects = !guidance->zero_star && next_random(state) % 4 == 0;
+    bool once = fm_method_takes_momentum(request->spec.solver.method) &&
+                request->spec.fields == FM_FIELD_BIT(FM_FIELD_X);
+    guidance->projection.momentum = once ? -0.5 : 0;
+    if (guidance->n_conditions == 0 && next_random(state) % 4 == 0) {
+        guidance->model = models[WEAK];
+    }
+}
+
 static void make_request(random_request *request, unsigned *state)
 {
     memset(request, 0, sizeof *request);
-    request->which = next_random(state) % N_MODELS;
+    request->which = next_random(state) % WEAK;
     size_t steps = 1 + next_random(state) % MAX_STEPS;
     fm_grid_uniform(0, 1, steps, request->grid);
     double tolerance = next_random(state) % 2 == 0 ? 1e-3 : 1e-4;
@@ -100,13 +130,6 @@ static void make_request(random_request *request, unsigned *state)
     };
     request->spec.solver.sampling.churn = next_random(state) % 20;
     request->spec.path = next_random(state) % 3 == 0 ? other_path() : NULL;
-    if (request->which == 1) {
-        static const double scales[] = {0, 0.5, 1, 2.5};
-        request->spec.guidance.scale = scales[next_random(state) % 4];
-        for (size_t i = 0; i < request->spec.n_rows; i++) {
-            request->labels[i] = (int32_t)(next_random(state) % 9);
-        }
-    }
     for (size_t i = 0; i < 3; i++) {
         request->times[i] = (double)(i + 1) / 3;
     }
@@ -115,6 +138,12 @@ static void make_request(random_request *request, unsigned *state)
                            (next_random(state) % 2 == 0 ? FM_FIELD_BIT(FM_FIELD_X1_HAT) : 0);
     if (fm_method_takes_density(method)) {
         make_density(request, state);
+    }
+    for (size_t i = 0; i < request->spec.n_rows; i++) {
+        request->labels[i] = (int32_t)(next_random(state) % 9);
+    }
+    if (request->which == 1) {
+        make_guidance(request, state);
     }
 }
 

@@ -558,11 +558,52 @@ START_TEST(any_json_allocation_may_fail_and_nothing_leaks)
     }
     fmp_request_done(&request);
 }
+
+START_TEST(every_form_of_guidance_is_read)
+{
+    fmp_request request = proto_case_sample(
+        proto_case_labelled,
+        "{\"num_samples\": 2, \"solver\": {\"method\": \"euler\"}, \"guidance\": {\"interval\": "
+        "[0.25, 0.75], "
+        "\"schedule\": {\"type\": \"table\", \"t\": [0, 1], \"values\": [1, 3]}, "
+        "\"negative_labels\": [0, \"one\"], "
+        "\"conditions\": {\"labels\": [\"two\", 0], \"scales\": [1.5, -0.5]}, \"rescale\": 0.5, "
+        "\"zero_until\": 0.125, "
+        "\"projection\": {\"parallel\": 0.25, \"threshold\": 2, \"momentum\": -0.75}, "
+        "\"classifier\": {\"model\": \"judge\", \"scale\": 2, \"labels\": [\"two\", 1]}}}");
+    const fm_guidance *it = &request.spec.guidance;
+    ck_assert(it->scale == 2 && it->has_interval && it->interval[0] == 0.25 &&
+              it->interval[1] == 0.75);
+    ck_assert(it->schedule.form == FM_GUIDANCE_SCHEDULE_TABLE && it->schedule.n == 2);
+    ck_assert(it->schedule.t[1] == 1 && it->schedule.values[1] == 3);
+    ck_assert(it->negative_labels[0] == 0 && it->negative_labels[1] == 1);
+    ck_assert(it->n_conditions == 2 && it->conditions[0].label == 2 &&
+              it->conditions[0].scale == 1.5);
+    ck_assert(it->conditions[1].label == 0 && it->conditions[1].scale == -0.5);
+    ck_assert(it->rescale == 0.5 && it->zero_until == 0.125 && !it->zero_star && it->projects);
+    ck_assert(it->projection.parallel == 0.25 && it->projection.threshold == 2);
+    ck_assert(it->projection.momentum == -0.75);
+    ck_assert(request.classifier == 0 && it->classifier_scale == 2 &&
+              request.guide == FMP_NO_MODEL);
+    ck_assert(it->classifier_labels[0] == 2 && it->classifier_labels[1] == 1);
+    fmp_request_done(&request);
+
+    request = proto_case_sample(proto_case_labelled,
+                                "{\"guidance\": {\"model\": \"weak\", \"zero_star\": true, "
+                                "\"schedule\": {\"type\": \"cosine\"}}}");
+    ck_assert(request.guide == 2 && request.spec.guidance.zero_star &&
+              !request.spec.guidance.projects);
+    ck_assert(request.spec.guidance.schedule.form == FM_GUIDANCE_SCHEDULE_COSINE);
+    ck_assert(request.spec.guidance.schedule.end == 1);
+    fmp_request_done(&request);
+}
+END_TEST
 END_TEST
 
 static void add_parsing(Suite *suite)
 {
     TCase *tcase = tcase_create("parse");
+    tcase_add_test(tcase, every_form_of_guidance_is_read);
     tcase_add_test(tcase, an_empty_body_takes_the_models_defaults);
     tcase_add_test(tcase, base_defaults_are_midpoint_and_50_steps_over_the_sample_range);
     tcase_add_test(tcase, a_solver_without_method_is_merged_and_with_one_replaces);

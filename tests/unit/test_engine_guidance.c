@@ -1,0 +1,402 @@
+/* Guidance: every form against PyTorch's float64 velocities, Gaussians against their closed form, and its rules. */
+#include "engine/memory.h"
+#include "engine/model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/unit/suites.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define N_POINTS  16
+#define DIMENSION 2
+#define LABELLED  "tests/golden/mlp-labels"
+#define WEAK      "tests/golden/guidance/mlp-labels-weak"
+
+/* ---- velocities of a network ---- */
+
+typedef struct golden {
+    json_t *cases, *it;
+    fm_guidance guidance;
+    int32_t labels[N_POINTS], negative[N_POINTS];
+    double x[N_POINTS * DIMENSION], t[N_POINTS], v[N_POINTS * DIMENSION];
+    double table_t[N_POINTS], table_values[N_POINTS];
+    fm_model *model, *weak;
+} golden;
+
+static double number(const json_t *object, const char *key, double fallback)
+{
+    json_t *value = json_object_get(object, key);
+    return value == NULL ? fallback : json_number_value(value);
+}
+
+static size_t numbers(const json_t *list, double *ret)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        ret[i] = json_number_value(json_array_get(list, i));
+    }
+    return json_array_size(list);
+}
+
+static fm_model *open_model(const char *folder)
+{
+    fm_error err;
+    fm_model *model = NULL;
+    const fm_model_options options = {.workers = 1};
+    ck_assert_msg(fm_model_open(folder, &options, &model, &err) == FM_OK, "%s", err.text);
+    return model;
+}
+
+static void read_schedule(golden *ret, const json_t *schedule)
+{
+    if (schedule == NULL) {
+        return;
+    }
+    fm_guidance_schedule *to = &ret->guidance.schedule;
+    to->form = fm_guidance_schedule_find(json_string_value(json_object_get(schedule, "type")));
+    ck_assert_uint_lt(to->form, FM_N_GUIDANCE_SCHEDULES);
+    to->end = number(schedule, "end", 1);
+    to->n = numbers(json_object_get(schedule, "t"), ret->table_t);
+    (void)numbers(json_object_get(schedule, "scales"), ret->table_values);
+    to->t = ret->table_t;
+    to->values = ret->table_values;
+}
+
+static void read_guidance(golden *ret, const json_t *from)
+{
+    fm_guidance *to = &ret->guidance;
+    const json_t *apg = json_object_get(from, "apg");
+    const json_t *conditions = json_object_get(from, "conditions");
+    *to = (fm_guidance){.scale = number(from, "scale", 1),
+                        .channels = (size_t)number(from, "channels", 0),
+                        .rescale = number(from, "rescale", 0),
+                        .zero_star = json_is_true(json_object_get(from, "zero_star")),
+                        .projects = apg != NULL,
+                        .n_conditions = json_array_size(conditions)};
+    to->projection = (fm_guidance_projection){.parallel = number(apg, "eta", 0),
+                                              .threshold = number(apg, "norm", 0),
+                                              .momentum = number(apg, "momentum", 0)};
+    to->has_interval = numbers(json_object_get(from, "interval"), to->interval) == 2;
+    for (size_t i = 0; i < to->n_conditions; i++) {
+        const json_t *condition = json_array_get(conditions, i);
+        to->conditions[i] = (fm_guidance_condition){.label = (int32_t)number(condition, "label", 0),
+                                                    .scale = number(condition, "scale", 0)};
+    }
+    if (json_object_get(from, "model") != NULL) {
+        ret->weak = open_model(WEAK);
+        to->model = ret->weak;
+    }
+    if (json_object_get(from, "negative_label") != NULL) {
+        to->negative_labels = ret->negative;
+    }
+    read_schedule(ret, json_object_get(from, "schedule"));
+}
+
+static void golden_open(golden *ret, size_t index)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->cases = json_load_file("tests/golden/guidance/mlp-labels.json", 0, NULL);
+    ret->it = json_array_get(ret->cases, index);
+    ck_assert_ptr_nonnull(ret->it);
+    const json_t *guidance = json_object_get(ret->it, "guidance");
+    read_guidance(ret, guidance);
+    ck_assert_uint_eq(json_array_size(json_object_get(ret->it, "points")), N_POINTS);
+    for (size_t i = 0; i < N_POINTS; i++) {
+        const json_t *point = json_array_get(json_object_get(ret->it, "points"), i);
+        const json_t *v = json_array_get(json_object_get(ret->it, "velocity"), i);
+        ck_assert_uint_eq(numbers(json_array_get(point, 0), ret->x + i * DIMENSION), DIMENSION);
+        ck_assert_uint_eq(numbers(v, ret->v + i * DIMENSION), DIMENSION);
+        ret->t[i] = json_number_value(json_array_get(point, 1));
+        ret->labels[i] = (int32_t)number(ret->it, "label", -1);
+        ret->negative[i] = (int32_t)number(guidance, "negative_label", 0);
+    }
+    ret->model = open_model(LABELLED);
+}
+
+static void golden_close(golden *it)
+{
+    fm_model_unref(it->model);
+    fm_model_unref(it->weak);
+    json_decref(it->cases);
+}
+
+static fm_job *run(const fm_job_spec *spec)
+{
+    fm_error err;
+    fm_engine *engine = NULL;
+    fm_job *job = NULL;
+    const fm_engine_options options = {.workers = 1};
+    ck_assert_msg(fm_engine_new(&options, &engine, &err) == FM_OK, "%s", err.text);
+    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
+    ck_assert_ptr_eq(fm_engine_wait(engine), job);
+    fm_engine_free(engine);
+    return job;
+}
+
+/* As the evaluations of one trajectory would have them. */
+static void evaluate_in_order(const golden *it, double *ret)
+{
+    const fm_network *network = it->model->network;
+    const fm_field *field = &it->model->field;
+    double momentum[DIMENSION] = {0};
+    const fm_condition condition = {
+        .label = it->labels[0], .guidance = &it->guidance, .momentum = momentum};
+    void *scratch = fm_model_scratch(it->model, 0);
+    for (size_t i = 0; i < N_POINTS; i++) {
+        fm_field_ask asks[FM_FIELD_MAX_ROWS];
+        double out[2][DIMENSION];
+        ck_assert_uint_eq(fm_field_asks(field, &condition, it->t[i], asks), 2);
+        for (size_t k = 0; k < 2; k++) {
+            const fm_tile_row row = {
+                .x = it->x + i * DIMENSION, .t = asks[k].t, .label = asks[k].label, .out = out[k]};
+            ck_assert_int_eq(fm_network_eval(network, &row, 1, scratch), FM_OK);
+        }
+        fm_field_answer(field, &condition, it->t[i], DIMENSION, it->x + i * DIMENSION,
+                        &(fm_field_outputs){.out = out[0], .others = out[1], .stride = DIMENSION},
+                        ret + i * DIMENSION, NULL);
+    }
+}
+
+static void evaluate_as_job(const golden *it, double *ret)
+{
+    const fm_job_spec spec = {.task = FM_TASK_VELOCITY,
+                              .model = it->model,
+                              .n_rows = N_POINTS,
+                              .labels = it->labels,
+                              .guidance = it->guidance,
+                              .x = it->x,
+                              .t = it->t,
+                              .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY)};
+    fm_job *job = run(&spec);
+    for (size_t i = 0; i < N_POINTS; i++) {
+        fm_row_result row;
+        fm_job_row(job, i, &row);
+        for (size_t k = 0; k < DIMENSION; k++) {
+            ret[i * DIMENSION + k] = (double)row.fields[FM_FIELD_VELOCITY][k];
+        }
+    }
+    fm_job_free(job);
+}
+
+/* To 4e-6 of the velocities' root mean square; seen 1.3e-6, that of float32 networks. */
+START_TEST(every_form_of_guidance_gives_the_velocities_of_pytorch_in_float64)
+{
+    golden it;
+    golden_open(&it, (size_t)_i);
+    double found[N_POINTS * DIMENSION], square = 0;
+    if (it.guidance.projection.momentum != 0.0) {
+        evaluate_in_order(&it, found);
+    } else {
+        evaluate_as_job(&it, found);
+    }
+    for (size_t i = 0; i < N_POINTS * DIMENSION; i++) {
+        square += it.v[i] * it.v[i] / (N_POINTS * DIMENSION);
+    }
+    for (size_t i = 0; i < N_POINTS * DIMENSION; i++) {
+        ck_assert_msg(fabs(found[i] - it.v[i]) <= 4e-6 * sqrt(square), "%s, value %zu: %g, not %g",
+                      json_string_value(json_object_get(it.it, "name")), i, found[i], it.v[i]);
+    }
+    golden_close(&it);
+}
+END_TEST
+
+/* ---- Gaussians ---- */
+
+static fm_model *open_gaussians(const temp_folder *folder, const json_t *it)
+{
+    char config[1024];
+    const json_t *conditional = json_object_get(it, "conditional");
+    const json_t *unconditional = json_object_get(it, "unconditional");
+    (void)snprintf(
+        config, sizeof config,
+        "{\"schema\": \"velocityd.model/1\", \"network\": {\"architecture\": \"gaussian_mixture\", "
+        "\"weights\": [1], \"means\": [[%.17g]], \"stds\": [%.17g], \"classes\": [{\"weights\": "
+        "[1], \"means\": [[%.17g]], \"stds\": [%.17g]}]}, \"flow\": {\"shape\": [1], \"source\": "
+        "{\"type\": \"normal\"}, \"scheduler\": {\"type\": \"condot\"}, \"prediction\": "
+        "\"velocity\"}, \"conditioning\": {\"labels\": {\"count\": 1, \"null\": 1}}}",
+        number(unconditional, "mean", 0), number(unconditional, "std", 1),
+        number(conditional, "mean", 0), number(conditional, "std", 1));
+    temp_folder_write(folder, "config.json", config, strlen(config));
+    return open_model(folder->path);
+}
+
+/* A Gaussian's flow is affine, so that two trajectories tell its mean and its standard deviation; to 1e-6, of which
+ * dopri8 with rtol = atol = 1e-9 takes 2e-8 and the float32 results the rest. */
+START_TEST(guided_gaussians_end_in_the_gaussians_that_quadrature_finds)
+{
+    json_t *cases = json_load_file("tests/golden/guidance/gaussian.json", 0, NULL);
+    const json_t *it = json_array_get(cases, (size_t)_i);
+    ck_assert_ptr_nonnull(it);
+    temp_folder folder;
+    temp_folder_make(&folder);
+    static const double grid[] = {0, 1}, x0[] = {0, 1};
+    static const int32_t labels[] = {0, 0};
+    fm_job_spec spec = {.task = FM_TASK_SAMPLE,
+                        .model = open_gaussians(&folder, it),
+                        .n_rows = 2,
+                        .labels = labels,
+                        .guidance = {.scale = number(it, "scale", 1)},
+                        .x = x0,
+                        .solver = {.method = fm_method_find("dopri8"),
+                                   .grid = grid,
+                                   .n_grid = 2,
+                                   .rtol = 1e-9,
+                                   .atol = 1e-9,
+                                   .max_evaluations = 100000}};
+    spec.guidance.has_interval =
+        numbers(json_object_get(it, "interval"), spec.guidance.interval) == 2;
+    fm_job *job = run(&spec);
+    fm_row_result at[2];
+    fm_job_row(job, 0, &at[0]);
+    fm_job_row(job, 1, &at[1]);
+    double mean = (double)at[0].x[0], std = (double)at[1].x[0] - mean;
+    ck_assert_double_eq_tol(mean, number(it, "mean", -1), 1e-6);
+    ck_assert_double_eq_tol(std, number(it, "std", -1), 1e-6);
+    fm_job_free(job);
+    fm_model_unref(spec.model);
+    temp_folder_remove(&folder);
+    json_decref(cases);
+}
+END_TEST
+
+/* ---- what a velocity asks ---- */
+
+static size_t rows_at(const fm_field *field, const fm_guidance *guidance, double t)
+{
+    const fm_condition condition = {.label = 1, .guidance = guidance};
+    fm_field_ask asks[FM_FIELD_MAX_ROWS];
+    size_t n = fm_field_asks(field, &condition, t, asks);
+    ck_assert_uint_le(n, fm_field_most_rows(field, &condition));
+    return n;
+}
+
+START_TEST(a_velocity_costs_one_evaluation_where_nothing_guides_it)
+{
+    fm_model *model = open_model(LABELLED);
+    const fm_field *field = &model->field;
+    const double t[] = {0, 1}, values[] = {1, 3};
+    const fm_guidance interval = {.scale = 3, .has_interval = true, .interval = {0.25, 0.5}};
+    ck_assert_uint_eq(rows_at(field, &interval, 0.2), 1);
+    ck_assert_uint_eq(rows_at(field, &interval, 0.25), 2);
+    ck_assert_uint_eq(rows_at(field, &interval, 0.5), 2);
+    ck_assert_uint_eq(rows_at(field, &interval, 0.75), 1);
+    const fm_guidance table = {
+        .scale = 9,
+        .schedule = {.form = FM_GUIDANCE_SCHEDULE_TABLE, .t = t, .values = values, .n = 2}};
+    ck_assert_uint_eq(rows_at(field, &table, 0), 1);
+    ck_assert_uint_eq(rows_at(field, &table, 0.5), 2);
+    const fm_guidance conditions = {.scale = 1, .conditions = {{2, 1}, {3, -1}}, .n_conditions = 2};
+    ck_assert_uint_eq(rows_at(field, &conditions, 0.5), 4);
+    const fm_guidance star = {.scale = 0, .zero_star = true};
+    ck_assert_uint_eq(rows_at(field, &star, 0.5), 2);
+    fm_model_unref(model);
+}
+END_TEST
+
+START_TEST(a_velocity_is_zero_before_zero_until_and_no_other_quantity_is)
+{
+    fm_model *model = open_model(LABELLED);
+    const fm_guidance guidance = {.scale = 1, .zero_until = 0.25};
+    const fm_condition condition = {.label = 1, .guidance = &guidance};
+    double x[2] = {0.5, -1}, out[4] = {3, 4}, v[2];
+    fm_field_answer(&model->field, &condition, 0.2, 2, x, &(fm_field_outputs){.out = out}, v, NULL);
+    ck_assert(v[0] == 0 && v[1] == 0);
+    fm_field_answer(&model->field, &condition, 0.25, 2, x, &(fm_field_outputs){.out = out}, v,
+                    NULL);
+    ck_assert(v[0] == 3 && v[1] == 4);
+    fm_field_at at = fm_field_at_time(&model->field, &condition, 0.2);
+    ck_assert_double_eq_tol(fm_field_element(at.reading.x1, 2, x, out, 0), 0.5 + 0.8 * 3, 1e-12);
+    fm_model_unref(model);
+}
+END_TEST
+
+/* A likelihood's gradient g raises the score by g, whatever the network predicts: so x1 moves by sigma^2 / alpha g
+ * and the noise by -sigma g. */
+START_TEST(a_gradient_moves_every_prediction_to_the_same_score)
+{
+    static const char *const names[] = {"velocity", "x1", "epsilon", "score", "v", "edm"};
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    fm_field field = {.time_scale = 1, .channels = 1, .data_to_noise = _i % 2 == 1};
+    ck_assert_int_eq(fm_path_init(&field.path, fm_path_type_find("cosine"), none, NULL, 1, NULL),
+                     FM_OK);
+    field.predictions.first =
+        (fm_prediction){.type = fm_prediction_type_find(names[_i / 2]), .parameter = 0.5};
+    fm_path_point point = fm_path_at(&field.path, 0.4);
+    double x = 0.3, out[2] = {0.7, 0}, gradient = 1.25, before, after, v;
+    const fm_condition condition = {0};
+    fm_field_at at = fm_field_at_time(&field, &condition, 0.4);
+    before = fm_field_element(at.reading.noise, 1, &x, out, 0);
+    fm_field_answer(&field, &condition, 0.4, 1, &x,
+                    &(fm_field_outputs){.out = out, .gradient = &gradient}, &v, NULL);
+    after = fm_field_element(at.reading.noise, 1, &x, out, 0);
+    ck_assert_double_eq_tol(after - before, -point.sigma * gradient, 1e-12);
+}
+END_TEST
+
+/* ---- rules ---- */
+
+static void refused(fm_job_spec *spec, fm_guidance guidance, const char *word)
+{
+    fm_error err = {0};
+    fm_engine *engine = NULL;
+    fm_job *job = NULL;
+    const fm_engine_options options = {.workers = 1};
+    ck_assert_int_eq(fm_engine_new(&options, &engine, &err), FM_OK);
+    spec->guidance = guidance;
+    ck_assert_int_eq(fm_engine_submit(engine, spec, &job, &err), FM_EINVAL);
+    ck_assert_msg(strstr(err.text, word) != NULL, "%s, not %s", err.text, word);
+    fm_engine_free(engine);
+}
+
+START_TEST(a_job_refuses_guidance_that_breaks_a_rule)
+{
+    static const double x[2] = {0, 0}, t[1] = {0.5};
+    static const int32_t labels[1] = {1}, bad[1] = {99};
+    fm_model *other = open_model("tests/golden/mlp-reversed");
+    fm_job_spec spec = {.task = FM_TASK_VELOCITY,
+                        .model = open_model(LABELLED),
+                        .n_rows = 1,
+                        .labels = labels,
+                        .x = x,
+                        .t = t,
+                        .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY)};
+    refused(&spec, (fm_guidance){.scale = (double)NAN}, "finite");
+    refused(&spec, (fm_guidance){.scale = 1, .rescale = 1.5}, "rescale");
+    refused(&spec, (fm_guidance){.scale = 1, .channels = 3}, "channels");
+    refused(&spec, (fm_guidance){.scale = 1, .has_interval = true, .interval = {1, 0}}, "interval");
+    refused(&spec, (fm_guidance){.scale = 1, .schedule = {.form = FM_GUIDANCE_SCHEDULE_TABLE}},
+            "table");
+    refused(&spec, (fm_guidance){.scale = 1, .negative_labels = bad}, "label");
+    refused(&spec, (fm_guidance){.scale = 1, .n_conditions = 1, .conditions = {{99, 1}}}, "label");
+    refused(&spec, (fm_guidance){.scale = 1, .n_conditions = 9}, "label");
+    refused(&spec, (fm_guidance){.scale = 1, .zero_star = true, .projects = true}, "projection");
+    refused(&spec, (fm_guidance){.scale = 2, .model = other}, "same flow");
+    refused(&spec, (fm_guidance){.scale = 1, .classifier = other, .classifier_labels = labels},
+            "classifier");
+    refused(&spec, (fm_guidance){.scale = 2, .projects = true, .projection = {.momentum = -0.5}},
+            "momentum");
+    spec.fields = FM_FIELD_BIT(FM_FIELD_DIVERGENCE);
+    refused(&spec, (fm_guidance){.scale = 2, .zero_star = true}, "plain");
+    fm_model_unref(spec.model);
+    fm_model_unref(other);
+}
+END_TEST
+
+Suite *suite_engine_guidance(void)
+{
+    Suite *suite = suite_create("engine/guidance");
+    TCase *velocities = tcase_create("velocities");
+    tcase_add_loop_test(velocities,
+                        every_form_of_guidance_gives_the_velocities_of_pytorch_in_float64, 0, 16);
+    tcase_add_loop_test(velocities, guided_gaussians_end_in_the_gaussians_that_quadrature_finds, 0,
+                        12);
+    tcase_add_test(velocities, a_velocity_costs_one_evaluation_where_nothing_guides_it);
+    tcase_add_test(velocities, a_velocity_is_zero_before_zero_until_and_no_other_quantity_is);
+    tcase_add_loop_test(velocities, a_gradient_moves_every_prediction_to_the_same_score, 0, 12);
+    suite_add_tcase(suite, velocities);
+    TCase *rules = tcase_create("rules");
+    tcase_add_test(rules, a_job_refuses_guidance_that_breaks_a_rule);
+    suite_add_tcase(suite, rules);
+    return suite;
+}
