@@ -133,15 +133,16 @@ typedef struct fm_model_info {
     const char *version;             /* "sha256:…" over config.json and the weights */
     const char *architecture;        /* "mlp" */
     const char *space;               /* "euclidean" */
-    const char *prediction;          /* "velocity"; of a pair the first */
+    const char *prediction;          /* "velocity"; of a pair the first; "classifier" */
     const char *second_prediction;   /* of a pair, else NULL */
     const char *output_kind;         /* "points"; "image": shape [channels, height, width] */
     const char *compute;             /* "float32", "bfloat16", or "float64" for closed forms */
     size_t rank, shape[FM_MAX_RANK]; /* of one sample */
     size_t dimension;                /* product of shape */
     const fm_path *path;             /* scheduler and source */
-    bool paired;    /* noise and data were paired in training: the velocity tells no score */
-    bool has_score; /* it is known, from the velocity or beside it */
+    bool is_classifier; /* guides others and takes no jobs itself, for it has no velocity */
+    bool paired;        /* noise and data were paired in training: the velocity tells no score */
+    bool has_score;     /* it is known, from the velocity or beside it */
     double time_range[2];
     double sample_range[2]; /* span of the default grid */
     double output_range[2]; /* of an image: black and white, ascending */

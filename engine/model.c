@@ -4,8 +4,8 @@
 #include "engine/checkpoint/file.h"
 #include "engine/math/dense.h"
 #include "engine/model_trial.h"
+#include "engine/network/gradient_network.h"
 #include "engine/network/plan.h"
-#include "engine/network/potential.h"
 
 #include <assert.h>
 #include <string.h>
@@ -109,8 +109,7 @@ static void fill_names(fm_model *model)
     info->architecture = fm_architecture_name(config->architecture);
     info->space = "euclidean";
     const fm_predictions *predictions = &config->predictions;
-    info->prediction =
-        config->potential ? "potential" : fm_prediction_type_name(predictions->first.type);
+    info->prediction = fm_model_config_prediction(config);
     info->second_prediction = fm_predictions_count(predictions) > 1
                                   ? fm_prediction_type_name(predictions->second.type)
                                   : NULL;
@@ -135,7 +134,9 @@ static void fill_info(fm_model *model)
     info->dimension = config->dimension;
     info->path = &config->path;
     info->paired = config->paired;
-    info->has_score = !config->paired || fm_predictions_have_score(&config->predictions);
+    info->is_classifier = config->classifier;
+    info->has_score =
+        !config->classifier && (!config->paired || fm_predictions_have_score(&config->predictions));
     memcpy(info->time_range, config->time_range, sizeof info->time_range);
     memcpy(info->sample_range, config->sample_range, sizeof info->sample_range);
     memcpy(info->output_range, config->output_range, sizeof info->output_range);
@@ -224,7 +225,7 @@ const fm_model_info *fm_model_describe(const fm_model *model)
 
 void fm_model_print_plan(const fm_model *model, fm_write_cb write, void *context)
 {
-    const fm_plan *plan = fm_network_plan(fm_potential_inner(model->network));
+    const fm_plan *plan = fm_network_plan(fm_gradient_network_inner(model->network));
     if (plan == NULL) {
         static const char text[] = "a closed form: no plan\n";
         write(context, text, sizeof text - 1);

@@ -166,8 +166,7 @@ static void print_prediction(const report *to, const fm_model_config *config)
 {
     const fm_predictions *predictions = &config->predictions;
     bool pair = fm_predictions_count(predictions) > 1;
-    print(to, "%-14s%s%s%s%s\n", "prediction",
-          config->potential ? "potential" : fm_prediction_type_name(predictions->first.type),
+    print(to, "%-14s%s%s%s%s\n", "prediction", fm_model_config_prediction(config),
           pair ? " and " : "", pair ? fm_prediction_type_name(predictions->second.type) : "",
           config->paired ? ", of paired noise and data" : "");
 }

@@ -402,13 +402,25 @@ static fmp_parse begin(fmp_api_route route, const fm_model_info *model, const fm
                        .request = ret};
 }
 
+/* A classifier answers no request of its own. */
+static bool has_velocity(const fmp_parse *parse)
+{
+    if (parse->model->is_classifier) {
+        fmp_problem_set(parse->problem, FMP_PROBLEM_INVALID_REQUEST,
+                        "%s is a classifier: it guides other models (guidance.classifier) and has "
+                        "no velocity itself",
+                        parse->model->name);
+    }
+    return !parse->model->is_classifier;
+}
+
 bool fmp_request_parse_sample(const char *body, size_t length, const fm_model_info *model,
                               const fmp_limits *limits, fmp_encoding accepted, uint64_t drawn_seed,
                               fmp_request *ret, fmp_problem *problem)
 {
     fmp_parse parse = begin(FMP_API_SAMPLE, model, limits, ret, problem);
     parse.accepted = accepted;
-    bool loaded = load_body(&parse, body, length) && load_defaults(&parse);
+    bool loaded = has_velocity(&parse) && load_body(&parse, body, length) && load_defaults(&parse);
     if (loaded) {
         read_sample(&parse, drawn_seed);
     }
@@ -420,7 +432,7 @@ bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t leng
                               uint64_t drawn_seed, fmp_request *ret, fmp_problem *problem)
 {
     fmp_parse parse = begin(route, model, limits, ret, problem);
-    bool loaded = load_body(&parse, body, length);
+    bool loaded = has_velocity(&parse) && load_body(&parse, body, length);
     if (loaded) {
         fmp_parse_fields(&parse);
         read_points(&parse);

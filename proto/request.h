@@ -70,7 +70,8 @@ typedef struct fmp_request {
     int32_t *negative_labels, *classifier_labels;
 } fmp_request;
 
-/* POST …/sample. The model's defaults fill what it leaves out. false: *problem is filled and *ret needs no release.
+/* POST …/sample. The model's defaults fill what it leaves out. A classifier has no velocity, so its requests are all
+ * refused. false: *problem is filled and *ret needs no release.
  *   accepted  NPY or PNG_GRID (of a model that fmp_image_of() knows) by Accept; JSON: the body's field
  *             says how the answer is encoded */
 FM_MUST_USE bool fmp_request_parse_sample(const char *body, size_t length,

@@ -82,6 +82,10 @@ static void write_supports(fmp_json *json, const fm_model_info *model)
 {
     fmp_json_key(json, "supports");
     fmp_json_open(json, '[');
+    if (model->is_classifier) { /* what it is good for is asked of other models */
+        fmp_json_close(json, ']');
+        return;
+    }
     fmp_json_text(json, "sample");
     fmp_json_text(json, "velocity");
     fmp_json_text(json, "encode");

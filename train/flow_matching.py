@@ -70,6 +70,17 @@ class PotentialMLP(VelocityMLP):
         return torch.autograd.grad(self(x, t, label).sum(), x)[0]
 
 
+class ClassifierMLP(VelocityMLP):
+    """Logits [n, labels] of what x, of any shape, will be at t = 1: the same layers over [x, t]."""
+
+    def __init__(self, dimension, hidden, depth, labels):
+        super().__init__(dimension, hidden, depth)
+        self.main[-1] = nn.Linear(hidden, labels)
+
+    def forward(self, x, t):
+        return super().forward(x.flatten(1), t)
+
+
 def independent(x0, x1):
     """Any noise point goes to any data point."""
     return x0, x1

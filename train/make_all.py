@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 SCRIPTS = {
     "digits": "digits.py",
     "digits-sit": "digits_sit.py",
+    "digits-classifier": "digits_noisy_classifier.py",
     "checkerboard": "checkerboard.py",
     "swiss-roll-3d": "swiss_roll.py",
     "two-moons": "two_moons.py",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from flow_matching import PotentialMLP, VelocityMLP
+from flow_matching import ClassifierMLP, PotentialMLP, VelocityMLP
 from sit import SiT
 from unet import UNet
 
@@ -56,7 +56,10 @@ def read_safetensors(path):
 
 def config(description, network, shape, solver, labels=None, output=None, scale=1.0,
            scheduler=None, prediction="velocity", sample_range=None, paired=False):
-    """What config.json says, for a flow from N(0, I); points along the CondOT path by default."""
+    """What config.json says, for a flow from N(0, I); points along the CondOT path by default.
+
+    A classifier has no velocity, so no solver (None), and no null class among its labels.
+    """
     fields = {
         "schema": "velocityd.model/1",
         "description": description,
@@ -71,8 +74,9 @@ def config(description, network, shape, solver, labels=None, output=None, scale=
             "time": {"direction": "noise_to_data", "scale": 1.0},
         },
         "output": output or {"kind": "points"},
-        "defaults": {"solver": solver, "guidance": {"scale": scale}},
     }
+    if solver:
+        fields["defaults"] = {"solver": solver, "guidance": {"scale": scale}}
     if network["architecture"] != "gaussian_mixture":
         fields["weights"] = {"file": "model.safetensors"}
     if paired:
@@ -80,8 +84,8 @@ def config(description, network, shape, solver, labels=None, output=None, scale=
     if sample_range:
         fields["flow"]["time"]["sample_range"] = list(sample_range)
     if labels:
-        fields["conditioning"] = {
-            "labels": {"count": len(labels), "null": len(labels), "names": labels}}
+        null = {} if prediction == "classifier" else {"null": len(labels)}
+        fields["conditioning"] = {"labels": {"count": len(labels), **null, "names": labels}}
     return fields
 
 
@@ -104,8 +108,10 @@ def velocity_mlp(fields, tensors):
     """The weights' own shapes say how wide and deep it is."""
     weights = [tensor for tensor in tensors.values() if tensor.dim() == 2]
     labels = fields.get("conditioning", {}).get("labels", {"count": 0})["count"]
-    (dimension,) = fields["flow"]["shape"]
+    dimension = math.prod(fields["flow"]["shape"])
     size = dimension, len(weights[0]), len(weights) - 1, labels
+    if fields["flow"]["prediction"] == "classifier":
+        return ClassifierMLP(*size)
     if fields["flow"]["prediction"] == "potential":
         return PotentialMLP(*size)
     return VelocityMLP(*size, len(weights[-1]) // dimension)

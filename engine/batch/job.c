@@ -212,6 +212,10 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
     if (spec->n_rows == 0) {
         return fm_fail(err, FM_EINVAL, "a job needs at least one row");
     }
+    if (config->classifier) {
+        return fm_fail(err, FM_EINVAL, "model %s is a classifier and has no velocity",
+                       config->name);
+    }
     if (spec->labels != NULL && !config->has_labels) {
         return fm_fail(err, FM_EINVAL, "model %s has no labels", config->name);
     }

@@ -203,6 +203,10 @@ static fm_status read_defaults(const fm_json_node *root, fm_model_config *config
         return fm_json_fail(&node, err, FM_EFORMAT, "must be an object, found %s",
                             fm_json_kind(node.value));
     }
+    if (config->classifier) {
+        return fm_json_fail(&node, err, FM_EFORMAT,
+                            "must be left out: a classifier is not sampled");
+    }
     char *text = fm_json_text_dump(node.value, JSON_COMPACT);
     char *copy = text == NULL ? NULL : fm_string_copy(text);
     free(text);

@@ -106,6 +106,8 @@ typedef struct fm_model_config {
     bool reversible;           /* the network is to have a reverse mode */
     bool
         potential; /* its one output is a potential; its gradient, the velocity, counts from there on */
+    bool
+        classifier; /* its outputs are one logit a label; the gradient of a label's log probability counts from there on */
     fm_predictions predictions;
     bool paired;        /* flow.coupling: noise and data were paired in training */
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */
@@ -119,6 +121,9 @@ typedef struct fm_model_config {
     double output_range[2]; /* ascending, its width finite */
     char *defaults_json;
 } fm_model_config;
+
+/* What flow.prediction says: "velocity"; of a pair the first. */
+const char *fm_model_config_prediction(const fm_model_config *config);
 
 /* Reads folder/config.json.
  *   ret  caller storage; released by fm_model_config_done() after success only

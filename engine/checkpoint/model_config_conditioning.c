@@ -5,7 +5,7 @@
 
 /* Which labels a network knows. */
 typedef struct known_labels {
-    bool any;          /* they enter as numbers */
+    bool any;          /* they enter as numbers, or count a classifier's outputs */
     size_t count;      /* classes or rows of an embedding; 0 and not any: takes no label */
     bool has_null_row; /* the last row is the null class */
 } known_labels;
@@ -14,7 +14,8 @@ static known_labels network_labels(const fm_model_config *config)
 {
     switch (config->architecture) {
     case FM_ARCHITECTURE_MLP:
-        return (known_labels){.any = config->mlp.label == FM_MLP_LABEL_CONCAT};
+        return (known_labels){.any =
+                                  config->mlp.label == FM_MLP_LABEL_CONCAT || config->classifier};
     case FM_ARCHITECTURE_GAUSSIAN_MIXTURE:
         return (known_labels){.count = config->gaussian_mixture.n_classes};
     case FM_ARCHITECTURE_DATASET:
@@ -87,6 +88,10 @@ static fm_status read_null_label(const fm_json_node *labels, fm_model_config *co
     if (!fm_json_present(&node)) {
         return FM_OK;
     }
+    if (config->classifier) {
+        return fm_json_fail(&node, err, FM_EFORMAT,
+                            "must be left out: a classifier has no null class");
+    }
     size_t null_label = 0;
     size_t least = 0, most = 0;
     null_range(config, &least, &most);
@@ -122,6 +127,14 @@ static fm_status read_labels(const fm_json_node *labels, fm_model_config *config
     return status == FM_OK ? read_label_names(labels, config, err) : status;
 }
 
+static const char *wrong_labels(const fm_model_config *config, bool wanted)
+{
+    if (config->classifier) {
+        return "is required, for a classifier returns a logit for each label";
+    }
+    return wanted ? "is required, for the network takes a label" : "the network takes no label";
+}
+
 fm_status fm_model_config_read_conditioning(const fm_json_node *root, fm_model_config *config,
                                             fm_error *err)
 {
@@ -138,9 +151,7 @@ fm_status fm_model_config_read_conditioning(const fm_json_node *root, fm_model_c
     }
     bool wanted = network_takes_labels(config);
     if (wanted != fm_json_present(&labels)) {
-        return fm_json_fail(&labels, err, FM_EFORMAT,
-                            wanted ? "is required, for the network takes a label"
-                                   : "the network takes no label");
+        return fm_json_fail(&labels, err, FM_EFORMAT, "%s", wrong_labels(config, wanted));
     }
     return wanted ? read_labels(&labels, config, err) : FM_OK;
 }

@@ -49,12 +49,25 @@ static fm_status read_activation(const fm_json_node *network, fm_mlp_config *mlp
     return status;
 }
 
+/* A classifier is asked about labels; the network itself is given none. */
+static fm_status read_label(const fm_json_node *network, fm_model_config *config, fm_error *err)
+{
+    static const fm_json_choice labels[] = {
+        {"none", FM_MLP_LABEL_NONE}, {"concat", FM_MLP_LABEL_CONCAT}, {0}};
+    int label = FM_MLP_LABEL_NONE;
+    fm_json_node node = fm_json_member(network, "label");
+    fm_status status = fm_json_read_choice(&node, labels, &label, err);
+    if (status == FM_OK && label != FM_MLP_LABEL_NONE && config->classifier) {
+        return fm_json_fail(&node, err, FM_EFORMAT, "must be none for a classifier");
+    }
+    config->mlp.label = (fm_mlp_label)label;
+    return status;
+}
+
 fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config *config,
                                    fm_error *err)
 {
     static const fm_json_choice times[] = {{"concat_last", 0}, {"concat_first", 1}, {0}};
-    static const fm_json_choice labels[] = {
-        {"none", FM_MLP_LABEL_NONE}, {"concat", FM_MLP_LABEL_CONCAT}, {0}};
     static const char *const keys[] = {
         "architecture", "activation",          "time", "label", "features",
         "layers",       "layers_without_bias", NULL};
@@ -69,11 +82,8 @@ fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config 
         status = fm_json_read_choice(&node, times, &time_first, err);
         mlp->time_first = time_first == 1;
     }
-    int label = FM_MLP_LABEL_NONE;
     if (status == FM_OK) {
-        fm_json_node node = fm_json_member(network, "label");
-        status = fm_json_read_choice(&node, labels, &label, err);
-        mlp->label = (fm_mlp_label)label;
+        status = read_label(network, config, err);
     }
     if (status == FM_OK) {
         status = read_features(network, mlp, err);

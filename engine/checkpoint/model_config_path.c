@@ -2,6 +2,8 @@
 #include "engine/checkpoint/model_config_private.h"
 #include "engine/memory.h"
 
+#include <string.h>
+
 #define MAX_SCHEDULER_KEYS (FM_PATH_MAX_PARAMETERS + 2)
 #define MAX_TABLE_POINTS   ((size_t)65536)
 
@@ -116,20 +118,30 @@ fm_status fm_model_config_read_scheduler(const fm_json_node *flow, fm_model_conf
 /* ---- Prediction ---- */
 
 /* The contract's names; which of them are served is for prediction.def to say. */
-static const char *const prediction_names[] = {"velocity", "x1",  "epsilon",   "score",
-                                               "v",        "edm", "potential", "logits"};
-#define POTENTIAL     6 /* no row of its own: engine/network/potential.h makes a velocity of it */
+static const char *const prediction_names[] = {"velocity", "x1",        "epsilon",    "score", "v",
+                                               "edm",      "potential", "classifier", "logits"};
+/* No rows of their own: engine/network/gradient_network.h takes the gradient of what they return. */
+enum { POTENTIAL = 6, CLASSIFIER = 7 };
 
 #define N_PREDICTIONS (sizeof prediction_names / sizeof *prediction_names)
 
-/*   alone  it may be a potential: *ret is NULL then */
+const char *fm_model_config_prediction(const fm_model_config *config)
+{
+    if (config->potential || config->classifier) {
+        return prediction_names[config->potential ? POTENTIAL : CLASSIFIER];
+    }
+    return fm_prediction_type_name(config->predictions.first.type);
+}
+
+/*   alone  it may be a potential or a classifier: *ret is NULL then */
 static fm_status read_prediction_type(const fm_json_node *node, bool alone,
                                       const fm_prediction_type **ret, fm_error *err)
 {
     fm_json_choice choices[N_PREDICTIONS + 1] = {{0}};
     for (size_t i = 0; i < N_PREDICTIONS; i++) {
+        bool is_gradient = i == POTENTIAL || i == CLASSIFIER;
         bool served =
-            fm_prediction_type_find(prediction_names[i]) != NULL || (alone && i == POTENTIAL);
+            fm_prediction_type_find(prediction_names[i]) != NULL || (alone && is_gradient);
         choices[i] = (fm_json_choice){.name = prediction_names[i],
                                       .value = served ? (int)i : FM_JSON_UNSUPPORTED};
     }
@@ -195,13 +207,15 @@ static fm_status read_pair(const fm_json_node *node, fm_predictions *ret, fm_err
 }
 
 /* Image networks have as many outputs as inputs. */
-static fm_status read_potential(const fm_json_node *node, fm_model_config *config, fm_error *err)
+static fm_status read_gradient(const fm_json_node *node, fm_model_config *config, fm_error *err)
 {
+    const char *name = json_string_value(node->value);
     if (config->architecture != FM_ARCHITECTURE_MLP) {
-        return fm_json_fail(node, err, FM_EUNSUPPORTED, "potential is served of mlp, not of %s",
+        return fm_json_fail(node, err, FM_EUNSUPPORTED, "%s is served of mlp, not of %s", name,
                             fm_architecture_name(config->architecture));
     }
-    config->potential = true;
+    config->potential = strcmp(name, prediction_names[POTENTIAL]) == 0;
+    config->classifier = !config->potential;
     config->reversible = true;
     config->predictions.first.type = fm_prediction_type_find("velocity");
     return FM_OK;
@@ -215,6 +229,6 @@ fm_status fm_model_config_read_prediction(const fm_json_node *flow, fm_model_con
         return read_pair(&node, &config->predictions, err);
     }
     fm_status status = read_one(&node, true, &config->predictions.first, err);
-    bool is_potential = status == FM_OK && config->predictions.first.type == NULL;
-    return is_potential ? read_potential(&node, config, err) : status;
+    bool is_gradient = status == FM_OK && config->predictions.first.type == NULL;
+    return is_gradient ? read_gradient(&node, config, err) : status;
 }

@@ -316,15 +316,21 @@ static fm_status layer_fail(const layers *all, size_t index, const fm_model_conf
                           config->mlp.fourier_count > 0 ? " as sines and cosines" : "");
 }
 
+static size_t outputs_of(const fm_model_config *config)
+{
+    if (config->classifier) {
+        return (size_t)config->label_count;
+    }
+    return config->potential ? 1 : fm_predictions_count(&config->predictions) * config->dimension;
+}
+
 /* Takes all, past the first failure too: the record of what was asked for is what users are shown. */
 static fm_status layers_take(layers *all, const fm_model_config *config, size_t inputs,
                              fm_weights *weights, fm_error *err)
 {
     fm_status first = FM_OK;
-    size_t last =
-        config->potential ? 1 : fm_predictions_count(&config->predictions) * config->dimension;
     for (size_t i = 0; i < all->count; i++) {
-        size_t outputs = i + 1 == all->count ? last : all->items[i].outputs;
+        size_t outputs = i + 1 == all->count ? outputs_of(config) : all->items[i].outputs;
         fm_status status =
             layer_take(&all->items[i], weights, inputs, outputs, first == FM_OK ? err : NULL);
         if (status != FM_OK && first == FM_OK) {

@@ -2,7 +2,8 @@
 #include "engine/network/network.h"
 
 #include "engine/network/architecture.h"
-#include "engine/network/potential.h"
+#include "engine/network/classifier.h"
+#include "engine/network/gradient_network.h"
 
 #include <assert.h>
 
@@ -34,10 +35,11 @@ fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, con
     if (status == FM_OK && has_weights) {
         status = fm_weights_finish(weights, err);
     }
-    if (status == FM_OK && config->potential) {
+    if (status == FM_OK && (config->potential || config->classifier)) {
         fm_network *inner = network;
         network = NULL;
-        status = fm_potential_new(inner, &network, err);
+        status = fm_gradient_network_new(inner, config->classifier ? fm_classifier_slopes : NULL,
+                                         &network, err);
     }
     if (status != FM_OK) {
         fm_network_free(network);

@@ -210,7 +210,7 @@ def link_points(parent):
     for name in os.listdir(os.path.join(ROOT, "models")):
         folder = os.path.join(ROOT, "models", name)
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-            if json.load(file)["network"]["architecture"] in ("mlp", "gaussian_mixture"):
+            if json.load(file)["output"]["kind"] != "image":
                 os.symlink(folder, os.path.join(parent, name))
     return parent
 

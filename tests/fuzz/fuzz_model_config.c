@@ -73,6 +73,8 @@ static void check_network(const fm_model_config *config)
 {
     switch (config->architecture) {
     case FM_ARCHITECTURE_MLP:
+        assert(!(config->potential && config->classifier));
+        assert(!config->classifier || (config->has_labels && !config->has_null_label));
         break;
     case FM_ARCHITECTURE_GAUSSIAN_MIXTURE:
         check_mixture(&config->gaussian_mixture.mixture, config->dimension);

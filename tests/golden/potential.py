@@ -19,7 +19,7 @@ SEED = 31
 ROWS, HIDDEN, DIMENSION = 32, 32, 2
 GAIN = 1.5  # of the hidden layers: the gradient and the Hessian come out of order 1
 STEP, MOST_DIFFERENCE = 1e-5, 1e-7  # of central differences
-NAMES = {torch.float32: "F32", torch.float64: "F64"}
+NAMES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
 CONFIG = {
     "schema": "velocityd.model/1",
     "description": "An MLP whose one output is a potential (random weights)",
@@ -51,7 +51,7 @@ class Network(nn.Module):
 
 
 def write(path, tensors, metadata):
-    """A safetensors file of float32 and float64."""
+    """A safetensors file of float32, float64 and int64."""
     arrays = {name: tensor.detach().contiguous().numpy() for name, tensor in tensors.items()}
     header, offset = {"__metadata__": metadata}, 0
     for name, array in arrays.items():

@@ -185,6 +185,11 @@ class Daemon:
         return client
 
 
+def sampled(models):
+    """Those of GET /v1/models that can be asked for samples: classifiers cannot."""
+    return [model for model in models if "sample" in model["supports"]]
+
+
 def methods_for(model, solvers):
     """Those of GET /v1/solvers that a model takes: of paired noise and data, stochastic ones need a score from the network."""
     scored = {"euler_maruyama", "stochastic_heun", "predictor_corrector"} if "score" in model["prediction"] else set()

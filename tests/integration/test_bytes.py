@@ -86,7 +86,7 @@ def samples_of(answer, body):
 
 
 def describe(server):
-    return {"models": server.request("GET", "/v1/models").json()["data"],
+    return {"models": daemon.sampled(server.request("GET", "/v1/models").json()["data"]),
             "solvers": server.request("GET", "/v1/solvers").json()["data"]}
 
 

@@ -3,7 +3,7 @@
 import math
 import pathlib
 
-from daemon import Daemon, main, methods_for
+from daemon import Daemon, main, methods_for, sampled
 
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 
@@ -75,13 +75,26 @@ def test_every_shipped_model_answers_every_route_and_method():
         models = daemon.request("GET", "/v1/models").json()["data"]
         assert len(models) == len(list(MODELS.glob("*/config.json")))
         for model in models:
+            assert daemon.request("GET", f"/v1/models/{model['id']}").json() == model
+        for model in sampled(models):
             path = f"/v1/models/{model['id']}"
-            assert daemon.request("GET", path).json() == model
             assert daemon.request("POST", f"{path}/sample?dry_run=1", {}).status == 200
             assert daemon.request("POST", f"{path}/sample", {}).status == 200
             check_velocity(daemon, model)
             check_methods(daemon, model, solvers)
             check_densities(daemon, model)
+
+
+def test_a_shipped_classifier_is_described_and_asked_nothing():
+    with Daemon("--models", str(MODELS)) as daemon:
+        path = "/v1/models/digits-classifier"
+        model = daemon.request("GET", path).json()
+        assert model["prediction"] == "classifier" and model["supports"] == [] and model["defaults"] == {}
+        assert model["labels"]["count"] == 10 and model["labels"]["null"] is None
+        for route in ("sample", "sample?dry_run=1", "velocity", "encode", "log_likelihood"):
+            answer = daemon.request("POST", f"{path}/{route}", {})
+            assert answer.status == 422, (route, answer.body)
+            assert "is a classifier" in answer.json()["detail"], answer.body
 
 
 main(globals())

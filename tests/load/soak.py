@@ -130,7 +130,7 @@ def check_counts(server, clients):
 
 def soak(seconds, n_clients):
     with daemon.Daemon("--models", str(ROOT / "models"), "--log-access=false") as server:
-        models = server.request("GET", "/v1/models").json()["data"]
+        models = daemon.sampled(server.request("GET", "/v1/models").json()["data"])
         methods = server.request("GET", "/v1/solvers").json()["data"]
         descriptors = server.metric("process_open_fds")
         stop, memory = threading.Event(), []

@@ -385,61 +385,6 @@ START_TEST(both_modes_of_closed_forms_are_the_central_differences)
 }
 END_TEST
 
-/* ---- potentials ---- */
-
-/* The gradient is the network's output; the Hessian is by central differences, in float32. */
-START_TEST(a_potentials_output_is_its_gradient_and_its_tangents_the_hessians)
-{
-    static const char folder[] = "tests/golden/mlp-potential";
-    network_case it;
-    fm_tensors *points = NULL, *derivatives = NULL;
-    fm_error err = {0};
-    fm_dense_thread_init();
-    network_case_open(&it, folder);
-    ck_assert_uint_eq(it.network->info.out_dimension, 2);
-    double error = network_case_reference_error(&it, folder, NULL);
-    ck_assert_msg(error <= 1e-5, "gradient: error %g", error);
-    ck_assert_int_eq(
-        fm_tensors_open("tests/golden/mlp-potential/network.safetensors", &points, &err), FM_OK);
-    ck_assert_int_eq(
-        fm_tensors_open("tests/golden/mlp-potential/derivatives.safetensors", &derivatives, &err),
-        FM_OK);
-    size_t count = 0;
-    double *x = network_case_tensor(points, "x", NULL),
-           *t = network_case_tensor(points, "t", &count);
-    double *tangent = network_case_tensor(derivatives, "tangent", NULL);
-    double *jvp = network_case_tensor(derivatives, "jvp", NULL);
-    double *images = made(2 * count, 1), out[2];
-    void *scratch = fm_alloc(it.network->info.scratch_bytes);
-    void *tangent_scratch = fm_alloc(it.network->info.tangent_scratch_bytes);
-    for (size_t i = 0; i < count; i++) {
-        const fm_tile_row row = {.x = x + 2 * i,
-                                 .t = t[i],
-                                 .out = out,
-                                 .tangents = tangent + 2 * i,
-                                 .n_tangents = 1,
-                                 .tangent_out = images + 2 * i};
-        ck_assert_int_eq(it.network->ops->jvp(it.network, &row, 1, scratch, tangent_scratch, NULL),
-                         FM_OK);
-    }
-    error = network_case_error(2 * count, images, jvp);
-    ck_assert_msg(error <= 1e-3, "Hessian: error %g", error);
-    bool independent = false;
-    ck_assert_int_eq(fm_network_check_bits(it.network, 0, &independent, NULL), FM_OK);
-    ck_assert(independent);
-    free(x);
-    free(t);
-    free(tangent);
-    free(jvp);
-    fm_free(images);
-    fm_free(scratch);
-    fm_free(tangent_scratch);
-    fm_tensors_close(points);
-    fm_tensors_close(derivatives);
-    network_case_close(&it);
-}
-END_TEST
-
 Suite *suite_engine_derivative(void)
 {
     Suite *suite = suite_create("engine/derivative");
@@ -455,7 +400,6 @@ Suite *suite_engine_derivative(void)
     tcase_add_loop_test(tests, forward_mode_of_every_architecture_is_autograds, 0, N_CASES);
     tcase_add_loop_test(tests, reverse_mode_of_every_architecture_is_autograds, 0, N_CASES);
     tcase_add_loop_test(tests, both_modes_of_closed_forms_are_the_central_differences, 0, 2);
-    tcase_add_test(tests, a_potentials_output_is_its_gradient_and_its_tangents_the_hessians);
     suite_add_tcase(suite, tests);
     return suite;
 }

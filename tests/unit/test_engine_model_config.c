@@ -26,6 +26,11 @@
 #define LABELLED(labels)                                                                           \
     "{" SCHEMA "," FLOW ",\"network\":{\"architecture\":\"mlp\",\"activation\":\"relu\","          \
     "\"label\":\"concat\"},\"conditioning\":{\"labels\":" labels "}}"
+#define CLASSIFIER(network, rest)                                                                  \
+    "{" SCHEMA ",\"network\":{" network                                                            \
+    "},\"flow\":{\"shape\":[2],\"prediction\":\"classifier\"}" rest "}"
+#define SILU              "\"architecture\":\"mlp\",\"activation\":\"silu\""
+#define OF_LABELS(labels) ",\"conditioning\":{\"labels\":" labels "}"
 #define MIXTURE_BODY(weights, means, stds)                                                         \
     "\"architecture\":\"gaussian_mixture\",\"weights\":" weights ",\"means\":" means               \
     ",\"stds\":" stds
@@ -221,6 +226,23 @@ START_TEST(a_mixture_may_have_one_for_each_label)
 }
 END_TEST
 
+START_TEST(a_classifier_has_labels_though_its_network_takes_none)
+{
+    fm_model_config config;
+    parse_well(CLASSIFIER(SILU, OF_LABELS("{\"count\":3,\"names\":[\"a\",\"b\",\"c\"]}")), &config);
+    ck_assert(config.classifier && config.reversible && !config.potential);
+    ck_assert(config.has_labels && !config.has_null_label && config.label_count == 3);
+    ck_assert_int_eq(config.mlp.label, FM_MLP_LABEL_NONE);
+    ck_assert_str_eq(fm_model_config_prediction(&config), "classifier");
+    ck_assert(config.sample_range[0] == 0 && config.sample_range[1] == 1);
+    fm_model_config_done(&config);
+    parse_well(FLOW_WITH("\"prediction\":\"potential\""), &config);
+    ck_assert(config.potential && config.reversible && !config.classifier);
+    ck_assert_str_eq(fm_model_config_prediction(&config), "potential");
+    fm_model_config_done(&config);
+}
+END_TEST
+
 START_TEST(the_default_sample_range_keeps_off_singular_ends)
 {
     static const struct {
@@ -286,7 +308,7 @@ START_TEST(every_reference_configuration_is_read)
         count++;
     }
     ck_assert_int_eq(closedir(listing), 0);
-    ck_assert_uint_eq(count, 13);
+    ck_assert_uint_eq(count, 14);
 }
 END_TEST
 
@@ -457,9 +479,12 @@ static const refusal refusals[] = {
         "/flow/scheduler/n: must be a number"),
     BAD(FLOW_WITH("\"scheduler\":{\"type\":\"polynomial\",\"n\":0}"), "/flow/scheduler: "),
     BAD(FLOW_WITH("\"prediction\":\"noise\""),
-        "/flow/prediction: must be one of velocity, x1, epsilon, score, v, edm, potential, found"),
+        "/flow/prediction: must be one of velocity, x1, epsilon, score, v, edm, potential, "
+        "classifier, found"),
     LATER(FLOW_WITH("\"prediction\":[\"potential\",\"score\"]"),
           "/flow/prediction/0: \"potential\" is not supported"),
+    LATER(FLOW_WITH("\"prediction\":[\"velocity\",\"classifier\"]"),
+          "/flow/prediction/1: \"classifier\" is not supported"),
     LATER(FLOW_WITH("\"prediction\":\"logits\""), "/flow/prediction: \"logits\" is not supported"),
     BAD(FLOW_WITH("\"prediction\":{\"type\":\"edm\",\"sigma_data\":0}"),
         "/flow/prediction/sigma_data: must be above 0, found 0"),
@@ -517,6 +542,19 @@ static const refusal refusals[] = {
         "/conditioning/labels/names: must have 2 items, found 1"),
     BAD(LABELLED("{\"count\":2,\"names\":[\"a\",\"a\"]}"),
         "/conditioning/labels/names: must have different names, found \"a\" twice"),
+    /* classifiers */
+    BAD(CLASSIFIER(SILU, ""),
+        "/conditioning/labels: is required, for a classifier returns a logit for each label"),
+    BAD(CLASSIFIER(SILU, OF_LABELS("{\"count\":2,\"null\":2}")),
+        "/conditioning/labels/null: must be left out: a classifier has no null class"),
+    BAD(CLASSIFIER(SILU ",\"label\":\"concat\"", OF_LABELS("{\"count\":2}")),
+        "/network/label: must be none for a classifier"),
+    BAD(CLASSIFIER(SILU, OF_LABELS("{\"count\":2}") ",\"defaults\":{}"),
+        "/defaults: must be left out: a classifier is not sampled"),
+    LATER(CLASSIFIER(GOOD_MIXTURE, ""),
+          "/flow/prediction: classifier is served of mlp, not of gaussian_mixture"),
+    LATER(CLASSIFIER("\"architecture\":\"sit\"", ""),
+          "/flow/prediction: classifier is served of mlp, not of sit"),
     /* output and defaults */
     BAD(ROOT("\"output\":\"points\""), "/output: must be an object"),
     BAD(ROOT("\"output\":{\"kind\":\"dots\"}"),
@@ -693,6 +731,7 @@ Suite *suite_engine_model_config(void)
     tcase_add_test(tests, mixture_weights_are_normalised);
     tcase_add_test(tests, a_pytorch_file_may_name_its_entry);
     tcase_add_test(tests, a_mixture_may_have_one_for_each_label);
+    tcase_add_test(tests, a_classifier_has_labels_though_its_network_takes_none);
     tcase_add_test(tests, the_default_sample_range_keeps_off_singular_ends);
     tcase_add_test(tests, defaults_keep_their_numbers_with_few_digits);
     tcase_add_test(tests, every_reference_configuration_is_read);

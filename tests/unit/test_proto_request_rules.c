@@ -40,6 +40,16 @@ static fm_model_info scored(void)
     return info;
 }
 
+static fm_model_info classifier(void)
+{
+    fm_model_info info = proto_case_without_null();
+    info.name = "judge";
+    info.prediction = "classifier";
+    info.is_classifier = true;
+    info.has_score = false;
+    return info;
+}
+
 static fm_model_info null_within(void)
 {
     fm_model_info info = proto_case_labelled();
@@ -804,6 +814,25 @@ START_TEST(a_score_beside_the_velocity_is_enough_for_the_stochastic_equation)
 }
 END_TEST
 
+START_TEST(a_classifier_is_asked_nothing_and_has_no_defaults_to_check)
+{
+    static const fmp_api_route routes[] = {S, V, E, L};
+    fmp_request request;
+    fmp_problem problem;
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        ck_assert(!proto_case_parse(classifier, routes[i], "{\"labels\": 0}", &request, &problem));
+        ck_assert_int_eq(fmp_problem_status(&problem), 422);
+        ck_assert_str_eq(problem.detail,
+                         "judge is a classifier: it guides other models (guidance.classifier) and "
+                         "has no velocity itself");
+        ck_assert_uint_eq(problem.n_errors, 0);
+    }
+    fm_model_info model = classifier();
+    fmp_limits limits = proto_case_limits();
+    ck_assert(fmp_request_check_defaults(&model, &limits, &problem));
+}
+END_TEST
+
 START_TEST(what_is_not_json_is_malformed_with_line_and_column)
 {
     fmp_request request;
@@ -880,6 +909,7 @@ Suite *suite_proto_request_rules(void)
                         sizeof refusals / sizeof *refusals);
     tcase_add_loop_test(tcase, what_is_not_json_is_malformed_with_line_and_column, 0,
                         sizeof malformed / sizeof *malformed);
+    tcase_add_test(tcase, a_classifier_is_asked_nothing_and_has_no_defaults_to_check);
     tcase_add_test(tcase, digits_elsewhere_are_no_integer);
     tcase_add_test(tcase, deep_nesting_is_refused_and_not_followed);
     tcase_add_test(tcase, an_answer_over_the_limit_is_too_large);

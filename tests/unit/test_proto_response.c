@@ -379,14 +379,17 @@ START_TEST(models_are_listed_with_what_they_are)
     fm_model_info image = proto_case_image();
     labelled.second_prediction = "score";
     labelled.paired = true;
-    const fm_model_info *models[] = {&plain, &labelled, &image};
+    fm_model_info classifier = proto_case_without_null();
+    classifier.prediction = "classifier";
+    classifier.is_classifier = true;
+    const fm_model_info *models[] = {&plain, &labelled, &image, &classifier};
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, SIZE_MAX);
-    fmp_response_write_models(&buffer, models, 3);
+    fmp_response_write_models(&buffer, models, 4);
     json_t *json = read_back(&buffer);
     check_member(json, "object", NULL, "\"list\"");
     const json_t *data = json_object_get(json, "data");
-    ck_assert_uint_eq(json_array_size(data), 3);
+    ck_assert_uint_eq(json_array_size(data), 4);
     const json_t *first = json_array_get(data, 0);
     const json_t *second = json_array_get(data, 1);
     check_member(first, "id", NULL, "\"two-moons\"");
@@ -407,6 +410,11 @@ START_TEST(models_are_listed_with_what_they_are)
     check_member(
         second, "supports", NULL,
         "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\",\"log_density\",\"guidance\"]");
+    const json_t *last = json_array_get(data, 3);
+    check_member(last, "prediction", NULL, "\"classifier\"");
+    check_member(last, "labels", "null", "null");
+    check_member(last, "supports", NULL, "[]");
+    check_member(last, "defaults", NULL, "{}");
     json_decref(json);
 }
 END_TEST
