@@ -73,6 +73,61 @@ FM_MUST_USE fm_status fm_path_table_new(size_t n, const double *t, const double 
 void fm_path_table_free(fm_path_table *table);          /* takes NULL */
 size_t fm_path_table_bytes(const fm_path_table *table); /* 0 of NULL */
 
+/* ---- Linear operators and inverse problems: rows of engine/inverse/operator.def ------------------ */
+
+typedef struct fm_operator_type fm_operator_type;
+
+#define FM_BLUR_MAX_RADIUS ((size_t)64)
+
+/* What fm_operator_init() is told; the members that the type does not read are ignored. */
+typedef struct fm_operator_options {
+    size_t rank, shape[FM_MAX_RANK]; /* of one sample; images: [channels, height, width] */
+    const double *values;            /* mask: [dimension] of 0 and 1; matrix: [n_rows][dimension] */
+    size_t n_rows;                   /* matrix: >= 1 */
+    size_t factor;                   /* average_pool: >= 1, divides height and width */
+    double std;                      /* blur: in pixels, > 0 and at most FM_BLUR_MAX_RADIUS / 3 */
+} fm_operator_options;
+
+/* A linear map H from samples x [dimension] to observations [observation_dimension]; a plain value, `values` is
+ * borrowed.
+ *
+ *     mask          the entries whose mask is 1; observations have the shape of x, and what they hold elsewhere is
+ *                   not read
+ *     average_pool  the means of factor x factor pixels: [channels, height / factor, width / factor]
+ *     blur          each channel with a Gaussian of standard deviation std, cut off at ceil(3 std) pixels and scaled
+ *                   to sum 1, rows and columns one after the other; beyond its edges the image is reflected (the
+ *                   edge pixel twice), which makes H symmetric
+ *     gray          of [3, height, width] the luma 0.299 R + 0.587 G + 0.114 B (Rec. ITU-R BT.601)
+ *     matrix        the given one */
+typedef struct fm_operator {
+    const fm_operator_type *type;
+    size_t dimension, observation_dimension;
+    size_t channels, height, width; /* of images, else 0 */
+    size_t factor;
+    const double *values;
+    double taps[FM_BLUR_MAX_RADIUS + 1]; /* blur: weights of pixels at distance 0, 1, … */
+    size_t radius;
+    double norm_squared; /* the largest eigenvalue of H H^T; of a matrix estimated from below */
+    double gram;         /* H H^T is so many times the identity, on what H can give; 0: it is not */
+} fm_operator;
+
+const fm_operator_type *fm_operator_type_find(const char *name); /* NULL when there is none */
+const char *fm_operator_type_name(const fm_operator_type *type);
+
+/* Errors: FM_EINVAL the type's rule is broken, the text names the member; FM_ENOMEM (matrix). Thread: any. */
+FM_MUST_USE fm_status fm_operator_init(fm_operator *ret, const fm_operator_type *type,
+                                       const fm_operator_options *options, fm_error *err);
+
+/* What is known of samples beforehand: y = H x1 + noise of standard deviation observation_std in every entry. To replace
+ * is to give the state, by its least change, the observed part alpha y + sigma H e with fresh noise e. */
+typedef struct fm_inverse {
+    const fm_operator *forward; /* H */
+    const double *observations; /* [n_observations][observation_dimension], finite; borrowed */
+    size_t n_observations;      /* one for every row, or 1: the same for all */
+    double observation_std;     /* >= 0 */
+    bool replaces;              /* after each step: see engine/inverse/replacement.h */
+} fm_inverse;
+
 /* ---- Methods: rows of engine/solve/method.def ------------------------------------------------ */
 
 typedef struct fm_method fm_method;
@@ -96,6 +151,10 @@ const char *fm_method_options(const fm_method *method);
 bool fm_method_needs_path(const fm_method *method);
 /* Whether it can take the score from the network; other stochastic methods need noise and data to be independent. */
 bool fm_method_uses_score(const fm_method *method);
+/* Whether it solves inverse problems and nothing else: its job must have one. */
+bool fm_method_needs_inverse(const fm_method *method);
+/* Whether the state may be replaced after each of its steps: of a step it keeps its end alone, a state of the flow. */
+bool fm_method_takes_replacement(const fm_method *method);
 
 /* ---- Fields: rows of engine/field.def ---------------------------------------------------------- */
 
@@ -150,7 +209,6 @@ typedef struct fm_model_info {
     int32_t label_count, null_label;
     const char *const *label_names; /* [n_label_names] */
     size_t n_label_names;
-    bool is_classifier;   /* it has no velocity, but guides others: fm_guidance.classifier */
     bool has_log_density; /* closed forms: FM_FIELD_LOG_DENSITY is served */
     const struct fm_field *field; /* the engine's, for fm_flow_span() and its like */
     size_t parameter_count;
@@ -266,6 +324,8 @@ typedef struct fm_sampling {
     double noise_scale;    /* > 0: standard deviation of churn's noise, in parts of the right one */
     double signal_to_noise;   /* > 0: of Langevin's corrector */
     unsigned corrector_steps; /* of Langevin's corrector, after each step */
+    double pnp_power;         /* >= 0: a of pnp_flow's step sizes (1 - t)^a */
+    unsigned pnp_samples;     /* >= 1: of pnp_flow, draws of noise in a step, an evaluation each */
 } fm_sampling;
 
 #define FM_SAMPLING_DEFAULT                                                                        \
@@ -276,7 +336,9 @@ typedef struct fm_sampling {
                    .churn_range = {0, HUGE_VAL},                                                   \
                    .noise_scale = 1,                                                               \
                    .signal_to_noise = 0.16,                                                        \
-                   .corrector_steps = 1})
+                   .corrector_steps = 1,                                                           \
+                   .pnp_power = 1,                                                                 \
+                   .pnp_samples = 5})
 
 /* ---- Solver settings ------------------------------------------------------------------------- */
 
@@ -446,8 +508,11 @@ typedef struct fm_job_spec {
     uint64_t seed;         /* of drawn noise: row i depends on (seed, i) alone */
     const int32_t *labels; /* [n_rows], or NULL: the null label where there is one */
     fm_guidance guidance;  /* the job takes references of its models */
-    const double *x; /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
-    const double *t; /* [n_rows] FM_TASK_VELOCITY: the times */
+    /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise or, for methods that need an inverse, the
+     * least state that has the observation */
+    const double *x;
+    const double *t;           /* [n_rows] FM_TASK_VELOCITY: the times */
+    const fm_inverse *inverse; /* FM_TASK_SAMPLE: what is observed of the samples, or NULL */
     unsigned
         fields; /* FM_FIELD_BITs: of FM_TASK_VELOCITY's points, or of the outputs on the way, where
                       * all but x cost an evaluation for each output */

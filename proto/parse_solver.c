@@ -142,6 +142,17 @@ static void check_coupling(fmp_parse *parse)
                               : "independent noise, which this model has not");
 }
 
+/* No request says yet what is observed. */
+static void check_inverse(fmp_parse *parse)
+{
+    const fm_method *method = parse->request->spec.solver.method;
+    if (fm_method_needs_inverse(method)) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
+                       "%s solves inverse problems alone: it needs an observation",
+                       fm_method_describe(method)->name);
+    }
+}
+
 /* Samplers and stochastic methods go from noise to data alone. */
 static void check_direction(fmp_parse *parse)
 {
@@ -291,6 +302,7 @@ void fmp_parse_solver(fmp_parse *parse)
     check_start(parse);
     check_within_path(parse);
     check_coupling(parse);
+    check_inverse(parse);
     check_direction(parse);
     fmp_parse_check_diffusion(parse);
 }

@@ -89,7 +89,9 @@ static fm_solve_plan solve_plan_of(const fm_job_spec *spec)
                            .n_output_times = spec->n_output_times,
                            .output_every_step = spec->output_every_step,
                            .measures_path = spec->measures_path,
-                           .output = fm_row_keep_output};
+                           .output = fm_row_keep_output,
+                           .after_step = fm_job_after_step(spec),
+                           .inverse = spec->inverse};
 }
 
 /* States that a row with output_every_step records, where the grid says so beforehand; else 0, and its
@@ -185,7 +187,8 @@ static fm_job_layout layout_of(const fm_job_spec *spec)
         return layout;
     }
     layout.solver_bytes = fm_arena_round(solve_bytes) + state_bytes(spec) + output_bytes(spec) +
-                          trace_bytes(spec) + fm_arena_round(aside_bytes);
+                          trace_bytes(spec) + fm_arena_round(aside_bytes) +
+                          fm_job_inverse_bytes(spec);
     add(&layout, layout.n_slots, layout.solver_bytes);
     return layout;
 }
@@ -245,7 +248,7 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
         if (spec->x == NULL || spec->t == NULL || (density && !spec->model->info.has_log_density)) {
             return fm_fail(err, FM_EINVAL, "velocity needs x, t and fields that the model has");
         }
-        return FM_OK;
+        return fm_job_check_inverse(spec, 0, err);
     }
     fm_solve_plan plan = solve_plan_of(spec);
     fm_status status = fm_solve_check(&plan, err);
@@ -253,7 +256,7 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
         status = fm_fail(err, FM_EINVAL, "densities cannot be integrated with %s",
                          fm_method_describe(spec->solver.method)->name);
     }
-    return status;
+    return status == FM_OK ? fm_job_check_inverse(spec, plan.n_integrals, err) : status;
 }
 
 static void *take(fm_arena *arena, size_t count, size_t size_bytes)
@@ -266,6 +269,7 @@ static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layou
     const fm_job_spec *spec = &job->spec;
     size_t state = state_bytes(spec), output = output_bytes(spec), traces = trace_bytes(spec);
     size_t asides = fm_arena_round(fm_row_asides_bytes(spec));
+    size_t inverse = fm_job_inverse_bytes(spec);
     unsigned char *memory = take(arena, layout->n_slots, layout->solver_bytes);
     job->n_slots = layout->n_slots;
     for (size_t i = 0; i < layout->n_slots; i++) {
@@ -274,8 +278,11 @@ static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layou
         row->vector = state > 0 ? (double *)(void *)memory : NULL;
         row->output = output > 0 ? (double *)(void *)(memory + state) : NULL;
         row->traces = traces > 0 ? (double *)(void *)(memory + state + output) : NULL;
-        fm_row_asides_place(row, memory + state + output + traces);
-        row->memory = memory + state + output + traces + asides;
+        unsigned char *behind = memory + state + output + traces;
+        fm_row_asides_place(row, behind);
+        behind += asides;
+        row->inverse_scratch = inverse > 0 ? (double *)(void *)behind : NULL;
+        row->memory = behind + inverse;
         memory += layout->solver_bytes;
         row->index = i;
         job->waiting[layout->n_slots - 1 - i] = row; /* a stack: row 0 leaves first */

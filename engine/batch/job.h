@@ -45,6 +45,7 @@ struct fm_row {
         traces; /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for */
     size_t n_tangents; /* in them */
     fm_row_asides asides;
+    double *inverse_scratch;  /* of the observation's operator; NULL where nothing is observed */
     double start_log_density; /* of the source at the start; with integrals */
     size_t n_read;            /* outputs whose fields are known */
     fm_solve_want want;
@@ -172,6 +173,22 @@ const double *fm_row_weighted_gradient(fm_row *row);
 bool fm_job_needs_tangents(const fm_job_spec *spec);
 /* Errors: FM_EINVAL a rule of fm_guidance is broken. */
 FM_MUST_USE fm_status fm_job_check_guidance(const fm_job_spec *spec, fm_error *err);
+
+/* ---- row_inverse.c: inverse problems ---- */
+
+/* Of a slot's scratch. */
+size_t fm_job_inverse_bytes(const fm_job_spec *spec);
+/* What is called after each step, or NULL. */
+fm_solve_after_step *fm_job_after_step(const fm_job_spec *spec);
+/* The rest of the spec has been checked.
+ * Errors: FM_EINVAL. */
+FM_MUST_USE fm_status fm_job_check_inverse(const fm_job_spec *spec, size_t n_integrals,
+                                           fm_error *err);
+/* ret [dimension]: the least state that has the observation, lambda considered; false, and nothing, where the method
+ * starts from noise. */
+bool fm_row_start_inverse(fm_row *row, double *ret);
+/* fm_solve_after_step of jobs that replace (context: the fm_row). */
+void fm_row_after_step(void *context, size_t step, double t, double *x);
 
 /* ---- row_fields.c: the quantities of the flow at a row's outputs ---- */
 

@@ -178,7 +178,7 @@ static void start_sample(fm_row *row)
         dequantize(row, x0);
     } else if (spec->x != NULL) {
         memcpy(x0, spec->x + row->index * job->dimension, job->dimension * sizeof *x0);
-    } else {
+    } else if (!fm_row_start_inverse(row, x0)) {
         double scale = fm_path_at(job->plan.path, spec->solver.grid[0]).sigma;
         fm_rng_normal(spec->seed, row->index, FM_RNG_SOURCE_NOISE, 0, job->dimension, x0);
         for (size_t i = 0; i < job->dimension; i++) {

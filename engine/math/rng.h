@@ -22,6 +22,7 @@ typedef enum fm_rng_stream {
     FM_RNG_SOLVER_NOISE, /* stochastic methods, one position a step */
     FM_RNG_PROBE,        /* divergence estimators */
     FM_RNG_DEQUANTIZE,   /* noise within a level */
+    FM_RNG_REPLACEMENT,  /* noise of observations, one position a step */
 } fm_rng_stream;
 
 #define FM_RNG_POSITIONS ((uint64_t)1 << 57) /* numbers in one stream of one sample */

@@ -140,6 +140,9 @@ fm_status fm_sampling_check(const fm_sampling *sampling, fm_error *err)
          sampling->noise_scale > 0 && isfinite(sampling->noise_scale)},
         {"snr must be finite and above 0",
          sampling->signal_to_noise > 0 && isfinite(sampling->signal_to_noise)},
+        {"pnp_power must be finite and not negative",
+         sampling->pnp_power >= 0 && isfinite(sampling->pnp_power)},
+        {"pnp_samples must be at least 1", sampling->pnp_samples >= 1},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (!rules[i].holds) {

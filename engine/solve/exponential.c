@@ -312,16 +312,17 @@ static void advance_unipc(fm_solve *solve)
     next_step(solve);
 }
 
-#define EXPONENTIAL(name, advance_by, expected_by)                                                 \
+#define EXPONENTIAL(name, advance_by, expected_by, without_history)                                \
     const fm_stepper fm_stepper_##name = {.own_bytes = own_bytes,                                  \
                                           .vectors = vectors,                                      \
                                           .start = start,                                          \
                                           .advance = advance_by,                                   \
                                           .expected = expected_by,                                 \
                                           .needs_path = true,                                      \
-                                          .ascends = true}
+                                          .ascends = true,                                         \
+                                          .forgets = (without_history)}
 
-EXPONENTIAL(dpmpp_2m, advance_2m, once_a_step);
-EXPONENTIAL(dpmpp_3m, advance_3m, once_a_step);
-EXPONENTIAL(dpmpp_2s, advance_2s, expected_2s);
-EXPONENTIAL(unipc, advance_unipc, once_a_step);
+EXPONENTIAL(dpmpp_2m, advance_2m, once_a_step, false);
+EXPONENTIAL(dpmpp_3m, advance_3m, once_a_step, false);
+EXPONENTIAL(dpmpp_2s, advance_2s, expected_2s, true);
+EXPONENTIAL(unipc, advance_unipc, once_a_step, false);

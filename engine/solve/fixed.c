@@ -95,4 +95,5 @@ const fm_stepper fm_stepper_fixed = {.own_bytes = fixed_own_bytes,
                                      .vectors = fixed_vectors,
                                      .start = fixed_start,
                                      .advance = fixed_advance,
-                                     .expected = fixed_expected};
+                                     .expected = fixed_expected,
+                                     .forgets = true};

@@ -34,12 +34,13 @@ static bool is_last(const fm_solve *solve, size_t index)
 bool fm_hermite_arrive(fm_solve *solve, fm_hermite *hermite, size_t index, double **y,
                        double **slope)
 {
-    if (!fm_vector_finite(solve->dimension, *y)) {
+    double end = solve->plan->solver.grid[index + 1];
+    if (!fm_solve_accepts(solve, index, end, *y)) {
         fm_solve_end(solve, FM_ROW_NON_FINITE);
         return false;
     }
     swap(&solve->x, y);
-    solve->t = solve->plan->solver.grid[index + 1];
+    solve->t = end;
     solve->accepted++;
     double time;
     hermite->pending = fm_output_before(solve, solve->t, &time);

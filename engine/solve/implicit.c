@@ -366,7 +366,8 @@ static double expected(const fm_solve_plan *plan)
                                           .start = start,                                          \
                                           .advance = advance,                                      \
                                           .expected = expected,                                    \
-                                          .implicit = &(data)}
+                                          .implicit = &(data),                                     \
+                                          .forgets = true}
 
 IMPLICIT(implicit_euler, implicit_euler);
 IMPLICIT(implicit_midpoint, implicit_midpoint);

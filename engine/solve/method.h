@@ -41,6 +41,8 @@ typedef struct fm_stepper {
     bool needs_path; /* the plan must have one, and the grid lie within [0, 1] */
     bool ascends;    /* the grid must */
     bool uses_score; /* where the plan gives it */
+    bool forgets;    /* of a step it keeps the end alone, a state of the flow: it may be changed */
+    bool needs_inverse; /* the plan must have one; the state is none of the flow */
 } fm_stepper;
 
 extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_explicit_adams,
@@ -49,7 +51,8 @@ extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_explic
     fm_stepper_radau5, fm_stepper_gauss4, fm_stepper_gauss6, fm_stepper_ddim, fm_stepper_ddpm,
     fm_stepper_noise_refresh, fm_stepper_overshoot, fm_stepper_euler_maruyama,
     fm_stepper_stochastic_heun, fm_stepper_edm_heun, fm_stepper_predictor_corrector,
-    fm_stepper_dpmpp_2m, fm_stepper_dpmpp_3m, fm_stepper_dpmpp_2s, fm_stepper_unipc;
+    fm_stepper_dpmpp_2m, fm_stepper_dpmpp_3m, fm_stepper_dpmpp_2s, fm_stepper_unipc,
+    fm_stepper_pnp_flow;
 
 struct fm_method {
     fm_method_info info;
@@ -60,8 +63,8 @@ struct fm_method {
 struct fm_solve {
     const fm_solve_plan *plan;
     const fm_method *method;
-    void *own; /* the stepper's struct */
-    void *output_context;
+    void *own;       /* the stepper's struct */
+    void *context;   /* of the plan's callbacks */
     uint64_t sample; /* of its noise */
     fm_solve_want want;
     double t, last;
@@ -86,6 +89,10 @@ static inline void fm_solve_want_at(fm_solve *solve, double t, const double *x, 
 {
     solve->want = (fm_solve_want){.t = t, .x = x, .v = v, .score = solve->score};
 }
+
+/* Step `index` is about to end at time t in x [dimension]: changes it as the plan says. Whether it is finite, before and
+ * after. */
+bool fm_solve_accepts(fm_solve *solve, size_t index, double t, double *x);
 
 /* Times of a trajectory closer than this differ by rounding only and count as equal. */
 double fm_solve_slack(const fm_solve_plan *plan);

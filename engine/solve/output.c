@@ -5,7 +5,7 @@
 
 void fm_output_give(fm_solve *solve, double t, const double *x)
 {
-    solve->plan->output(solve->output_context, solve->next_output++, t, x);
+    solve->plan->output(solve->context, solve->next_output++, t, x);
 }
 
 bool fm_output_before(const fm_solve *solve, double end, double *ret_t)

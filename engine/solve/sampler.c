@@ -82,7 +82,7 @@ void fm_sampler_line(fm_solve *solve, size_t index, const double *y, double *mem
 bool fm_sampler_arrive(fm_solve *solve, size_t index, double **y)
 {
     const fm_solver *solver = &solve->plan->solver;
-    if (!fm_vector_finite(solve->dimension, *y)) {
+    if (!fm_solve_accepts(solve, index, solver->grid[index + 1], *y)) {
         fm_solve_end(solve, FM_ROW_NON_FINITE);
         return false;
     }
@@ -261,6 +261,7 @@ static double expected(const fm_solve_plan *plan)
                                           .options = words,                                        \
                                           .needs_path = true,                                      \
                                           .ascends = (only_up),                                    \
+                                          .forgets = true,                                         \
                                           .uses_score = (scored)}
 
 SAMPLER(ddim, fm_rule_ddim, NULL, false, false);

@@ -119,4 +119,5 @@ const fm_stepper fm_stepper_predictor_corrector = {.own_bytes = own_bytes,
                                                        "diffusion last_step corrector_steps snr",
                                                    .needs_path = true,
                                                    .ascends = true,
-                                                   .uses_score = true};
+                                                   .uses_score = true,
+                                                   .forgets = true};

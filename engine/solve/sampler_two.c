@@ -152,7 +152,8 @@ const fm_stepper fm_stepper_stochastic_heun = {.own_bytes = own_bytes,
                                                .options = "diffusion last_step",
                                                .needs_path = true,
                                                .ascends = true,
-                                               .uses_score = true};
+                                               .uses_score = true,
+                                               .forgets = true};
 
 /* ---- EDM ---- */
 
@@ -268,4 +269,5 @@ const fm_stepper fm_stepper_edm_heun = {.own_bytes = own_bytes,
                                         .expected = edm_expected,
                                         .options = "churn churn_range noise_scale",
                                         .needs_path = true,
-                                        .ascends = true};
+                                        .ascends = true,
+                                        .forgets = true};

@@ -71,6 +71,16 @@ bool fm_method_uses_score(const fm_method *method)
     return method->stepper->uses_score;
 }
 
+bool fm_method_needs_inverse(const fm_method *method)
+{
+    return method->stepper->needs_inverse;
+}
+
+bool fm_method_takes_replacement(const fm_method *method)
+{
+    return method->stepper->forgets;
+}
+
 const char *fm_row_status_name(fm_row_status status)
 {
     switch (status) {
@@ -166,6 +176,57 @@ static fm_status check_outputs(const fm_solve_plan *plan, fm_error *err)
     return FM_OK;
 }
 
+/* A method that reuses a velocity of the step before would go on from a state that is no longer there; an adaptive one
+ * takes the change for its own error; and the state of one that solves an inverse problem is not of the flow. */
+static fm_status check_after_step(const fm_solve_plan *plan, fm_error *err)
+{
+    const fm_stepper *stepper = plan->solver.method->stepper;
+    const char *name = plan->solver.method->info.name;
+    if (plan->after_step == NULL) {
+        return FM_OK;
+    }
+    if (plan->solver.method->info.adaptive) {
+        return fm_fail(err, FM_EINVAL,
+                       "after_step must not go with %s: its step control takes changes for errors",
+                       name);
+    }
+    if (stepper->needs_inverse) {
+        return fm_fail(err, FM_EINVAL,
+                       "after_step must not go with %s: its state is not one of the flow", name);
+    }
+    if (!stepper->forgets) {
+        return fm_fail(err, FM_EINVAL,
+                       "after_step must not go with %s: it uses velocities of earlier steps again",
+                       name);
+    }
+    return FM_OK;
+}
+
+static fm_status check_inverse(const fm_solve_plan *plan, fm_error *err)
+{
+    const char *name = plan->solver.method->info.name;
+    if (!plan->solver.method->stepper->needs_inverse) {
+        return FM_OK;
+    }
+    if (plan->inverse == NULL || plan->inverse->forward == NULL ||
+        plan->inverse->forward->dimension != plan->dimension) {
+        return fm_fail(err, FM_EINVAL, "inverse must be set for %s, with an operator on its states",
+                       name);
+    }
+    return FM_OK;
+}
+
+/* How a trajectory runs is measured of the flow's. */
+static fm_status check_measures(const fm_solve_plan *plan, fm_error *err)
+{
+    bool is_flow = plan->after_step == NULL && !plan->solver.method->stepper->needs_inverse;
+    if (plan->measures_path && !is_flow) {
+        return fm_fail(err, FM_EINVAL,
+                       "measures_path must not go with after_step or a method for an inverse");
+    }
+    return FM_OK;
+}
+
 fm_status fm_solve_check(const fm_solve_plan *plan, fm_error *err)
 {
     const fm_solver *solver = &plan->solver;
@@ -185,7 +246,12 @@ fm_status fm_solve_check(const fm_solve_plan *plan, fm_error *err)
     if (status == FM_OK && solver->method->stepper->needs_path) {
         status = check_sampler(plan, err);
     }
-    return status == FM_OK ? check_outputs(plan, err) : status;
+    fm_status (*const rules[])(const fm_solve_plan *plan, fm_error *err) = {
+        check_outputs, check_after_step, check_inverse, check_measures};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules && status == FM_OK; i++) {
+        status = rules[i](plan, err);
+    }
+    return status;
 }
 
 double fm_solve_slack(const fm_solve_plan *plan)
@@ -230,7 +296,7 @@ size_t fm_solve_size_bytes(const fm_solve_plan *plan)
 }
 
 fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample, const double *x0,
-                        void *output_context)
+                        void *context)
 {
     layout parts;
     bool fits = lay_out(plan, &parts);
@@ -243,7 +309,7 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample
         .plan = plan,
         .method = solver->method,
         .own = bytes + parts.solve_bytes,
-        .output_context = output_context,
+        .context = context,
         .sample = sample,
         .t = solver->grid[0],
         .last = solver->grid[solver->n_grid - 1],
@@ -271,6 +337,19 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample
     }
     solve->method->stepper->start(solve, free_vectors);
     return solve;
+}
+
+bool fm_solve_accepts(fm_solve *solve, size_t index, double t, double *x)
+{
+    const fm_solve_plan *plan = solve->plan;
+    if (!fm_vector_finite(solve->dimension, x)) {
+        return false;
+    }
+    if (plan->after_step == NULL) {
+        return true;
+    }
+    plan->after_step(solve->context, index, t, x);
+    return fm_vector_finite(solve->dimension, x);
 }
 
 bool fm_solve_next(fm_solve *solve, fm_solve_want *ret)

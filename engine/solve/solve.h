@@ -45,6 +45,11 @@ typedef struct fm_solve fm_solve;
  *   x      [dimension] float64, valid during the call only */
 typedef void (*fm_solve_output)(void *context, size_t index, double t, const double *x);
 
+/* Step number `step`, from 0, has ended at time t in x [dimension], which may be changed: what it is changed to is what
+ * the next step starts from and what outputs at t show. Outputs within steps show the unchanged flow, but that
+ * Runge-Kutta methods interpolate between the changed ends. */
+typedef void fm_solve_after_step(void *context, size_t step, double t, double *x);
+
 /* Everything that the trajectories of one job share; read-only, outlives them. */
 typedef struct fm_solve_plan {
     fm_solver solver; /* as given; grid and method are borrowed */
@@ -59,8 +64,10 @@ typedef struct fm_solve_plan {
     const double *output_times; /* [n_output_times] along the grid, within its span */
     size_t n_output_times;
     bool output_every_step;
-    bool measures_path;     /* fm_solve_report.shape is filled */
-    fm_solve_output output; /* called when either of the above asks for it */
+    bool measures_path;              /* fm_solve_report.shape is filled */
+    fm_solve_output output;          /* called when either of the above asks for it */
+    fm_solve_after_step *after_step; /* or NULL; fm_method_takes_replacement() */
+    const fm_inverse *inverse;       /* for methods that solve one; observations by sample */
 } fm_solve_plan;
 
 /* What the solver wants next. x and v stay valid until fm_solve_give(). */
@@ -80,18 +87,18 @@ size_t fm_solve_size_bytes(const fm_solve_plan *plan);
 
 /* Starts a trajectory.
  *   memory  fm_solve_size_bytes(), aligned to FM_ALIGNMENT, caller-owned, reusable afterwards
- *   sample  which of the job's, for its noise
+ *   sample  which of the job's, for its noise and its observation
  *   x0      [dimension] the state at grid[0]; copied
- *   output_context  passed to plan->output
+ *   context  passed to plan->output and plan->after_step
  * Thread: one at a time per fm_solve. */
 fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample, const double *x0,
-                        void *output_context);
+                        void *context);
 
 /* True: *ret says what is wanted. False: the trajectory has ended. Idempotent until give. */
 bool fm_solve_next(fm_solve *solve, fm_solve_want *ret);
 
 /* The velocity wanted has been written to want.v, and the score to want.score; a non-finite one ends the
- * trajectory with FM_ROW_NON_FINITE at the last accepted state. Calls plan->output. */
+ * trajectory with FM_ROW_NON_FINITE at the last accepted state. Calls plan->after_step and plan->output. */
 void fm_solve_give(fm_solve *solve);
 
 /* The state, time and counts reached so far (FM_ROW_UNFINISHED), or at the end. */

@@ -22,10 +22,24 @@ const fm_path *trajectory_path(void)
     return &path;
 }
 
+/* For methods that solve an inverse problem: the sum of both coordinates is 1.5. */
+const fm_inverse *trajectory_inverse(void)
+{
+    static fm_operator forward;
+    static const double row[2] = {1, 1}, y = 1.5;
+    static const fm_inverse inverse = {
+        .forward = &forward, .observations = &y, .n_observations = 1};
+    const fm_operator_options options = {.rank = 1, .shape = {2}, .values = row, .n_rows = 1};
+    fm_status status = fm_operator_init(&forward, fm_operator_type_find("matrix"), &options, NULL);
+    ck_assert_int_eq(status, FM_OK);
+    return &inverse;
+}
+
 fm_solve_plan trajectory_plan(int i, bool backward)
 {
     return (fm_solve_plan){.dimension = 2,
                            .path = trajectory_path(),
+                           .inverse = trajectory_inverse(),
                            .solver = {.method = fm_method_at((size_t)i),
                                       .grid = backward ? backward_grid : forward_grid,
                                       .n_grid = 5,

@@ -33,6 +33,8 @@ double trajectory_distance(size_t dimension, const double *a, const double *b);
  * the grid. */
 /* condot, for methods that know the path. */
 const fm_path *trajectory_path(void);
+/* For methods that solve an inverse problem; other plans ignore it. */
+const fm_inverse *trajectory_inverse(void);
 extern const double trajectory_start[2];
 extern const double trajectory_times[6]; /* forward */
 fm_solve_plan trajectory_plan(int i, bool backward);
