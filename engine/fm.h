@@ -318,6 +318,33 @@ bool fm_schedule_type_parameter(const fm_schedule_type *type, size_t index, cons
 FM_MUST_USE fm_status fm_schedule_make(const fm_schedule *schedule, const fm_path *path,
                                        double first, double last, double *ret_grid, fm_error *err);
 
+/* ---- Latents: states at the source, and what is made of them ------------------------------------- */
+
+/* How two latents are joined at a weight w from 0 (the first) to 1 (the second). */
+typedef enum fm_interpolation {
+    FM_INTERPOLATION_SLERP, /* along a great circle: sin((1 - w) theta) / sin theta a + sin(w theta) / sin theta b, theta
+                             * the angle between them; linear where they are nearly parallel, or one is 0 */
+    FM_INTERPOLATION_VARIANCE_PRESERVING, /* ((1 - w) a + w b) / sqrt((1 - w)^2 + w^2), which is N(0, I) if both are */
+    FM_INTERPOLATION_LINEAR,
+    FM_N_INTERPOLATIONS,
+} fm_interpolation;
+
+fm_interpolation
+fm_interpolation_find(const char *name); /* FM_N_INTERPOLATIONS when there is none */
+const char *fm_interpolation_name(fm_interpolation interpolation);
+/* a, b and ret are [dimension], ret may be one of them; the ends are exact. Thread: any.
+ * Source: Shoemake, 1985, doi:10.1145/325165.325242; Song et al., arXiv:2010.02502, appendix D.5. */
+void fm_interpolate(fm_interpolation interpolation, size_t dimension, const double *a,
+                    const double *b, double weight, double *ret);
+
+/* Draws a share of a latent anew: x becomes sqrt(1 - share^2) x + share sigma eps, which has the source's law if x has.
+ *   path   whose sigma at time t is the source's standard deviation
+ *   row    eps is the source noise of this row of the seed
+ *   share  0 … 1; 0 leaves x as it is
+ *   x      [dimension] */
+void fm_latent_renew(const fm_path *path, double t, uint64_t seed, size_t row, double share,
+                     size_t dimension, double *x);
+
 /* ---- Densities ---------------------------------------------------------------------------------- */
 
 /* How the divergence of the velocity, the trace of its Jacobian J, is found: exactly, sum_i e_i . J e_i over all
@@ -376,6 +403,9 @@ typedef struct fm_job_spec {
     size_t guidance_channels; /* entries along the shape's first axis that are guided; 0: all */
     const double *x; /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise */
     const double *t; /* [n_rows] FM_TASK_VELOCITY: the times */
+    bool
+        adds_noise; /* x is data: a row starts at alpha x + sigma eps of the grid's first time, which is on
+                      * the path, eps the row's own source noise */
     unsigned
         fields; /* FM_FIELD_BITs: of FM_TASK_VELOCITY's points, or of the outputs on the way, where
                       * all but x cost an evaluation for each output */

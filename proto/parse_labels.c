@@ -56,62 +56,77 @@ static bool read_label(fmp_parse *parse, json_t *value, const char *pointer, int
     return true;
 }
 
-static void read_label_list(fmp_parse *parse, json_t *list, int32_t *labels)
+static void read_label_list(fmp_parse *parse, fmp_field_id field, json_t *list, int32_t *labels)
 {
     size_t n_rows = parse->request->spec.n_rows;
     size_t found = json_array_size(list), limit = parse->limits->max_samples;
+    if (parse->route == FMP_API_INTERPOLATE) {
+        fmp_parse_fail(parse, field, "must be one label, which is that of all points");
+        return;
+    }
     if (found < 1 || found > limit) {
-        fmp_parse_fail(parse, FMP_FIELD_LABELS,
-                       "must have 1 to %zu entries, one a point; it has %zu", limit, found);
+        fmp_parse_fail(parse, field, "must have 1 to %zu entries, one a point; it has %zu", limit,
+                       found);
         return;
     }
     if (found != n_rows) {
-        fmp_parse_fail_length(parse, FMP_FIELD_LABELS, found);
+        fmp_parse_fail_length(parse, field, found);
         return;
     }
     for (size_t i = 0; i < n_rows; i++) {
         char pointer[64];
-        (void)snprintf(pointer, sizeof pointer, "/labels/%zu", i);
+        (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
         (void)read_label(parse, json_array_get(list, i), pointer, &labels[i]);
     }
 }
 
-void fmp_parse_labels(fmp_parse *parse)
+/* Whether labels are given, as they may or must be. */
+static bool has_labels(fmp_parse *parse, fmp_field_id field)
 {
     const fm_model_info *model = parse->model;
-    fmp_request *request = parse->request;
-    json_t *value = parse->values[FMP_FIELD_LABELS];
-    if (!parse->present[FMP_FIELD_LABELS]) {
+    if (!parse->present[field]) {
         if (model->has_labels && !model->has_null_label && !parse->defaults_only) {
-            fmp_parse_fail(parse, FMP_FIELD_LABELS, "is required: the model has no null class");
+            fmp_parse_fail(parse, field, "is required: the model has no null class");
         }
-        return;
+        return false;
     }
     if (!model->has_labels) {
-        fmp_parse_fail(parse, FMP_FIELD_LABELS, "must be left out: the model has no labels");
-        return;
+        fmp_parse_fail(parse, field, "must be left out: the model has no labels");
+        return false;
     }
-    if (value == NULL) {
-        return;
+    return parse->values[field] != NULL;
+}
+
+int32_t *fmp_parse_label_rows(fmp_parse *parse, fmp_field_id field)
+{
+    if (!has_labels(parse, field)) {
+        return NULL;
     }
-    size_t n_rows = request->spec.n_rows;
-    request->labels = fmp_parse_alloc(parse, n_rows, sizeof *request->labels);
-    if (request->labels == NULL) {
-        return;
+    size_t n_rows = parse->request->spec.n_rows;
+    int32_t *labels = fmp_parse_alloc(parse, n_rows, sizeof *labels);
+    if (labels == NULL) {
+        return NULL;
     }
+    json_t *value = parse->values[field];
     const char *prefix = parse->prefix;
-    parse->prefix = parse->from_defaults[FMP_FIELD_LABELS] ? "/defaults" : prefix;
+    parse->prefix = parse->from_defaults[field] ? "/defaults" : prefix;
     if (json_is_array(value)) {
-        read_label_list(parse, value, request->labels);
+        read_label_list(parse, field, value, labels);
     } else {
         int32_t label = 0;
-        (void)read_label(parse, value, "/labels", &label);
+        (void)read_label(parse, value, fmp_field_at(field)->pointer, &label);
         for (size_t i = 0; i < n_rows; i++) {
-            request->labels[i] = label;
+            labels[i] = label;
         }
     }
     parse->prefix = prefix;
-    request->spec.labels = request->labels;
+    return labels;
+}
+
+void fmp_parse_labels(fmp_parse *parse)
+{
+    parse->request->labels = fmp_parse_label_rows(parse, FMP_FIELD_LABELS);
+    parse->request->spec.labels = parse->request->labels;
 }
 
 void fmp_parse_guidance(fmp_parse *parse)

@@ -60,6 +60,9 @@ void fmp_response_write_log_likelihood(fmp_json *json, const fmp_request *reques
 bool fmp_response_draws_probes(const fmp_request *request);
 /* "seed", as sent or drawn */
 void fmp_response_write_seed(fmp_json *json, const fmp_request *request);
+/* "weights" of an interpolation, "x0" (the latents that were decoded), "round_trip_error" where data was given */
+void fmp_response_write_latents(fmp_json *json, const fmp_request *request,
+                                const fm_model_info *model, const fmp_rows *rows);
 /* "divergence": how they were found, where the answer has any */
 void fmp_response_write_divergence(fmp_json *json, const fmp_request *request);
 /* The sample of every row as a picture: `key`: [n_rows] strings of base64. Fails the buffer where
