@@ -2,7 +2,7 @@
 #include "proto/base64.h"
 #include "proto/number.h"
 #include "proto/png.h"
-#include "proto/request.h"
+#include "proto/stages.h"
 
 #include <stdint.h>
 
@@ -30,6 +30,25 @@ static size_t array_bytes(const void *array, size_t count, size_t element_bytes)
     return array == NULL ? 0 : multiply(count, element_bytes);
 }
 
+/* What a request of several jobs has beside its last one's. */
+static size_t stages_bytes(const fmp_stages *stages, size_t n_grid)
+{
+    if (stages == NULL) {
+        return 0;
+    }
+    size_t given = multiply(stages->n_given, stages->dimension);
+    size_t states = multiply(stages->n_rows, stages->dimension);
+    size_t total = array_bytes(stages->given, given, sizeof *stages->given);
+    total = add(total, array_bytes(stages->encoded, given, sizeof *stages->encoded));
+    total = add(total, array_bytes(stages->latents, states, sizeof *stages->latents));
+    total = add(total, array_bytes(stages->backward, n_grid, sizeof *stages->backward));
+    total = add(total, array_bytes(stages->weights, stages->n_rows, sizeof *stages->weights));
+    size_t of_point = sizeof *stages->earlier;
+    of_point += stages->errors != NULL ? sizeof *stages->errors : 0;
+    of_point += stages->source_labels != NULL ? sizeof *stages->source_labels : 0;
+    return add(total, multiply(stages->n_given, of_point));
+}
+
 size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *model)
 {
     const fm_job_spec *spec = &request->spec;
@@ -47,6 +66,7 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
     total = add(total, array_bytes(request->grid, spec->solver.n_grid, sizeof *request->grid));
     total = add(total, array_bytes(request->path, 1, sizeof *request->path));
     total = add(total, fm_path_table_bytes(request->path_table));
+    total = add(total, stages_bytes(request->stages, spec->solver.n_grid));
     size_t n_diffusion = spec->solver.sampling.diffusion.n;
     total = add(total, array_bytes(request->diffusion_t, 2 * n_diffusion, sizeof(double)));
     return add(total, array_bytes(request->output_times, spec->n_output_times,
@@ -138,6 +158,10 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
         bool is_png = request->encoding == FMP_ENCODING_PNG;
         size_t last_bytes = is_png ? picture_string_bytes(model) : state_bytes;
         last_bytes = request->route == FMP_API_LOG_LIKELIHOOD ? 0 : last_bytes;
+        if ((request->route & FMP_API_EDITS) != 0) { /* the latent, its weight and its error */
+            last_bytes =
+                add(last_bytes, add(state_bytes, 2 * number_bytes(request->encoding, true)));
+        }
         return add(ENVELOPE_BYTES, sample_bytes(request, last_bytes, state_bytes));
     }
     size_t row = multiply(count_fields(spec->fields), state_bytes);

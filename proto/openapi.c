@@ -92,6 +92,18 @@ static const route_row facts[ROUTE_COUNT] = {
                               .answer = "LogLikelihoodAnswer",
                               .is_work = true,
                               .has_no_tensor = true},
+    [ROUTE_INTERPOLATE] = {.request = "InterpolateRequest",
+                           .request_example =
+                               JSON_TEXT({"x1" : [ [ 0.5, -1 ], [ 2, 0 ] ], "points" : 5}),
+                           .answer = "InterpolateAnswer",
+                           .is_work = true,
+                           .has_pictures = true},
+    [ROUTE_EDIT] = {.request = "EditRequest",
+                    .request_example =
+                        JSON_TEXT({"x1" : [[ 2, 0 ]], "source" : {"labels" : 0}, "labels" : 2}),
+                    .answer = "EditAnswer",
+                    .is_work = true,
+                    .has_pictures = true},
     [ROUTE_MODELS] = {.answer = "ModelList"},
     [ROUTE_MODEL] = {.answer = "Model"},
     [ROUTE_SOLVERS] = {.answer = "SolverList"},

@@ -261,6 +261,8 @@ void fmp_openapi_write_schemas(fmp_json *json, const fmp_limits *limits)
     write_body(json, "VelocityRequest", FMP_API_VELOCITY, limits);
     write_body(json, "EncodeRequest", FMP_API_ENCODE, limits);
     write_body(json, "LogLikelihoodRequest", FMP_API_LOG_LIKELIHOOD, limits);
+    write_body(json, "InterpolateRequest", FMP_API_INTERPOLATE, limits);
+    write_body(json, "EditRequest", FMP_API_EDIT, limits);
     for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++) {
         fmp_json_pair_raw(json, schemas[i].name, schemas[i].text);
     }

@@ -81,6 +81,8 @@ size_t fmp_parse_tensor_rows(json_t *value);
 /* malloc()ed [n_rows][dimension], NULL when a rule is broken (that there be a row, and no more than the
  * limit, among them) or out of memory. */
 double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows);
+/* The same of all rows of a tensor, of which there must be n_rows. */
+double *fmp_parse_states(fmp_parse *parse, fmp_field_id field, size_t n_rows);
 
 /* The object {"dtype", "shape", "data"} of one dimension, of least to most finite numbers; no values when a
  * rule is broken or out of memory. */
@@ -93,6 +95,8 @@ bool fmp_parse_label(fmp_parse *parse, const fm_model_info *model, json_t *value
                      const char *pointer, int32_t *ret);
 int32_t *fmp_parse_labels_of(fmp_parse *parse, fmp_field_id field, const fm_model_info *model);
 void fmp_parse_labels(fmp_parse *parse);
+/* Those of another field: malloc()ed [n_rows]; NULL without one (the null class), or when a rule is broken. */
+int32_t *fmp_parse_label_rows(fmp_parse *parse, fmp_field_id field);
 
 /* parse_guidance.c: what is guided how; then, when the solver is known, what that needs of it. */
 void fmp_parse_guidance(fmp_parse *parse);
@@ -105,6 +109,16 @@ void fmp_parse_check_fields_at(fmp_parse *parse, const char *pointer, double t);
 
 /* parse_scheduler.c: the path, and the span of the times on it. */
 void fmp_parse_scheduler(fmp_parse *parse);
+
+/* parse_start.c: data that noise is added to; then, when the span is known, the time up to which, where grids begin. */
+void fmp_parse_start(fmp_parse *parse);
+void fmp_parse_start_time(fmp_parse *parse);
+
+/* parse_edit.c, of FMP_API_EDITS: the points, the first of a request; its jobs, the last. */
+void fmp_parse_edit_points(fmp_parse *parse);
+void fmp_parse_edit_jobs(fmp_parse *parse);
+/* Whether its points are data, which is carried to the source first. */
+bool fmp_parse_encodes(const fmp_parse *parse);
 
 /* parse_schedule.c: the times of solver.schedule, request->schedule.n_steps + 1 of them, malloc()ed; NULL when a rule
  * is broken or out of memory. */

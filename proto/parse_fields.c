@@ -322,6 +322,12 @@ static const fmp_field_id wholes[] = {
     FMP_FIELD_GUIDANCE_PROJECTION, FMP_FIELD_GUIDANCE_CLASSIFIER,
 };
 
+/* Where the flow starts is said in one way, whichever the model's default is. */
+static bool says_start(const field_reader *body)
+{
+    return body->present[FMP_FIELD_X0] || body->present[FMP_FIELD_START];
+}
+
 /* Whether a request that is silent about a field takes the model's default of it. */
 static bool takes_default(const field_reader *body, fmp_field_id id)
 {
@@ -330,12 +336,18 @@ static bool takes_default(const field_reader *body, fmp_field_id id)
             return false;
         }
     }
+    if (id == FMP_FIELD_SOLVER_TIME_GRID && body->present[FMP_FIELD_START]) {
+        return false; /* it begins elsewhere */
+    }
+    if (id == FMP_FIELD_X0 || id == FMP_FIELD_START || is_within(id, FMP_FIELD_START)) {
+        return !says_start(body);
+    }
     if (is_within(id, FMP_FIELD_SOLVER)) {
         return !body->present[FMP_FIELD_SOLVER_METHOD] && !(is_grid_key(id) && has_grid_key(body));
     }
     if (id == FMP_FIELD_NUM_SAMPLES) {
         json_t *labels = body->values[FMP_FIELD_LABELS];
-        return !body->present[FMP_FIELD_X0] && !json_is_array(labels);
+        return !says_start(body) && !json_is_array(labels);
     }
     return true;
 }

@@ -61,6 +61,10 @@ static void read_list(fmp_parse *parse, fmp_field_id field, const fm_model_info 
     json_t *list = parse->values[field];
     size_t n_rows = parse->request->spec.n_rows;
     size_t found = json_array_size(list), limit = parse->limits->max_samples;
+    if (parse->route == FMP_API_INTERPOLATE) {
+        fmp_parse_fail(parse, field, "must be one label, which is that of all points");
+        return;
+    }
     if (found < 1 || found > limit) {
         fmp_parse_fail(parse, field, "must have 1 to %zu entries, one a point; it has %zu", limit,
                        found);
@@ -100,22 +104,30 @@ int32_t *fmp_parse_labels_of(fmp_parse *parse, fmp_field_id field, const fm_mode
     return labels;
 }
 
-void fmp_parse_labels(fmp_parse *parse)
+/* Whether labels are given, as they may or must be. */
+static bool has_labels(fmp_parse *parse, fmp_field_id field)
 {
     const fm_model_info *model = parse->model;
-    fmp_request *request = parse->request;
-    if (!parse->present[FMP_FIELD_LABELS]) {
+    if (!parse->present[field]) {
         if (model->has_labels && !model->has_null_label && !parse->defaults_only) {
-            fmp_parse_fail(parse, FMP_FIELD_LABELS, "is required: the model has no null class");
+            fmp_parse_fail(parse, field, "is required: the model has no null class");
         }
-        return;
+        return false;
     }
     if (!model->has_labels) {
-        fmp_parse_fail(parse, FMP_FIELD_LABELS, "must be left out: the model has no labels");
-        return;
+        fmp_parse_fail(parse, field, "must be left out: the model has no labels");
+        return false;
     }
-    if (parse->values[FMP_FIELD_LABELS] != NULL) {
-        request->labels = fmp_parse_labels_of(parse, FMP_FIELD_LABELS, model);
-        request->spec.labels = request->labels;
-    }
+    return parse->values[field] != NULL;
+}
+
+int32_t *fmp_parse_label_rows(fmp_parse *parse, fmp_field_id field)
+{
+    return has_labels(parse, field) ? fmp_parse_labels_of(parse, field, parse->model) : NULL;
+}
+
+void fmp_parse_labels(fmp_parse *parse)
+{
+    parse->request->labels = fmp_parse_label_rows(parse, FMP_FIELD_LABELS);
+    parse->request->spec.labels = parse->request->labels;
 }

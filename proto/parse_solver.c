@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #define BASE_METHOD          "midpoint"
-#define BACKWARD_METHOD      "dopri5"
+#define GIVEN_METHOD         "dopri5" /* where points are given: they must come back */
 #define BASE_STEPS           50
 #define BASE_TOLERANCE       1e-5
 #define BASE_MAX_EVALUATIONS 10000
@@ -94,7 +94,8 @@ static void check_start(fmp_parse *parse)
 {
     const double *grid = parse->request->spec.solver.grid;
     double source = parse->source;
-    bool is_given = parse->present[FMP_FIELD_X0] || fmp_parse_descends(parse);
+    bool is_given = parse->present[FMP_FIELD_X0] || parse->present[FMP_FIELD_START] ||
+                    parse->route != FMP_API_SAMPLE;
     if (grid == NULL || is_given || parse->defaults_only) {
         return;
     }
@@ -157,7 +158,8 @@ static void check_inverse(fmp_parse *parse)
 static void check_direction(fmp_parse *parse)
 {
     const fm_method *method = parse->request->spec.solver.method;
-    if (fmp_parse_descends(parse) && !fm_method_takes_density(method)) {
+    bool goes_back = fmp_parse_descends(parse) || fmp_parse_encodes(parse);
+    if (goes_back && !fm_method_takes_density(method)) {
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
                        "must integrate the velocity alone, from data to the source; %s does not",
                        fm_method_describe(method)->name);
@@ -170,6 +172,11 @@ static void read_time_grid(fmp_parse *parse, bool adaptive)
     size_t n = fmp_parse_count(parse, FMP_FIELD_SOLVER_TIME_GRID);
     double first = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, 0);
     double last = fmp_parse_number_at(parse, FMP_FIELD_SOLVER_TIME_GRID, n - 1);
+    json_t *start = parse->values[FMP_FIELD_START_T];
+    if (start != NULL && first != json_number_value(start)) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_TIME_GRID, "must begin at start.t");
+        return;
+    }
     if (fmin(first, last) < range[0] || fmax(first, last) > range[1]) {
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_TIME_GRID, "must lie within the model's %s to %s",
                        text_of(range[0]).text, text_of(range[1]).text);
@@ -281,7 +288,7 @@ void fmp_parse_solver(fmp_parse *parse)
     if (parse->present[FMP_FIELD_SOLVER_METHOD] && name == NULL) {
         return; /* refused; what else is right depends on it */
     }
-    const char *base_method = fmp_parse_descends(parse) ? BACKWARD_METHOD : BASE_METHOD;
+    const char *base_method = parse->route == FMP_API_SAMPLE ? BASE_METHOD : GIVEN_METHOD;
     solver->method = fm_method_find(name != NULL ? json_string_value(name) : base_method);
     assert(solver->method != NULL);
     bool adaptive = fm_method_describe(solver->method)->adaptive;

@@ -248,6 +248,17 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
     return tensor.values;
 }
 
+double *fmp_parse_states(fmp_parse *parse, fmp_field_id field, size_t n_rows)
+{
+    size_t found = fmp_parse_tensor_rows(parse->values[field]);
+    bool countable = found >= 1 && found <= parse->limits->max_samples;
+    if (countable && found != n_rows) {
+        fmp_parse_fail(parse, field, "must hold num_samples = %zu points; it holds %zu", n_rows,
+                       found);
+    }
+    return fmp_parse_tensor(parse, field, found);
+}
+
 fmp_vector fmp_parse_vector(fmp_parse *parse, fmp_field_id field, json_t *object, size_t least,
                             size_t most)
 {

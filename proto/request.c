@@ -4,6 +4,7 @@
 #include "proto/base64.h"
 #include "proto/parse.h"
 #include "proto/png.h"
+#include "proto/stages.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -119,19 +120,7 @@ static bool load_defaults(fmp_parse *parse)
     return false;
 }
 
-/* x0 or x */
-static double *read_states(fmp_parse *parse, fmp_field_id field, size_t n_rows)
-{
-    size_t found = fmp_parse_tensor_rows(parse->values[field]);
-    bool countable = found >= 1 && found <= parse->limits->max_samples;
-    if (countable && found != n_rows) {
-        fmp_parse_fail(parse, field, "must hold num_samples = %zu points; it holds %zu", n_rows,
-                       found);
-    }
-    return fmp_parse_tensor(parse, field, found);
-}
-
-/* num_samples, else the length of x0 or of a list of labels, else 1; within 1 and the limit. */
+/* num_samples, else the length of x0, of start.x or of a list of labels, else 1; within 1 and the limit. */
 static size_t count_rows(const fmp_parse *parse)
 {
     int64_t count = 1;
@@ -143,6 +132,8 @@ static size_t count_rows(const fmp_parse *parse)
     size_t found = 1;
     if (parse->values[FMP_FIELD_X0] != NULL) {
         found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_X0]);
+    } else if (parse->values[FMP_FIELD_START_X] != NULL) {
+        found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_START_X]);
     } else if (json_is_array(labels)) {
         found = json_array_size(labels);
         if (found < 1 || found > parse->limits->max_samples) {
@@ -166,11 +157,11 @@ static void read_seed(fmp_parse *parse, uint64_t drawn_seed)
     }
 }
 
-/* The field's word: each route has its own row of it. */
+/* The field's word: routes that end in samples have their own row of it. */
 static fmp_encoding read_encoding(fmp_parse *parse)
 {
-    bool is_sample = parse->route == FMP_API_SAMPLE;
-    fmp_field_id field = is_sample ? FMP_FIELD_ENCODING : FMP_FIELD_VELOCITY_ENCODING;
+    bool is_samples = (parse->route & FMP_API_SAMPLES) != 0;
+    fmp_field_id field = is_samples ? FMP_FIELD_ENCODING : FMP_FIELD_VELOCITY_ENCODING;
     const char *word = json_string_value(parse->values[field]);
     if (word == NULL || strcmp(word, "json") == 0) {
         return FMP_ENCODING_JSON;
@@ -220,11 +211,12 @@ static void read_stats(fmp_parse *parse)
     request->spec.measures_path = list != NULL;
 }
 
-/* What integrates: …/sample, …/encode and …/log_likelihood. */
+/* What integrates: all but …/velocity. */
 static void read_flow(fmp_parse *parse)
 {
     parse->request->spec.task = FM_TASK_SAMPLE;
     fmp_parse_scheduler(parse);
+    fmp_parse_start_time(parse);
     fmp_parse_solver(parse);
     fmp_parse_trajectory(parse);
     fmp_parse_check_density(parse);
@@ -240,9 +232,10 @@ static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
     read_seed(parse, drawn_seed);
     read_common(parse);
     if (parse->values[FMP_FIELD_X0] != NULL) {
-        request->x = read_states(parse, FMP_FIELD_X0, request->spec.n_rows);
+        request->x = fmp_parse_states(parse, FMP_FIELD_X0, request->spec.n_rows);
         request->spec.x = request->x;
     }
+    fmp_parse_start(parse);
     read_flow(parse);
 }
 
@@ -283,12 +276,16 @@ static void read_velocity_times(fmp_parse *parse)
 static void read_points(fmp_parse *parse)
 {
     fmp_request *request = parse->request;
+    if ((parse->route & FMP_API_EDITS) != 0) {
+        fmp_parse_edit_points(parse);
+        return;
+    }
     fmp_field_id field = parse->route == FMP_API_ENCODE ? FMP_FIELD_X1 : FMP_FIELD_X;
     request->spec.n_rows = 1;
     if (parse->values[field] != NULL) {
         size_t found = fmp_parse_tensor_rows(parse->values[field]);
         request->spec.n_rows = found < 1 || found > parse->limits->max_samples ? 1 : found;
-        request->x = read_states(parse, field, request->spec.n_rows);
+        request->x = fmp_parse_states(parse, field, request->spec.n_rows);
         request->spec.x = request->x;
     }
 }
@@ -348,20 +345,22 @@ static void read_velocity(fmp_parse *parse)
     fmp_parse_check_guidance(parse);
 }
 
-static void check_answer_size(fmp_parse *parse)
+static bool answer_fits(const fmp_request *request, const fm_model_info *model,
+                        const fmp_limits *limits, fmp_problem *problem)
 {
-    size_t needed = fmp_request_answer_bytes(parse->request, parse->model);
-    size_t limit = parse->limits->max_answer_bytes;
+    size_t needed = fmp_request_answer_bytes(request, model);
+    size_t limit = limits->max_answer_bytes;
     if (needed == SIZE_MAX) {
-        fmp_problem_set(parse->problem, FMP_PROBLEM_TOO_LARGE,
+        fmp_problem_set(problem, FMP_PROBLEM_TOO_LARGE,
                         "the answer would be more than its format holds; ask for fewer samples");
     } else if (needed > limit) {
         fmp_problem_set(
-            parse->problem, FMP_PROBLEM_TOO_LARGE,
+            problem, FMP_PROBLEM_TOO_LARGE,
             "the answer would have about %zu bytes, over the limit of %zu; ask for fewer "
             "samples or times, or for base64",
             needed, limit);
     }
+    return needed != SIZE_MAX && needed <= limit;
 }
 
 /* Everything allocated ends here but the request. True: no rule is broken. */
@@ -369,8 +368,7 @@ static bool finish(fmp_parse *parse, bool loaded)
 {
     bool broken = !loaded || parse->problem->detail[0] != '\0';
     if (!broken && !parse->out_of_memory && !parse->defaults_only) {
-        check_answer_size(parse);
-        broken = parse->problem->detail[0] != '\0';
+        broken = !answer_fits(parse->request, parse->model, parse->limits, parse->problem);
     }
     if (parse->out_of_memory) {
         fmp_problem_set(parse->problem, FMP_PROBLEM_OUT_OF_MEMORY,
@@ -444,6 +442,9 @@ bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t leng
             read_draws(&parse);
             read_flow(&parse);
         }
+        if ((route & FMP_API_EDITS) != 0) {
+            fmp_parse_edit_jobs(&parse);
+        }
     }
     return finish(&parse, loaded);
 }
@@ -464,6 +465,17 @@ bool fmp_request_check_defaults(const fm_model_info *model, const fmp_limits *li
     return usable;
 }
 
+bool fmp_request_accept(fmp_request *request, const fm_model_info *model, const fmp_limits *limits,
+                        fmp_encoding accepted, fmp_problem *problem)
+{
+    request->encoding = accepted == FMP_ENCODING_JSON ? request->encoding : accepted;
+    if (answer_fits(request, model, limits, problem)) {
+        return true;
+    }
+    fmp_request_done(request);
+    return false;
+}
+
 void fmp_request_done(fmp_request *request)
 {
     if (request == NULL) {
@@ -482,5 +494,6 @@ void fmp_request_done(fmp_request *request)
     free(request->negative_labels);
     free(request->classifier_labels);
     fm_path_table_free(request->path_table);
+    fmp_stages_free(request->stages);
     *request = (fmp_request){0};
 }

@@ -31,9 +31,13 @@ typedef enum fmp_api_route {
     FMP_API_VELOCITY = 2,
     FMP_API_ENCODE = 4,
     FMP_API_LOG_LIKELIHOOD = 8,
-    FMP_API_ALL = 15,
-    FMP_API_FLOWS = FMP_API_SAMPLE | FMP_API_ENCODE | FMP_API_LOG_LIKELIHOOD, /* integrate */
-    FMP_API_STATES = FMP_API_SAMPLE | FMP_API_ENCODE,                         /* and give states */
+    FMP_API_INTERPOLATE = 16,
+    FMP_API_EDIT = 32,
+    FMP_API_ALL = 63,
+    FMP_API_EDITS = FMP_API_INTERPOLATE | FMP_API_EDIT, /* of several jobs: proto/stages.h */
+    FMP_API_FLOWS = FMP_API_ALL & ~FMP_API_VELOCITY,    /* integrate */
+    FMP_API_SAMPLES = FMP_API_SAMPLE | FMP_API_EDITS,   /* end in samples */
+    FMP_API_STATES = FMP_API_SAMPLE | FMP_API_ENCODE,   /* and give states on the way */
     FMP_API_BACKWARD = FMP_API_ENCODE | FMP_API_LOG_LIKELIHOOD, /* from data to the source */
     FMP_API_POINTS = FMP_API_VELOCITY | FMP_API_LOG_LIKELIHOOD, /* give numbers of points */
 } fmp_api_route;
@@ -47,10 +51,14 @@ typedef enum fmp_encoding {
     FMP_ENCODING_PNG_GRID, /* one picture of all samples */
 } fmp_encoding;
 
+typedef struct fmp_stages fmp_stages;
+
 /* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
 typedef struct fmp_request {
     fmp_api_route route;
-    fm_job_spec spec; /* ready for fm_engine_submit() but for its models, finished and context */
+    fm_job_spec
+        spec; /* of its last job, whose result is answered; ready for fm_engine_submit() but for its models,
+                       * finished and context. fmp_request_job() gives those of all its jobs */
     fmp_encoding encoding;
     bool seed_is_string; /* echo as sent */
     uint64_t timeout_ms;
@@ -68,6 +76,7 @@ typedef struct fmp_request {
     double *diffusion_t, *diffusion_values; /* of solver.diffusion */
     double *guidance_t, *guidance_values;   /* of guidance.schedule */
     int32_t *negative_labels, *classifier_labels;
+    fmp_stages *stages;                     /* of FMP_API_EDITS, else NULL */
 } fmp_request;
 
 /* POST …/sample. The model's defaults fill what it leaves out. A classifier has no velocity, so its requests are all
@@ -78,11 +87,16 @@ FM_MUST_USE bool fmp_request_parse_sample(const char *body, size_t length,
                                           const fm_model_info *model, const fmp_limits *limits,
                                           fmp_encoding accepted, uint64_t drawn_seed,
                                           fmp_request *ret, fmp_problem *problem);
-/* POST …/velocity, …/encode and …/log_likelihood, whose points are given. */
+/* POST …/velocity, …/encode, …/log_likelihood, …/interpolate and …/edit, whose points are given. */
 FM_MUST_USE bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t length,
                                           const fm_model_info *model, const fmp_limits *limits,
                                           uint64_t drawn_seed, fmp_request *ret,
                                           fmp_problem *problem);
+/* Answers with what Accept asks for beside JSON. false: the answer would be too large; *problem is filled and the
+ * request needs no release. */
+FM_MUST_USE bool fmp_request_accept(fmp_request *request, const fm_model_info *model,
+                                    const fmp_limits *limits, fmp_encoding accepted,
+                                    fmp_problem *problem);
 void fmp_request_done(fmp_request *request);
 
 /* Checks a model's own defaults as if they were a request's, when the model is loaded. */

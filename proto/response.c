@@ -4,6 +4,7 @@
 #include "proto/api.h"
 #include "proto/json.h"
 #include "proto/response_rows.h"
+#include "proto/stages.h"
 #include "proto/tensor.h"
 
 #include <inttypes.h>
@@ -62,14 +63,32 @@ static void point_of_job(const void *context, size_t point, fm_row_result *ret)
     }
 }
 
+/* The last job, and what those before it said. */
+typedef struct staged_job {
+    const fm_job *job;
+    const fmp_stages *stages;
+} staged_job;
+
+static void row_of_stages(const void *context, size_t row, fm_row_result *ret)
+{
+    const staged_job *it = context;
+    fm_job_row(it->job, row, ret);
+    fmp_stages_merge(it->stages, row, ret);
+}
+
 void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm_model_info *model,
                         const char *id, const fm_job *job)
 {
     const drawn_job drawn = {.job = job, .draws = request->spec.draws};
+    const staged_job staged = {.job = job, .stages = request->stages};
     fmp_rows rows = {.n_rows = fm_job_n_rows(job),
                      .at = row_of_job,
                      .context = job,
-                     .stats = fm_job_statistics(job)};
+                     .stats = fmp_request_statistics(request, job)};
+    if (staged.stages != NULL) {
+        rows.at = row_of_stages;
+        rows.context = &staged;
+    }
     if (drawn.draws > 0) {
         rows.n_rows /= drawn.draws;
         rows.at = point_of_job;
@@ -107,7 +126,7 @@ void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
 void fmp_response_write_dry_run(fmp_buffer *buffer, const fmp_request *request,
                                 const fm_model_info *model, size_t workers)
 {
-    fm_job_estimate estimate = fm_job_estimate_of(&request->spec, workers);
+    fm_job_estimate estimate = fmp_request_estimate(request, workers);
     fmp_json json = {.buffer = buffer};
     fmp_json_open(&json, '{');
     fmp_json_pair_number(&json, "evaluations", ceil(estimate.evaluations));

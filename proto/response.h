@@ -5,8 +5,8 @@
 
 #include "proto/request.h"
 
-/* The 200 answer of …/sample and …/velocity in the request's encoding (NPY: samples, or velocity, as
- * one .npy float32 array; PNG_GRID: samples on one picture). job is finished and not cancelled. NPY of a velocity needs
+/* The 200 answer of any request in its encoding (NPY: samples, or velocity, as one .npy float32 array; PNG_GRID:
+ * samples on one picture). job, the request's last, is finished and not cancelled; those before it were kept. NPY of a velocity needs
  * velocity among the fields; without it the answer is JSON, so callers refuse that before.
  *   id  the request's id, echoed as "id" */
 void fmp_response_write(fmp_buffer *buffer, const fmp_request *request, const fm_model_info *model,

@@ -1,4 +1,4 @@
-/* The answers of what integrates: …/sample, …/encode and …/log_likelihood. */
+/* The answers of what integrates: of all routes with a body but …/velocity. */
 #include "proto/json.h"
 #include "proto/number.h"
 #include "proto/response_rows.h"
@@ -283,10 +283,13 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
     fmp_json json = {.buffer = buffer};
     fmp_json_open(&json, '{');
     fmp_response_write_head(&json, model, id);
-    if (request->route == FMP_API_SAMPLE || fmp_response_draws_probes(request)) {
+    if ((request->route & FMP_API_SAMPLES) != 0 || fmp_response_draws_probes(request)) {
         fmp_response_write_seed(&json, request);
     }
     write_states(&json, request, model, rows);
+    if (request->stages != NULL) {
+        fmp_response_write_latents(&json, request, model, rows);
+    }
     if (request->has_trajectory) {
         write_trajectory(&json, request, model, rows);
     }

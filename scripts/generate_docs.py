@@ -215,14 +215,16 @@ def metrics_table():
     return table(["metric", "type", "meaning"], [[f"`{name}`", kind, text] for _, kind, name, text in calls])
 
 
-OF_POINTS = ("VELOCITY | LOG_LIKELIHOOD", "POINTS", "ALL & ~SAMPLE")
+OF_POINTS = ("VELOCITY | LOG_LIKELIHOOD", "POINTS", "ALL & ~SAMPLES")
 TABLES = {
     "settings": settings_table,
     "fields of all": lambda: fields_table("ALL"),
-    "fields of sample": lambda: fields_table("SAMPLE", "STATES", "FLOWS"),
+    "fields of sample": lambda: fields_table("SAMPLE", "SAMPLES", "STATES", "FLOWS"),
     "fields of velocity": lambda: fields_table("VELOCITY", *OF_POINTS),
-    "fields of encode": lambda: fields_table("ENCODE", "ALL & ~SAMPLE"),
+    "fields of encode": lambda: fields_table("ENCODE", "ENCODE | EDIT", "ALL & ~SAMPLES"),
     "fields of log_likelihood": lambda: fields_table("LOG_LIKELIHOOD", *OF_POINTS),
+    "fields of interpolate": lambda: fields_table("INTERPOLATE"),
+    "fields of edit": lambda: fields_table("EDIT", "ENCODE | EDIT"),
     "refused": later_table,
     "problems": problems_table,
     "metrics": metrics_table,

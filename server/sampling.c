@@ -1,6 +1,7 @@
 #include "server/sampling.h"
 
 #include "proto/response.h"
+#include "proto/stages.h"
 #include "server/handlers.h"
 #include "server/log.h"
 #include "server/ticket.h"
@@ -37,12 +38,22 @@ static void encode(fmd_ticket *ticket, const fm_job *job)
     fmp_response_write(&ticket->answer, &ticket->request, ticket->model, ticket->id, job);
 }
 
+static bool is_last_job(const fmd_ticket *ticket)
+{
+    return ticket->stage + 1 == fmp_request_n_jobs(&ticket->request);
+}
+
 /* The engine's finished callback, on a worker: everything it reads was written before the job was
  * submitted. */
 static void on_finished(void *context, const fm_job *job)
 {
     fmd_ticket *ticket = context;
-    if (fm_job_status(job) == FM_OK && !is_long_answer(ticket)) {
+    if (fm_job_status(job) != FM_OK) {
+        return;
+    }
+    if (!is_last_job(ticket)) {
+        fmp_request_keep(&ticket->request, ticket->stage, job);
+    } else if (!is_long_answer(ticket)) {
         encode(ticket, job);
     }
 }
@@ -73,6 +84,37 @@ static fmd_model_metrics *model_metrics(const fmd_ticket *ticket) FM_REQUIRES(fm
 static void count_outcome(const fmd_ticket *ticket, fmd_outcome outcome) FM_REQUIRES(fmd_on_loop)
 {
     model_metrics(ticket)->outcomes[outcome]++;
+}
+
+/* ---- Into the engine ---- */
+
+/* Submits an admitted ticket. On failure its problem is filled and the cost given back. */
+static bool submit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    fmd_server *server = ticket->server;
+    fm_error error;
+    fm_job_spec spec = fmp_request_job(&ticket->request, ticket->stage);
+    spec.finished = on_finished;
+    spec.context = ticket;
+    if (fm_engine_submit(server->engine, &spec, &ticket->job, &error) == FM_OK) {
+        return true;
+    }
+    fmd_log(FMD_ERROR, "submit", FMD_TEXT("id", ticket->id), FMD_TEXT("error", error.text));
+    fmp_problem_from_error(&ticket->problem, &error);
+    fmd_admission_release(&server->admission, &ticket->cost);
+    count_outcome(ticket, FMD_FAILED);
+    return false;
+}
+
+/* The same with the next job of a request that takes several; the worker has kept what it needs of this one. */
+static bool submit_next(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    ticket->earlier_evaluations += (double)fm_job_evaluations_done(ticket->job);
+    fm_job_free(ticket->job);
+    ticket->job = NULL;
+    ticket->collected = false;
+    ticket->stage++;
+    return submit(ticket);
 }
 
 /* ---- Ends before the job's own ---- */
@@ -134,6 +176,37 @@ void fmd_sampling_cancel_all(fmd_server *server)
     }
 }
 
+static enum MHD_Result answer_dry_run(fmd_exchange *exchange, const fmd_ticket *ticket)
+    FM_REQUIRES(fmd_on_loop)
+{
+    fmp_buffer buffer;
+    fmp_buffer_init(&buffer, DRY_RUN_BYTES);
+    fmp_response_write_dry_run(&buffer, &ticket->request, ticket->model, exchange->server->workers);
+    return fmd_exchange_answer_buffer(exchange, FMD_JSON, &buffer);
+}
+
+/* Answers what does not reach the engine. */
+static enum MHD_Result answer_unstarted(fmd_exchange *exchange, fmd_ticket *ticket)
+    FM_REQUIRES(fmd_on_loop)
+{
+    return ticket->parsed && ticket->dry_run ? answer_dry_run(exchange, ticket)
+                                             : fmd_exchange_problem(exchange, &ticket->problem);
+}
+
+/* Ends a suspended ticket that has no job in the engine. */
+static void ticket_drop(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
+{
+    if (ticket->exchange != NULL) {
+        fmd_exchange *exchange = fmd_ticket_detach(ticket);
+        struct MHD_Connection *connection = exchange->connection;
+        enum MHD_Result queued = answer_unstarted(exchange, ticket);
+        (void)queued;
+        MHD_resume_connection(connection);
+    }
+    fmd_ticket_unlink(ticket);
+    fmd_ticket_end(ticket);
+}
+
 /* ---- The job's own end ---- */
 
 static const char *content_type_of(const fmp_request *request)
@@ -155,7 +228,7 @@ static enum MHD_Result answer_finished(fmd_ticket *ticket, fmd_exchange *exchang
     FM_REQUIRES(fmd_on_loop)
 {
     fmd_model_metrics *metrics = model_metrics(ticket);
-    fm_job_stats stats = fm_job_statistics(ticket->job);
+    fm_job_stats stats = fmp_request_statistics(&ticket->request, ticket->job);
     fmd_histogram_add(&metrics->queue, stats.queue_seconds);
     fmd_histogram_add(&metrics->run, stats.compute_seconds);
     fmd_answer answer = {
@@ -211,7 +284,12 @@ static void on_encoded(uv_work_t *work, int status)
 static void ticket_collect(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
     ticket->collected = true;
-    if (ticket->exchange != NULL && fm_job_status(ticket->job) == FM_OK && is_long_answer(ticket)) {
+    bool is_wanted = ticket->exchange != NULL && fm_job_status(ticket->job) == FM_OK;
+    if (is_wanted && !is_last_job(ticket)) {
+        if (!submit_next(ticket)) {
+            ticket_drop(ticket);
+        }
+    } else if (is_wanted && is_long_answer(ticket)) {
         queue_beside(ticket, encode_beside, on_encoded);
     } else {
         ticket_finish(ticket);
@@ -248,22 +326,7 @@ void fmd_sampling_wait(fmd_server *server)
     }
 }
 
-/* ---- Into the engine ---- */
-
-/* Submits an admitted ticket. On failure its problem is filled and the cost given back. */
-static bool submit(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
-{
-    fmd_server *server = ticket->server;
-    fm_error error;
-    if (fm_engine_submit(server->engine, &ticket->request.spec, &ticket->job, &error) == FM_OK) {
-        return true;
-    }
-    fmd_log(FMD_ERROR, "submit", FMD_TEXT("id", ticket->id), FMD_TEXT("error", error.text));
-    fmp_problem_from_error(&ticket->problem, &error);
-    fmd_admission_release(&server->admission, &ticket->cost);
-    count_outcome(ticket, FMD_FAILED);
-    return false;
-}
+/* ---- The beginning ---- */
 
 /* Takes a parsed ticket into the engine, or fills its problem.
  *   ret_left_ms  until its deadline */
@@ -286,23 +349,6 @@ static bool start(fmd_ticket *ticket, const fmd_exchange *exchange, uint64_t *re
     return submit(ticket);
 }
 
-static enum MHD_Result answer_dry_run(fmd_exchange *exchange, const fmd_ticket *ticket)
-    FM_REQUIRES(fmd_on_loop)
-{
-    fmp_buffer buffer;
-    fmp_buffer_init(&buffer, DRY_RUN_BYTES);
-    fmp_response_write_dry_run(&buffer, &ticket->request, ticket->model, exchange->server->workers);
-    return fmd_exchange_answer_buffer(exchange, FMD_JSON, &buffer);
-}
-
-/* Answers what does not reach the engine. */
-static enum MHD_Result answer_unstarted(fmd_exchange *exchange, fmd_ticket *ticket)
-    FM_REQUIRES(fmd_on_loop)
-{
-    return ticket->parsed && ticket->dry_run ? answer_dry_run(exchange, ticket)
-                                             : fmd_exchange_problem(exchange, &ticket->problem);
-}
-
 /* From here on the exchange is answered by the ticket. */
 static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms)
     FM_REQUIRES(fmd_on_loop)
@@ -320,72 +366,10 @@ static void suspend(fmd_exchange *exchange, fmd_ticket *ticket, uint64_t left_ms
 
 /* ---- Parsing ---- */
 
-/* Which rows of api.def a route's body obeys. */
-static fmp_api_route body_of(fmd_route route)
-{
-    switch ((int)route) {
-    case FMD_ROUTE_VELOCITY:
-        return FMP_API_VELOCITY;
-    case FMD_ROUTE_ENCODE:
-        return FMP_API_ENCODE;
-    case FMD_ROUTE_LOG_LIKELIHOOD:
-        return FMP_API_LOG_LIKELIHOOD;
-    default:
-        return FMP_API_SAMPLE;
-    }
-}
-
-/* The models behind the names of a parsed request. */
-static void name_models(fmd_ticket *ticket)
-{
-    fm_model *const *models = ticket->server->models.items;
-    fmp_request *request = &ticket->request;
-    request->spec.model = models[ticket->model_index];
-    if (request->guide != FMP_NO_MODEL) {
-        request->spec.guidance.model = models[request->guide];
-    }
-    if (request->classifier != FMP_NO_MODEL) {
-        request->spec.guidance.classifier = models[request->classifier];
-    }
-}
-
-/* Pure, on any thread: fills the request or the problem. */
-static void parse(fmd_ticket *ticket, const char *body, size_t length)
-{
-    const fmp_limits *limits = &ticket->server->limits;
-    fmp_request *request = &ticket->request;
-    if (length == 0) {
-        body = "{}";
-        length = 2;
-    }
-    fmp_api_route route = body_of(ticket->route);
-    bool is_velocity = route == FMP_API_VELOCITY;
-    bool wants_npy = ticket->accepted == FMP_ENCODING_NPY;
-    ticket->parsed =
-        route == FMP_API_SAMPLE
-            ? fmp_request_parse_sample(body, length, ticket->model, limits, ticket->accepted,
-                                       fmd_draw_seed(), request, &ticket->problem)
-            : fmp_request_parse_points(route, body, length, ticket->model, limits, fmd_draw_seed(),
-                                       request, &ticket->problem);
-    if (ticket->parsed && wants_npy && is_velocity &&
-        request->spec.fields != FM_FIELD_BIT(FM_FIELD_VELOCITY)) {
-        fmp_request_done(request);
-        ticket->parsed = false;
-        fmp_problem_set(&ticket->problem, FMP_PROBLEM_NOT_ACCEPTABLE,
-                        FMD_NPY " holds the velocity alone: fields must be [\"velocity\"]");
-    }
-    if (ticket->parsed) {
-        name_models(ticket);
-        request->spec.finished = on_finished;
-        request->spec.context = ticket;
-        request->encoding = wants_npy ? FMP_ENCODING_NPY : request->encoding;
-    }
-}
-
 static void parse_beside(uv_work_t *work)
 {
     fmd_ticket *ticket = work->data;
-    parse(ticket, ticket->body, ticket->body_length);
+    fmd_ticket_parse(ticket, ticket->body, ticket->body_length);
     if (ticket->body_length > TRIM_BYTES) {
         malloc_trim(0); /* the tree's many small pieces would stay with the process */
     }
@@ -405,17 +389,11 @@ static void on_parsed(uv_work_t *work, int status)
         uv_timer_start(&ticket->deadline, on_deadline, left_ms, 0);
         return;
     }
-    if (exchange != NULL) {
-        struct MHD_Connection *connection = exchange->connection;
-        fmd_http *http = exchange->client->http;
-        fmd_ticket_detach(ticket);
-        enum MHD_Result queued = answer_unstarted(exchange, ticket);
-        (void)queued;
-        MHD_resume_connection(connection);
+    fmd_http *http = exchange == NULL ? NULL : exchange->client->http;
+    ticket_drop(ticket);
+    if (http != NULL) {
         fmd_http_run(http);
     }
-    fmd_ticket_unlink(ticket);
-    fmd_ticket_end(ticket);
 }
 
 /* The body becomes the ticket's; until its timeout_ms is known, the largest allowed holds. */
@@ -454,7 +432,7 @@ static enum MHD_Result handle(fmd_exchange *exchange) FM_REQUIRES(fmd_on_loop)
     if (exchange->body_length > PARSE_ON_LOOP_BYTES) {
         return start_parsing(exchange, ticket);
     }
-    parse(ticket, exchange->body, exchange->body_length);
+    fmd_ticket_parse(ticket, exchange->body, exchange->body_length);
     fmd_exchange_drop_body(exchange);
     uint64_t left_ms = 0;
     if (ticket->parsed && !ticket->dry_run && start(ticket, exchange, &left_ms)) {

@@ -1,4 +1,4 @@
-/* Requests that go through the engine: …/sample, …/velocity, …/encode and …/log_likelihood.
+/* Requests that go through the engine: all routes of a model with a body.
  *
  * DESIGN. A ticket is what a suspended exchange and its job share.
  * 1. The loop thread parses (a long body: a thread of libuv's pool, while the connection is already
@@ -8,6 +8,8 @@
  *    nothing else that the loop thread writes.
  * 3. The loop thread collects the job; a long answer is encoded on libuv's pool now. Then the loop
  *    thread answers and resumes.
+ * A request of several jobs (proto/stages.h) repeats 2 and 3: the worker keeps what the next job needs, and the loop
+ * thread submits that one in the place of the finished one, which is freed. Admission has taken on all of them.
  * Deadline and disconnect let the exchange go first (answered 504, or its connection closed without an
  * answer and logged as 499) and cancel the job, whose rows leave the engine; the ticket is freed when
  * the job has come back, no thread of the pool has it, and libuv has let go of the timer. */
@@ -17,7 +19,7 @@
 #include "server/exchange.h"
 
 enum MHD_Result fmd_handle_sample(fmd_exchange *exchange);
-/* …/velocity, …/encode, …/log_likelihood */
+/* Those whose points are given: all but …/sample. */
 enum MHD_Result fmd_handle_points(fmd_exchange *exchange);
 
 /* The client of a suspended exchange is gone: resumes its connection, which closes, and cancels the job. */

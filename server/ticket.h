@@ -25,13 +25,15 @@ struct fmd_ticket {
     fmp_problem problem;
     fmp_request request;
     fm_job *job;    /* NULL before it is submitted */
+    size_t stage;   /* which of the request's jobs it is */
     bool collected; /* the job has come back from the engine */
     char id[FMD_REQUEST_ID_MAX + 1];
     /* Written by the worker that finishes the job, or by the pool; read by the loop afterwards. */
     fmp_buffer answer;
     size_t answer_bytes; /* estimated when it was admitted */
     fmd_cost cost;
-    double expected_evaluations; /* of all rows */
+    double expected_evaluations; /* of all rows and jobs */
+    double earlier_evaluations;  /* of the jobs before this one */
     uint64_t admitted_ns;        /* uv_hrtime() */
     uv_timer_t deadline;
     uint64_t timeout_ms; /* the request's, or the largest there is until that is known */
@@ -51,6 +53,8 @@ void fmd_tickets_usage(const fmd_server *server, fmd_usage *ret) FM_REQUIRES(fmd
 /* Takes the exchange from its ticket, to be answered and resumed, and closes the deadline. */
 fmd_exchange *fmd_ticket_detach(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 
+/* Fills the request, or the problem. Pure, on any thread that has the ticket. */
+void fmd_ticket_parse(fmd_ticket *ticket, const char *body, size_t length);
 /* Reserves what parsing the ticket's body will take, or fills its problem. */
 FM_MUST_USE bool fmd_ticket_reserve_tree(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop);
 /* Frees the body and gives its memory, and what was reserved for parsing it, back. */

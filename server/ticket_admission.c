@@ -1,4 +1,5 @@
 /* What a ticket costs, and what it would wait for. */
+#include "proto/stages.h"
 #include "server/ticket.h"
 
 #include <math.h>
@@ -26,7 +27,7 @@ static ticket_rest rest_of(const fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
     double deadline = (double)uv_timer_get_due_in(&ticket->deadline) / 1000;
     double elapsed = (double)(uv_hrtime() - ticket->admitted_ns) / 1e9;
-    double done = (double)fm_job_evaluations_done(ticket->job);
+    double done = ticket->earlier_evaluations + (double)fm_job_evaluations_done(ticket->job);
     double share = ticket->expected_evaluations > 0 ? done / ticket->expected_evaluations : 0;
     double left = fmax(1 - share, LEAST_LEFT);
     double seconds = done > 0 ? elapsed * left / (1 - left) : ticket->cost.seconds;
@@ -74,7 +75,7 @@ static size_t add(size_t a, size_t b)
 static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
 {
     fm_job_spec *spec = &ticket->request.spec;
-    fm_job_estimate estimate = fm_job_estimate_of(spec, ticket->server->workers);
+    fm_job_estimate estimate = fmp_request_estimate(&ticket->request, ticket->server->workers);
     ticket->expected_evaluations = estimate.evaluations;
     ticket->cost.seconds = estimate.seconds;
     ticket->cost.work_seconds = estimate.work_seconds;
@@ -83,7 +84,7 @@ static void predict(fmd_ticket *ticket) FM_REQUIRES(fmd_on_loop)
     spec->max_recording_bytes = recording < most ? recording : most;
     ticket->answer_bytes = fmp_request_answer_bytes(&ticket->request, ticket->model);
     size_t request_bytes = fmp_request_array_bytes(&ticket->request, ticket->model);
-    size_t job_bytes = add(fm_job_size_bytes(spec), spec->max_recording_bytes);
+    size_t job_bytes = add(fmp_request_job_bytes(&ticket->request), spec->max_recording_bytes);
     size_t writer_bytes = fmp_request_writer_bytes(&ticket->request, ticket->model);
     ticket->cost.bytes =
         add(add(request_bytes, job_bytes), add(ticket->answer_bytes, writer_bytes));

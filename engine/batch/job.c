@@ -236,6 +236,10 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
     if (spec->draws > 0 && (spec->x == NULL || spec->n_rows % spec->draws != 0)) {
         return fm_fail(err, FM_EINVAL, "draws need points x, and as many rows for each");
     }
+    double first = spec->task == FM_TASK_SAMPLE && spec->adds_noise ? spec->solver.grid[0] : 0;
+    if (spec->adds_noise && (spec->x == NULL || spec->draws > 0 || !(first >= 0 && first <= 1))) {
+        return fm_fail(err, FM_EINVAL, "noise is added to points x at a time from 0 to 1");
+    }
     fm_status options = check_divergence(spec, err);
     if (options == FM_OK) {
         options = fm_job_check_guidance(spec, err);

@@ -169,6 +169,23 @@ static void dequantize(const fm_row *row, double *ret)
     }
 }
 
+/* The source's noise at the first time of the grid and, with adds_noise, the data's part of the state there.
+ * Source: Meng et al., arXiv:2108.01073, section 3. */
+static void draw_start(const fm_row *row, double *ret)
+{
+    const fm_job *job = row->job;
+    const fm_job_spec *spec = &job->spec;
+    fm_path_point at = fm_path_at(job->plan.path, spec->solver.grid[0]);
+    fm_rng_normal(spec->seed, row->index, FM_RNG_SOURCE_NOISE, 0, job->dimension, ret);
+    for (size_t i = 0; i < job->dimension; i++) {
+        ret[i] *= at.sigma;
+    }
+    const double *x = spec->adds_noise ? spec->x + row->index * job->dimension : NULL;
+    for (size_t i = 0; x != NULL && i < job->dimension; i++) {
+        ret[i] += at.alpha * x[i];
+    }
+}
+
 static void start_sample(fm_row *row)
 {
     fm_job *job = row->job;
@@ -176,14 +193,10 @@ static void start_sample(fm_row *row)
     double *x0 = row->vector;
     if (spec->draws > 0) {
         dequantize(row, x0);
-    } else if (spec->x != NULL) {
+    } else if (spec->x != NULL && !spec->adds_noise) {
         memcpy(x0, spec->x + row->index * job->dimension, job->dimension * sizeof *x0);
-    } else if (!fm_row_start_inverse(row, x0)) {
-        double scale = fm_path_at(job->plan.path, spec->solver.grid[0]).sigma;
-        fm_rng_normal(spec->seed, row->index, FM_RNG_SOURCE_NOISE, 0, job->dimension, x0);
-        for (size_t i = 0; i < job->dimension; i++) {
-            x0[i] *= scale;
-        }
+    } else if (spec->adds_noise || !fm_row_start_inverse(row, x0)) {
+        draw_start(row, x0);
     }
     for (size_t i = 0; i < job->n_integrals; i++) {
         x0[job->dimension + i] = 0;

@@ -2,7 +2,7 @@
  * keeps the promises that the engine and the answers rely on. */
 #include "engine/solve/diffusion.h"
 #include "proto/png.h"
-#include "proto/request.h"
+#include "proto/stages.h"
 #include "tests/support/proto_case.h"
 
 #include <math.h>
@@ -52,6 +52,45 @@ static void check_sample(const fmp_request *request, const fm_model_info *model)
     check_times(spec->output_times, spec->n_output_times, solver->grid[0],
                 solver->grid[solver->n_grid - 1]);
     require(spec->x != NULL || fabs(solver->grid[0] - source) <= 1.000001e-3);
+    require(!spec->adds_noise || (spec->x != NULL && solver->grid[0] >= 0 && solver->grid[0] < 1));
+}
+
+/* Every job is what the engine takes: points on a grid that runs the right way, by the labels alone but for the last. */
+static void check_jobs(const fmp_request *request)
+{
+    const fmp_stages *stages = request->stages;
+    size_t n_jobs = fmp_request_n_jobs(request);
+    require((stages != NULL) == ((request->route & FMP_API_EDITS) != 0));
+    require(n_jobs >= 1 && n_jobs <= FMP_MAX_JOBS);
+    for (size_t i = 0; stages != NULL && i < n_jobs; i++) {
+        fm_job_spec spec = fmp_request_job(request, i);
+        bool is_last = i + 1 == n_jobs, encodes = stages->jobs[i] == FMP_STAGE_ENCODE;
+        double first = request->spec.solver.grid[0];
+        double last = request->spec.solver.grid[spec.solver.n_grid - 1];
+        require(is_last == (stages->jobs[i] == FMP_STAGE_DECODE));
+        require(spec.x != NULL && spec.n_rows >= 1 && (is_last || spec.guidance.scale == 1));
+        require(encodes == (i == 0 && stages->backward != NULL));
+        check_times(spec.solver.grid, spec.solver.n_grid, encodes ? last : first,
+                    encodes ? first : last);
+        require(n_jobs == 1 || fm_method_takes_density(spec.solver.method));
+        for (size_t row = 0; spec.labels != NULL && row < spec.n_rows; row++) {
+            require(spec.labels[row] >= 0);
+        }
+    }
+}
+
+static void check_stages(const fmp_request *request, const fm_model_info *model)
+{
+    const fmp_stages *stages = request->stages;
+    for (size_t i = 0; i < stages->n_given * model->dimension; i++) {
+        require(isfinite((float)stages->given[i]));
+    }
+    for (size_t i = 0; i < stages->n_rows * model->dimension; i++) {
+        require(isfinite(stages->latents[i]) && stages->x[i] == (double)stages->latents[i]);
+    }
+    require(stages->n_rows == request->spec.n_rows && stages->x == request->spec.x);
+    require(stages->noise >= 0 && stages->noise <= 1);
+    require(stages->weights == NULL || (stages->n_given == 2 && stages->n_rows >= 2));
 }
 
 static void check_pictures(const fmp_request *request, const fm_model_info *model)
@@ -83,17 +122,28 @@ static void check_request(const fmp_request *request, const fm_model_info *model
         require(spec->x != NULL && spec->t != NULL && spec->fields != 0);
     }
     check_pictures(request, model);
+    check_jobs(request);
+    if (request->stages != NULL) {
+        check_stages(request, model);
+    }
     bool records = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
     require((fmp_request_recording_bytes(request, model) > 0) == records);
     require(fmp_request_answer_bytes(request, model) <= limits->max_answer_bytes);
 }
 
-/* Lower bytes than letters: mostly velocity, as the corpus has them. */
+/* Lower bytes than letters: digits are velocity, as the corpus has them. */
 static fmp_api_route points_route(uint8_t byte)
 {
-    return (byte & 0x30) == 0x20   ? FMP_API_ENCODE
-           : (byte & 0x30) == 0x10 ? FMP_API_LOG_LIKELIHOOD
-                                   : FMP_API_VELOCITY;
+    switch (byte & 0x30) {
+    case 0x30:
+        return FMP_API_VELOCITY;
+    case 0x20:
+        return FMP_API_ENCODE;
+    case 0x10:
+        return FMP_API_LOG_LIKELIHOOD;
+    default:
+        return (byte & 0x08) != 0 ? FMP_API_EDIT : FMP_API_INTERPOLATE;
+    }
 }
 
 /* The first byte chooses model and route, the rest is the body: images with the highest bit. */
