@@ -11,6 +11,7 @@ import sys
 
 import torch
 
+import digits_noisy_classifier
 import digits_quality
 import quality
 from digits_classifier import accuracy, classifier
@@ -23,6 +24,7 @@ MAX_IMAGE_BYTES = 8_000_000
 MIN_RECOGNISED = 0.93  # of 200 digits: a model's README says at least 0.95 of 1,000
 MAX_RATIO = 2.0  # of a model's distance to the distance of data to data
 TOLERANCE = 0.02  # relative, of the distance that the README states: other CPUs round differently
+ACCURACY_TOLERANCE = 0.002  # of a classifier
 KEYS = {"schema", "description", "license", "network", "weights", "flow", "conditioning", "output",
         "defaults"}
 
@@ -33,9 +35,12 @@ def check_config(fields):
     assert not unknown, f"config.json has unknown keys {sorted(unknown)}"
     assert fields["schema"] == "velocityd.model/1", "schema"
     assert fields["license"] == "CC0-1.0" and fields["description"], "licence or description"
+    labels = fields.get("conditioning", {}).get("labels")
+    if fields["flow"]["prediction"] == "classifier":
+        assert "defaults" not in fields and len(set(labels["names"])) == labels["count"], f"labels {labels}"
+        return
     solver = fields["defaults"]["solver"]
     assert solver["method"] in {*quality.METHODS, "ddim"} and solver["steps"] > 0, f"solver {solver}"
-    labels = fields.get("conditioning", {}).get("labels")
     if labels:
         assert len(set(labels["names"])) == labels["count"] == labels["null"], f"labels {labels}"
 
@@ -94,10 +99,26 @@ def check_digits(name, folder, fields, network):
     print(f"{name}: {share:.1%} of {len(x)} digits recognised", flush=True)
 
 
+def check_classifier(name, folder, fields, network):
+    """It recognises unseen digits among noise as often as its README says."""
+    path = folder / fields["weights"]["file"]
+    assert path.stat().st_size < MAX_BYTES, f"{path.name} has {path.stat().st_size} bytes"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for t in digits_noisy_classifier.TIMES:
+        row = re.search(rf"^\| {t:g} \| ([0-9.]+)% \|", text, re.MULTILINE)
+        assert row, f"README.md has no row for t = {t:g}"
+        now, stated = digits_noisy_classifier.measure(network, t)[0], float(row[1]) / 100
+        assert abs(now - stated) <= ACCURACY_TOLERANCE, f"accuracy {now:.1%} at t = {t:g}, README says {stated:.1%}"
+    print(f"{name}: {now:.1%} recognised at t = {t:g}", flush=True)
+
+
 def check(name):
     folder = MODELS / name
     fields, network = read_model(folder)
     check_config(fields)
+    if fields["flow"]["prediction"] == "classifier":
+        check_classifier(name, folder, fields, network)
+        return
     if fields["output"]["kind"] == "image":
         check_digits(name, folder, fields, network)
         return

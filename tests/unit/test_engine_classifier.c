@@ -87,7 +87,7 @@ START_TEST(the_gradient_is_the_central_difference_of_the_log_probability)
     for (size_t i = 0; i < N; i++) {
         x[i][0] = cos((double)i);
         x[i][1] = 1.5 * sin(3 * (double)i);
-        t[i] = (double)i / N;
+        t[i] = (double)i / (double)N;
         label[i] = (double)(i % N_LABELS);
     }
     network_case_eval(it.network, N, N, x[0], t, label, out[0], NULL);
