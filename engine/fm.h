@@ -209,7 +209,7 @@ typedef struct fm_model_info {
     int32_t label_count, null_label;
     const char *const *label_names; /* [n_label_names] */
     size_t n_label_names;
-    bool has_log_density; /* closed forms: FM_FIELD_LOG_DENSITY is served */
+    bool has_log_density;         /* closed forms: FM_FIELD_LOG_DENSITY is served */
     const struct fm_field *field; /* the engine's, for fm_flow_span() and its like */
     size_t parameter_count;
     size_t memory_bytes;       /* packed weights and the plan's arenas, all workers */

@@ -76,7 +76,7 @@ typedef struct fmp_request {
     double *diffusion_t, *diffusion_values; /* of solver.diffusion */
     double *guidance_t, *guidance_values;   /* of guidance.schedule */
     int32_t *negative_labels, *classifier_labels;
-    fmp_stages *stages;                     /* of FMP_API_EDITS, else NULL */
+    fmp_stages *stages; /* of FMP_API_EDITS, else NULL */
 } fmp_request;
 
 /* POST …/sample. The model's defaults fill what it leaves out. A classifier has no velocity, so its requests are all

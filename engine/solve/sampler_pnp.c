@@ -6,9 +6,10 @@
  *     x'  = mean over n of D(t, alpha z + sigma e_i)  back to the flow's path, and denoised
  *
  * with fresh standard normals e_i and the data prediction D that the velocity tells; a is pnp_power, n pnp_samples.
- * On Gaussian data, N(m, S), the mean of D is the proximal map of the prior, so at a fixed t the steps converge, in the
- * mean, to the posterior's mean for noise of variance |H|^2 (sigma / alpha)^2 / (1 - t)^a; towards t = 1 that goes to 0
- * with the step sizes, and steps enough follow it. Where the path is pure noise (alpha = 0) nothing of x is left.
+ * On Gaussian data the mean of D over the noise is the proximal map of the prior, so at a fixed t the steps converge, in
+ * the mean, to the posterior's mean for noise of variance |H|^2 (sigma / alpha)^2 / (1 - t)^a. Towards t = 1, where it
+ * vanishes for a < 2, the step sizes fall too: the smaller a, the fewer steps are enough to follow. Where the path
+ * is pure noise (alpha = 0) nothing of x is left.
  * Source: Martin, Gagneux, Hagemann and Steidl, "PnP-Flow", arXiv:2410.02423, algorithm 3. */
 #include "engine/inverse/inverse.h"
 #include "engine/inverse/operator.h"

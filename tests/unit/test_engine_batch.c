@@ -52,6 +52,9 @@ typedef struct random_request {
     double times[3];
     int32_t labels[MAX_ROWS];
     size_t which; /* model */
+    fm_operator forward;
+    fm_inverse inverse;
+    double operator_values[2], observations[2 * MAX_ROWS];
     float *alone; /* [n_rows][dimension] */
 } random_request;
 
@@ -108,6 +111,34 @@ static void make_guidance(random_request *request, unsigned *state)
     }
 }
 
+/* Of methods that solve an inverse problem, and of every third request whose states may be replaced. */
+static void make_inverse(random_request *request, unsigned *state)
+{
+    fm_job_spec *spec = &request->spec;
+    bool must = fm_method_needs_inverse(spec->solver.method);
+    bool may = fm_method_takes_replacement(spec->solver.method) && !spec->log_likelihood;
+    if (!must && (!may || next_random(state) % 3 != 0)) {
+        return;
+    }
+    bool is_mask = next_random(state) % 2 == 0;
+    request->operator_values[0] = is_mask ? 0 : 0.5;
+    request->operator_values[1] = is_mask ? 1 : -2;
+    for (size_t i = 0; i < 2 * MAX_ROWS; i++) {
+        request->observations[i] = (double)(next_random(state) % 100) / 50 - 1;
+    }
+    const fm_operator_options options = {
+        .rank = 1, .shape = {2}, .values = request->operator_values, .n_rows = 1};
+    const fm_operator_type *type = fm_operator_type_find(is_mask ? "mask" : "matrix");
+    ck_assert_int_eq(fm_operator_init(&request->forward, type, &options, NULL), FM_OK);
+    bool shared = next_random(state) % 2 == 0;
+    request->inverse = (fm_inverse){.forward = &request->forward,
+                                    .observations = request->observations,
+                                    .n_observations = shared ? 1 : spec->n_rows,
+                                    .observation_std = next_random(state) % 2 == 0 ? 0 : 0.2,
+                                    .replaces = !must};
+    spec->inverse = &request->inverse;
+}
+
 static void make_request(random_request *request, unsigned *state)
 {
     memset(request, 0, sizeof *request);
@@ -145,6 +176,7 @@ static void make_request(random_request *request, unsigned *state)
     if (request->which == 1) {
         make_guidance(request, state);
     }
+    make_inverse(request, state);
 }
 
 static fm_job *submit(random_request *request)
