@@ -126,6 +126,9 @@ typedef struct fm_inverse {
     size_t n_observations;      /* one for every row, or 1: the same for all */
     double observation_std;     /* >= 0 */
     bool replaces;              /* after each step: see engine/inverse/replacement.h */
+    double
+        guidance_scale; /* of the gradient of log p(y | x), see engine/inverse/likelihood.h; 0: none. Else the model
+                            * has gradients */
 } fm_inverse;
 
 /* ---- Methods: rows of engine/solve/method.def ------------------------------------------------ */
@@ -216,7 +219,8 @@ typedef struct fm_model_info {
     size_t tile_rows;          /* rows a full network call holds */
     double evaluation_seconds; /* one row of a full tile on one worker, measured at load */
     double call_seconds;       /* a call of one row on one worker, measured at load */
-    bool divisible;            /* workers without rows of their own help with a call */
+    bool has_gradients; /* its velocity can be differentiated backward: fm_inverse.guidance_scale */
+    bool divisible;     /* workers without rows of their own help with a call */
     bool bits_promised; /* the start-up check found every row's bits independent of its tile */
     const char *defaults_json; /* config.json's "defaults" as JSON text; "{}" when absent */
 } fm_model_info;
@@ -225,6 +229,9 @@ typedef struct fm_model_info {
 typedef struct fm_model_options {
     size_t workers;           /* of that engine, >= 1 */
     const char *cache_folder; /* where trials of models are remembered; NULL: nowhere */
+    size_t
+        gradient_bytes; /* a network whose weights in float32 are no more is made so that it has gradients, for which
+                            * it keeps them once more; closed forms always have */
     bool
         describe_only; /* checks a network's tensors without building it: fm_model_describe() is all
                            * that the model is good for, and what is counted or measured is 0 */
@@ -538,8 +545,9 @@ typedef struct fm_job_spec {
     /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise or, for methods that need an inverse, the
      * least state that has the observation */
     const double *x;
-    const double *t;           /* [n_rows] FM_TASK_VELOCITY: the times */
-    const fm_inverse *inverse; /* FM_TASK_SAMPLE: what is observed of the samples, or NULL */
+    const double *t; /* [n_rows] FM_TASK_VELOCITY: the times */
+    const fm_inverse
+        *inverse; /* what is observed of the samples, or NULL; it may only guide FM_TASK_VELOCITY */
     bool
         adds_noise; /* x is data: a row starts at alpha x + sigma eps of the grid's first time, which is on
                       * the path, eps the row's own source noise */

@@ -14,6 +14,7 @@
 
 static void model_free(fm_model *model)
 {
+    fm_arena_done(&model->reverse);
     fm_arena_done(&model->tangents);
     fm_arena_done(&model->scratch);
     fm_network_free(model->network);
@@ -98,6 +99,30 @@ static fm_status map_tangents(fm_model *model, fm_error *err)
     return fm_arena_init(&model->tangents, total, err);
 }
 
+static fm_status map_reverse(fm_model *model, fm_error *err)
+{
+    size_t total = 0;
+    model->reverse_stride = fm_arena_round(model->network->info.reverse_scratch_bytes);
+    if (!fm_multiply(model->reverse_stride, model->workers, &total)) {
+        return fm_fail(err, FM_ENOMEM, "gradients of %zu workers overflow", model->workers);
+    }
+    return total == 0 ? FM_OK : fm_arena_init(&model->reverse, total, err);
+}
+
+/* Whether the weights, in float32, are few enough to be kept once more. */
+static bool affords_gradients(const fm_model *model, size_t gradient_bytes)
+{
+    size_t left = gradient_bytes / sizeof(float);
+    for (size_t i = 0; i < fm_tensors_count(model->tensors); i++) {
+        size_t count = fm_tensors_at(model->tensors, i)->count;
+        if (count > left) {
+            return false;
+        }
+        left -= count;
+    }
+    return true;
+}
+
 static void fill_names(fm_model *model)
 {
     const fm_model_config *config = &model->config;
@@ -145,6 +170,7 @@ static void fill_info(fm_model *model)
     info->label_count = config->label_count;
     info->null_label = config->null_label;
     info->has_log_density = network->has_log_density;
+    info->has_gradients = network->reverse_rows > 0 && !config->classifier;
     info->field = &model->field;
     info->parameter_count = network->parameter_count;
     info->memory_bytes = network->weight_bytes + model->scratch.size_bytes;
@@ -160,6 +186,9 @@ static fm_status open_stages(fm_model *model, const fm_model_options *options, f
         if (status == FM_OK && options->describe_only) {
             return fm_network_check(&model->config, model->weights, err);
         }
+        if (status == FM_OK && affords_gradients(model, options->gradient_bytes)) {
+            model->config.reversible = true;
+        }
     }
     if (status == FM_OK) {
         status = build_network(model, err);
@@ -172,6 +201,9 @@ static fm_status open_stages(fm_model *model, const fm_model_options *options, f
     }
     if (status == FM_OK) {
         status = map_tangents(model, err);
+    }
+    if (status == FM_OK) {
+        status = map_reverse(model, err);
     }
     return status;
 }

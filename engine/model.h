@@ -28,6 +28,9 @@ struct fm_model {
     size_t scratch_stride;
     fm_arena tangents; /* [workers][tangents_stride]: mapped, and touched by derivatives alone */
     size_t tangents_stride;
+    fm_arena
+        reverse; /* [workers][reverse_stride]: idem, by gradients alone; empty where there are none */
+    size_t reverse_stride;
     atomic_size_t references;
     atomic_ullong tiles, rows, capacity, evaluations, network_ns;
     atomic_ullong in_flight, waiting, finished, non_finite, cancelled; /* trajectories */
@@ -46,6 +49,12 @@ static inline void *fm_model_scratch(const fm_model *model, size_t worker)
 static inline unsigned char *fm_model_tangents(const fm_model *model, size_t worker)
 {
     return model->tangents.base + worker * model->tangents_stride;
+}
+
+/* Of one worker for fm_network_ops.vjp. */
+static inline void *fm_model_reverse_scratch(const fm_model *model, size_t worker)
+{
+    return model->reverse.base + worker * model->reverse_stride;
 }
 
 /* Network rows that the batch gathers at once: a full call, or a row whose guidance takes more. */

@@ -96,7 +96,7 @@ static int open_all(fmd_sampling *run)
 {
     fm_error error = {0};
     size_t workers = run->flags.workers == 0 ? fm_cpu_count() : run->flags.workers;
-    fm_model_options model_options = {.workers = workers};
+    fm_model_options model_options = {.workers = workers, .gradient_bytes = SIZE_MAX};
     fm_engine_options engine_options = {
         .workers = workers, .wake = post, .wake_context = &run->finished};
     if (sem_init(&run->finished, 0, 0) != 0) {

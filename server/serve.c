@@ -156,7 +156,9 @@ static fm_status open_and_run(fmd_server *server, fm_error *err) FM_REQUIRES(fmd
     const fmc_options *options = server->options;
     char cache[PATH_MAX];
     bool has_cache = fmd_cache_folder(options->engine.cache_folder, cache, sizeof cache);
-    fm_model_options model = {.workers = server->workers, .cache_folder = has_cache ? cache : NULL};
+    fm_model_options model = {.workers = server->workers,
+                              .cache_folder = has_cache ? cache : NULL,
+                              .gradient_bytes = (size_t)options->engine.gradient_weights};
     /* Sockets first: an address in use is found out before the models are read. */
     fm_status status = open_listeners(server, err);
     if (status == FM_OK) {

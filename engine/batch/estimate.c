@@ -21,11 +21,15 @@ static double call_seconds(const fm_model_info *model, double n)
     return tile > 1 ? one + (full - one) * (n - 1) / (tile - 1) : full;
 }
 
-/* What a row's evaluation takes of other networks. */
-static double aside_seconds(const fm_guidance *guidance)
+#define GRADIENT_EVALUATIONS 3 /* that a gradient takes as long as: forth, and twice as long back */
+
+/* What a row's evaluation takes beside its own network's rows. */
+static double aside_seconds(const fm_job_spec *spec)
 {
-    const fm_model *others[] = {guidance->model, guidance->classifier};
-    double seconds = 0;
+    const fm_model *others[] = {spec->guidance.model, spec->guidance.classifier};
+    bool observed = spec->inverse != NULL && spec->inverse->guidance_scale != 0.0;
+    double own = fm_model_describe(spec->model)->evaluation_seconds;
+    double seconds = observed ? GRADIENT_EVALUATIONS * own : 0;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         seconds += others[i] == NULL ? 0 : fm_model_describe(others[i])->evaluation_seconds;
     }
@@ -41,7 +45,7 @@ fm_job_estimate fm_job_estimate_of(const fm_job_spec *spec, size_t workers)
     size_t part = fm_lane_part(model->tile_rows, spec->n_rows, workers);
     part = part < spec->n_rows ? part : spec->n_rows;
     double rows_in_call = (double)part * rows / (double)spec->n_rows; /* a guided one is two */
-    double asides = aside_seconds(&spec->guidance);
+    double asides = aside_seconds(spec);
     double call =
         call_seconds(model, fmin(rows_in_call, (double)model->tile_rows)) + (double)part * asides;
     call += part < spec->n_rows ? MEETING_SECONDS : 0;

@@ -252,7 +252,7 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
         if (spec->x == NULL || spec->t == NULL || (density && !spec->model->info.has_log_density)) {
             return fm_fail(err, FM_EINVAL, "velocity needs x, t and fields that the model has");
         }
-        return fm_job_check_inverse(spec, 0, err);
+        return fm_job_check_inverse(spec, err);
     }
     fm_solve_plan plan = solve_plan_of(spec);
     fm_status status = fm_solve_check(&plan, err);
@@ -260,7 +260,7 @@ static fm_status check_spec(const fm_job_spec *spec, fm_error *err)
         status = fm_fail(err, FM_EINVAL, "densities cannot be integrated with %s",
                          fm_method_describe(spec->solver.method)->name);
     }
-    return status == FM_OK ? fm_job_check_inverse(spec, plan.n_integrals, err) : status;
+    return status == FM_OK ? fm_job_check_inverse(spec, err) : status;
 }
 
 static void *take(fm_arena *arena, size_t count, size_t size_bytes)
@@ -416,6 +416,7 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     job->dimension = spec->model->config.dimension;
     job->n_outputs = outputs_of(spec);
     cost_of_rows(job);
+    job->asks_beside = fm_row_asides_bytes(spec) > 0;
     job->size_class = fm_lane_class_of((double)spec->n_rows * fm_job_expected_evaluations(spec));
     place(job, &arena, &layout);
     ref_models(spec);

@@ -24,7 +24,10 @@ typedef struct fm_row_asides {
     double *momentum;  /* [predictions][dimension] of the projection */
     double *model_out; /* idem, of the guidance's model */
     double *gradient;  /* [dimension] of log likelihoods, weighted */
-    double *state;     /* [dimension] as a network that tells a likelihood is fed it */
+    double *state;     /* [dimension] as a classifier is fed it */
+    /* Of an observation: g of engine/inverse/likelihood.h and its J^T [dimension], the cotangent and the output that
+     * comes with it [predictions][dimension]. */
+    double *pull, *pulled, *cotangent, *again;
 } fm_row_asides;
 
 /* A slot: one trajectory in flight. Owned by the job while offered, by one worker while in a call. */
@@ -80,6 +83,7 @@ struct fm_job {
     unsigned size_class;
     size_t row_cost; /* network rows or, if they are more, tangents that a row takes in a call */
     size_t n_integrals, n_tangents, tangents_a_call; /* of a row; 0: none */
+    bool asks_beside; /* its rows may have something for fm_row_aside() */
 
     /* results, each row's written by the one worker that has it */
     fm_row_record *records;   /* [n_rows] */
@@ -151,7 +155,7 @@ double fm_row_source_log_density(const fm_row *row, double t, const double *x);
 /* The row has ended: its log likelihood, and the log densities of its outputs, or NAN where it has not ended well. */
 void fm_row_densities(fm_row *row, const fm_solve_report *report);
 
-/* ---- row_guidance.c: what guidance needs beside the row's own network ---- */
+/* ---- row_asides.c: what guidance needs beside the row's own network ---- */
 
 /* Of one slot. SIZE_MAX when it overflows. */
 size_t fm_row_asides_bytes(const fm_job_spec *spec);
@@ -160,18 +164,20 @@ void fm_row_asides_place(fm_row *row, void *memory);
 void fm_row_asides_start(fm_row *row);
 /* The networks that a velocity may ask beside the row's own. */
 typedef enum fm_aside {
-    FM_ASIDE_MODEL,      /* guidance.model */
-    FM_ASIDE_CLASSIFIER, /* guidance.classifier */
+    FM_ASIDE_MODEL,       /* guidance.model */
+    FM_ASIDE_CLASSIFIER,  /* guidance.classifier */
+    FM_ASIDE_OBSERVATION, /* the row's own, backward, for what inverse.guidance_scale weighs */
     FM_N_ASIDES,
 } fm_aside;
-/* Which model the row asks for the wanted velocity, and what; NULL: none.
- *   x  [dimension] the state as the row's own network is fed it */
-const fm_model *fm_row_aside(fm_row *row, fm_aside aside, const double *x, fm_tile_row *ret);
+/* Which model the row asks for the wanted velocity, and what: a row of eval or, where it has a cotangent, of vjp. NULL:
+ * none.
+ *   own  the first row that its own network has answered */
+const fm_model *fm_row_aside(fm_row *row, fm_aside aside, const fm_tile_row *own, fm_tile_row *ret);
 /* Those asked have answered: the gradient of log likelihoods, weighted, or NULL. Call once. */
 const double *fm_row_weighted_gradient(fm_row *row);
 /* Whether the job has a Jacobian's trace to find. */
 bool fm_job_needs_tangents(const fm_job_spec *spec);
-/* Errors: FM_EINVAL a rule of fm_guidance is broken. */
+/* guidance_rules.c. Errors: FM_EINVAL a rule of fm_guidance is broken. */
 FM_MUST_USE fm_status fm_job_check_guidance(const fm_job_spec *spec, fm_error *err);
 
 /* ---- row_inverse.c: inverse problems ---- */
@@ -182,8 +188,7 @@ size_t fm_job_inverse_bytes(const fm_job_spec *spec);
 fm_solve_after_step *fm_job_after_step(const fm_job_spec *spec);
 /* The rest of the spec has been checked.
  * Errors: FM_EINVAL. */
-FM_MUST_USE fm_status fm_job_check_inverse(const fm_job_spec *spec, size_t n_integrals,
-                                           fm_error *err);
+FM_MUST_USE fm_status fm_job_check_inverse(const fm_job_spec *spec, fm_error *err);
 /* ret [dimension]: the least state that has the observation, lambda considered; false, and nothing, where the method
  * starts from noise. */
 bool fm_row_start_inverse(fm_row *row, double *ret);

@@ -32,25 +32,42 @@ static fm_status check_grid(const fm_solver *solver, fm_error *err)
     return FM_OK;
 }
 
-fm_status fm_job_check_inverse(const fm_job_spec *spec, size_t n_integrals, fm_error *err)
+/* That somebody uses it. */
+static fm_status check_use(const fm_job_spec *spec, fm_error *err)
+{
+    const fm_inverse *inverse = spec->inverse;
+    bool guides = inverse->guidance_scale != 0.0, samples = spec->task == FM_TASK_SAMPLE;
+    if (!samples && (inverse->replaces || !guides)) {
+        return fm_fail(err, FM_EINVAL, "inverse may only guide where nothing is sampled");
+    }
+    if (samples && !inverse->replaces && !guides && !fm_method_needs_inverse(spec->solver.method)) {
+        return fm_fail(err, FM_EINVAL, "inverse must replace or guide, for %s does not use it",
+                       fm_method_describe(spec->solver.method)->name);
+    }
+    if (guides && (!spec->model->info.has_gradients || !isfinite(inverse->guidance_scale))) {
+        return fm_fail(err, FM_EINVAL,
+                       "inverse.guidance_scale must be finite, of a model that has gradients");
+    }
+    return FM_OK;
+}
+
+fm_status fm_job_check_inverse(const fm_job_spec *spec, fm_error *err)
 {
     const fm_inverse *inverse = spec->inverse;
     if (inverse == NULL) {
         return FM_OK;
     }
-    if (spec->task != FM_TASK_SAMPLE) {
-        return fm_fail(err, FM_EINVAL, "inverse is for samples alone");
-    }
     fm_status status = fm_inverse_check(inverse, spec->model->config.dimension, spec->n_rows, err);
     if (status != FM_OK) {
         return fm_fail_prefix(err, status, "inverse");
     }
-    if (!inverse->replaces && !fm_method_needs_inverse(spec->solver.method)) {
-        return fm_fail(err, FM_EINVAL, "inverse must replace, for %s does not use it",
-                       fm_method_describe(spec->solver.method)->name);
+    status = check_use(spec, err);
+    if (status == FM_OK && fm_job_needs_tangents(spec)) {
+        status =
+            fm_fail(err, FM_EINVAL, "densities are not integrated where something is observed");
     }
-    if (inverse->replaces && n_integrals > 0) {
-        return fm_fail(err, FM_EINVAL, "densities cannot be integrated where states are replaced");
+    if (status != FM_OK) {
+        return status;
     }
     return inverse->replaces ? check_grid(&spec->solver, err) : FM_OK;
 }
