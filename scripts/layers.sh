@@ -45,6 +45,8 @@ forbid engine/ "$logging" "engine/ does not log"
 forbid engine/ 'json_.*|jansson_.*' "JSON in engine/ belongs to checkpoint/" engine/checkpoint/
 forbid engine/ 'nettle_.*' "hashes in engine/ belong to checkpoint/" engine/checkpoint/
 forbid engine/ 'zip_.*' "archives in engine/ belong to checkpoint/" engine/checkpoint/
+forbid engine/inverse/ 'fm_(solve|sampler|method|network|plan|model|tensors|field|predictions?|job|row|lane|engine|worker)_.*' \
+    "engine/inverse/ uses math and paths alone"
 forbid 'engine/|proto/|config/|server/' 'cblas_.*|sgemm_?|dnnl_.*|openblas_.*|omp_.*|GOMP_.*' \
     "only engine/math/ calls a BLAS" engine/math/
 forbid engine/ 'malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|strdup|strndup|asprintf|vasprintf' \
@@ -68,6 +70,8 @@ includes() {
 }
 public='engine/(fm|status|annotate)\.h|engine/status\.def'
 includes engine 'engine/[^"]*' "engine/ includes something outside itself"
+includes engine/inverse 'engine/(inverse|math)/[^"]*|engine/flow/path\.h|engine/(fm|status|annotate|memory)\.h' \
+    "engine/inverse/ may include engine/inverse/, engine/math/, engine/flow/path.h and engine/memory.h"
 includes proto "proto/[^\"]*|$public" "proto/ may include proto/ and engine's public headers"
 includes config "config/[^\"]*|engine/(status|annotate)\.h" "config/ may include config/, engine/status.h and engine/annotate.h"
 includes server "server/[^\"]*|proto/[^\"]*|config/[^\"]*\.h|$public" \

@@ -96,10 +96,10 @@ def sample(program, setting, solver, file, **more):
 
 
 def methods():
-    """name, adaptive, stochastic of every row of the table of methods."""
+    """name, adaptive, stochastic of every row of the table of methods that samples without an observation."""
     text = (ROOT / "engine" / "solve" / "method.def").read_text()
     rows = re.findall(r'FM_METHOD\(\s*"(\w+)",\s*"[^"]*",\s*\d+,\s*[\d.]+,\s*(true|false),\s*(true|false)', text)
-    return [(name, adaptive == "true", stochastic == "true") for name, adaptive, stochastic in rows]
+    return [(name, adaptive == "true", stochastic == "true") for name, adaptive, stochastic in rows if name != "pnp_flow"]
 
 
 def curve(program, setting, method, adaptive, error_of, file):

@@ -246,11 +246,10 @@ fm_status fm_solve_check(const fm_solve_plan *plan, fm_error *err)
     if (status == FM_OK && solver->method->stepper->needs_path) {
         status = check_sampler(plan, err);
     }
-    fm_status (*const rules[])(const fm_solve_plan *plan, fm_error *err) = {
-        check_outputs, check_after_step, check_inverse, check_measures};
-    for (size_t i = 0; i < sizeof rules / sizeof *rules && status == FM_OK; i++) {
-        status = rules[i](plan, err);
-    }
+    status = status == FM_OK ? check_outputs(plan, err) : status;
+    status = status == FM_OK ? check_after_step(plan, err) : status;
+    status = status == FM_OK ? check_inverse(plan, err) : status;
+    status = status == FM_OK ? check_measures(plan, err) : status;
     return status;
 }
 

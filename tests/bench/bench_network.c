@@ -141,7 +141,9 @@ int main(int argc, char **argv)
         bench_forward(model, counts[i]);
     }
     for (size_t i = 0; i < fm_method_count(); i++) {
-        bench_overhead(engine, model, fm_method_at(i));
+        if (!fm_method_needs_inverse(fm_method_at(i))) {
+            bench_overhead(engine, model, fm_method_at(i));
+        }
     }
     fm_engine_free(engine);
     fm_model_unref(model);

@@ -191,9 +191,10 @@ def sampled(models):
 
 
 def methods_for(model, solvers):
-    """Those of GET /v1/solvers that a model takes: of paired noise and data, stochastic ones need a score from the network."""
+    """Those of GET /v1/solvers that a model takes: of paired noise and data, stochastic ones need a score from the network;
+    pnp_flow needs an observation."""
     scored = {"euler_maruyama", "stochastic_heun", "predictor_corrector"} if "score" in model["prediction"] else set()
-    return [row for row in solvers
+    return [row for row in solvers if row["id"] != "pnp_flow"
             if model["coupling"] == "independent" or not row["stochastic"] or row["id"] in scored]
 
 
