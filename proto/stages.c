@@ -97,8 +97,8 @@ fm_job_stats fmp_request_statistics(const fmp_request *request, const fm_job *la
 
 /* ---- Between two jobs ---- */
 
-/* Row `row` of the latents, as answers write them, becomes where its decoding starts: whoever sends them again gets
- * the same samples. A latent beyond float32 is clamped, for answers hold no infinity. */
+/* Row `row` of the latents, as answers write them, becomes where its decoding starts: whoever sends them again in
+ * base64 gets the same samples. A latent beyond float32 is clamped, for answers hold no infinity. */
 static void round_latent(fmp_stages *stages, size_t row)
 {
     double *x = stages->x + row * stages->dimension;

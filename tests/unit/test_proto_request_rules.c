@@ -140,7 +140,6 @@ static const refusal refusals[] = {
      V,
      "{\"x\": [[[[0,0],[0,0]],[[0,0],[0,0]],[[0,0],[0,0]]]], \"t\": 0, \"encoding\": \"png\"}",
      {"/encoding must be one of json, base64"}},
-    {PLAIN, S, "{\"start\": {}}", {"/start is not supported by this release"}},
     {PLAIN, S, "{\"log_likelihood\": 1}", {"/log_likelihood must be true, false or an object"}},
     {PLAIN,
      S,
