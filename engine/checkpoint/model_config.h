@@ -37,6 +37,8 @@ typedef struct fm_mixture_config {
     double *weights; /* [n_components] */
     double *means;   /* [n_components][dimension] */
     double *stds;    /* [n_components] */
+    double
+        log_total; /* of the weights' sum before: a class is as likely as its weights are large */
 } fm_mixture_config;
 
 typedef struct fm_gaussian_mixture_config {

@@ -19,8 +19,9 @@ static fm_status check_positive(const fm_json_node *array, const double *values,
     return FM_OK;
 }
 
-/* Checks the weights and makes their sum 1. */
-static fm_status normalise(const fm_json_node *array, double *weights, size_t count, fm_error *err)
+/* Checks the weights and makes their sum 1; *ret_log_total is the logarithm of what it was. */
+static fm_status normalise(const fm_json_node *array, double *weights, size_t count,
+                           double *ret_log_total, fm_error *err)
 {
     double largest = 0.0;
     for (size_t i = 0; i < count; i++) {
@@ -37,6 +38,7 @@ static fm_status normalise(const fm_json_node *array, double *weights, size_t co
     for (size_t i = 0; i < count; i++) {
         sum += weights[i] / largest;
     }
+    *ret_log_total = log(largest) + log(sum);
     for (size_t i = 0; i < count; i++) {
         weights[i] = weights[i] / largest / sum;
     }
@@ -92,7 +94,7 @@ static fm_status read_mixture(const fm_json_node *node, size_t dimension, fm_mix
     ret->n_components = count;
     status = fm_json_read_numbers(&members[0], count, ret->weights, err);
     if (status == FM_OK) {
-        status = normalise(&members[0], ret->weights, count, err);
+        status = normalise(&members[0], ret->weights, count, &ret->log_total, err);
     }
     if (status == FM_OK) {
         status = read_means(&members[1], dimension, ret, err);

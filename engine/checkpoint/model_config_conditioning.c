@@ -150,6 +150,12 @@ fm_status fm_model_config_read_conditioning(const fm_json_node *root, fm_model_c
         return fm_json_unsupported(&tensors, err);
     }
     bool wanted = network_takes_labels(config);
+    if (config->classifier && !wanted) { /* a mixture */
+        fm_json_node network = fm_json_member(root, "network");
+        fm_json_node classes = fm_json_member(&network, "classes");
+        return fm_json_fail(&classes, err, FM_EFORMAT,
+                            "is required, for a classifier tells them apart");
+    }
     if (wanted != fm_json_present(&labels)) {
         return fm_json_fail(&labels, err, FM_EFORMAT, "%s", wrong_labels(config, wanted));
     }

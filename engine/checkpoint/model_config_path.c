@@ -206,16 +206,23 @@ static fm_status read_pair(const fm_json_node *node, fm_predictions *ret, fm_err
     return status;
 }
 
-/* Image networks have as many outputs as inputs. */
+/* Image networks have as many outputs as inputs; a mixture knows how likely each of its classes is. */
+static bool is_served(const fm_model_config *config)
+{
+    return config->architecture == FM_ARCHITECTURE_MLP ||
+           (config->classifier && config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE);
+}
+
 static fm_status read_gradient(const fm_json_node *node, fm_model_config *config, fm_error *err)
 {
     const char *name = json_string_value(node->value);
-    if (config->architecture != FM_ARCHITECTURE_MLP) {
-        return fm_json_fail(node, err, FM_EUNSUPPORTED, "%s is served of mlp, not of %s", name,
-                            fm_architecture_name(config->architecture));
-    }
     config->potential = strcmp(name, prediction_names[POTENTIAL]) == 0;
     config->classifier = !config->potential;
+    if (!is_served(config)) {
+        return fm_json_fail(node, err, FM_EUNSUPPORTED, "%s is served of mlp%s, not of %s", name,
+                            config->classifier ? " and gaussian_mixture" : "",
+                            fm_architecture_name(config->architecture));
+    }
     config->reversible = true;
     config->predictions.first.type = fm_prediction_type_find("velocity");
     return FM_OK;

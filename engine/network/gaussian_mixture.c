@@ -8,6 +8,9 @@
  *
  * A label chooses one of the classes' mixtures; the null label (any other) the top-level one. Finite on
  * all of [0, 1] for positive stds wherever alpha and d_alpha are.
+ *
+ * As a classifier its outputs are the logits log p_t(x | y) + log p(y), one a class, with p(y) in proportion to the sum
+ * of the class's weights; their gradients are scores, sum_k r_k (alpha m_k - x) / V_k.
  * Source: Lipman et al., arXiv:2210.02747, theorem 1, with Gaussian conditionals and data. */
 #include "engine/memory.h"
 #include "engine/network/architecture.h"
@@ -22,6 +25,7 @@
 
 typedef struct mixture {
     size_t n_components;
+    double log_weight;   /* of all components */
     double *log_weights; /* [n_components] */
     double *variances;   /* [n_components] S_k^2 */
     double *means;       /* [n_components][dimension] */
@@ -74,26 +78,36 @@ static const mixture *mixture_of(const gaussian_mixture *self, const fm_tile_row
     return &self->mixtures[known ? (size_t)row->label : self->n_classes];
 }
 
+/* terms become the shares r_k; returns log p_t(x). */
+static double shares_of(const mixture *it, const fm_path_point *at, size_t dimension,
+                        const double *x, double *terms)
+{
+    double largest = log_terms(it, at, dimension, x, terms);
+    double sum = 0.0;
+    for (size_t k = 0; k < it->n_components; k++) {
+        terms[k] = exp(terms[k] - largest);
+        sum += terms[k];
+    }
+    for (size_t k = 0; k < it->n_components; k++) {
+        terms[k] /= sum;
+    }
+    return largest + log(sum);
+}
+
 /* Leaves the shares r_k in terms. */
 static void eval_row(const gaussian_mixture *self, const fm_tile_row *row, double *terms)
 {
     size_t dimension = self->network.info.dimension;
     const mixture *it = mixture_of(self, row);
     fm_path_point at = fm_closed_form_at(&self->form, row->t);
-    double largest = log_terms(it, &at, dimension, row->x, terms);
-    double sum = 0.0;
-    for (size_t k = 0; k < it->n_components; k++) {
-        terms[k] = exp(terms[k] - largest);
-        sum += terms[k];
-    }
+    double log_density = shares_of(it, &at, dimension, row->x, terms);
     double sign = fm_closed_form_sign(&self->form);
     memset(row->out, 0, dimension * sizeof *row->out);
     for (size_t k = 0; k < it->n_components; k++) {
-        terms[k] /= sum;
         add_component(it, k, &at, dimension, row->x, sign * terms[k], row->out);
     }
     if (row->log_density != NULL) {
-        *row->log_density = largest + log(sum);
+        *row->log_density = log_density;
     }
 }
 
@@ -181,6 +195,56 @@ static fm_status gaussian_mixture_vjp(const fm_network *network, const fm_tile_r
     return FM_OK;
 }
 
+/* ---- classifiers ---- */
+
+static fm_status logits_eval(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                             void *scratch, fm_team *team)
+{
+    (void)team;
+    const gaussian_mixture *self = (const gaussian_mixture *)network;
+    for (size_t i = 0; i < n_rows; i++) {
+        fm_path_point at = fm_closed_form_at(&self->form, rows[i].t);
+        for (size_t class = 0; class < self->n_classes; class ++) {
+            const mixture *it = &self->mixtures[class];
+            rows[i].out[class] =
+                it->log_weight + shares_of(it, &at, network->info.dimension, rows[i].x, scratch);
+        }
+    }
+    return FM_OK;
+}
+
+/* ret += weight times the score; shares as shares_of() leaves them. */
+static void add_score(const mixture *it, const fm_path_point *at, size_t dimension, const double *x,
+                      const double *shares, double weight, double *ret)
+{
+    for (size_t k = 0; k < it->n_components; k++) {
+        const double *mean = it->means + k * dimension;
+        double variance = at->alpha * at->alpha * it->variances[k] + at->sigma * at->sigma;
+        for (size_t i = 0; i < dimension; i++) {
+            ret[i] += weight * shares[k] * (at->alpha * mean[i] - x[i]) / variance;
+        }
+    }
+}
+
+static fm_status logits_vjp(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                            void *scratch, fm_team *team)
+{
+    (void)team;
+    const gaussian_mixture *self = (const gaussian_mixture *)network;
+    size_t dimension = network->info.dimension;
+    for (size_t i = 0; i < n_rows; i++) {
+        fm_path_point at = fm_closed_form_at(&self->form, rows[i].t);
+        memset(rows[i].gradient, 0, dimension * sizeof *rows[i].gradient);
+        for (size_t class = 0; class < self->n_classes; class ++) {
+            const mixture *it = &self->mixtures[class];
+            rows[i].out[class] = it->log_weight + shares_of(it, &at, dimension, rows[i].x, scratch);
+            add_score(it, &at, dimension, rows[i].x, scratch, rows[i].cotangent[class],
+                      rows[i].gradient);
+        }
+    }
+    return FM_OK;
+}
+
 /* ---- construction ---- */
 
 static void mixture_done(mixture *it)
@@ -205,6 +269,10 @@ static const fm_network_ops gaussian_mixture_ops = {.eval = gaussian_mixture_eva
                                                     .vjp = gaussian_mixture_vjp,
                                                     .free = gaussian_mixture_free};
 
+/* The gradients of its outputs are asked for, and no other derivative. */
+static const fm_network_ops logits_ops = {
+    .eval = logits_eval, .vjp = logits_vjp, .free = gaussian_mixture_free};
+
 /* On failure ret is left for mixture_done(). */
 static fm_status mixture_init(mixture *ret, const fm_mixture_config *config, size_t dimension,
                               fm_error *err)
@@ -224,6 +292,7 @@ static fm_status mixture_init(mixture *ret, const fm_mixture_config *config, siz
     for (size_t k = 0; k < n; k++) {
         sum += config->weights[k];
     }
+    ret->log_weight = config->log_total;
     for (size_t k = 0; k < n; k++) {
         ret->log_weights[k] = log(config->weights[k] / sum);
         ret->variances[k] = config->stds[k] * config->stds[k];
@@ -286,6 +355,11 @@ fm_status fm_gaussian_mixture_new(const fm_model_config *config, fm_weights *wei
         return status;
     }
     self->network.info = info_of(self, config->dimension);
+    if (config->classifier) {
+        self->network.ops = &logits_ops;
+        self->network.info.out_dimension = self->n_classes;
+        self->network.info.has_log_density = false;
+    }
     *ret = &self->network;
     return FM_OK;
 }

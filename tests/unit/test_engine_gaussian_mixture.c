@@ -73,7 +73,7 @@ START_TEST(one_gaussian_to_another_is_the_affine_field)
     double s = 0.5;
     fm_model_config config = config_of("condot");
     config.dimension = 1;
-    config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &m, &s};
+    config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &m, &s, 0};
     network_case it;
     open_config(&it, &config);
     for (double t = 0; t <= 1; t += 0.125) {
@@ -101,7 +101,7 @@ START_TEST(ten_euler_steps_between_gaussians_are_the_known_affine_map)
     double s = 0.5;
     fm_model_config config = config_of("condot");
     config.dimension = 1;
-    config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &m, &s};
+    config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &m, &s, 0};
     network_case it;
     open_config(&it, &config);
     double ends[2];
@@ -128,12 +128,12 @@ START_TEST(guided_gaussians_end_in_the_known_gaussian)
     double zero = 0;
     double s = 0.4;
     double wide = 1.2;
-    fm_mixture_config class = {1, one, &m, &s};
+    fm_mixture_config class = {1, one, &m, &s, 0};
     fm_model_config config = config_of("condot");
     config.dimension = 1;
     config.has_labels = config.has_null_label = true;
     config.label_count = config.null_label = 1;
-    config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &zero, &wide};
+    config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &zero, &wide, 0};
     config.gaussian_mixture.classes = &class;
     config.gaussian_mixture.n_classes = 1;
     network_case it;
@@ -249,8 +249,8 @@ END_TEST
 
 START_TEST(labels_choose_classes_and_the_null_label_the_whole)
 {
-    fm_mixture_config classes[2] = {{1, weights, means, stds},
-                                    {2, weights + 1, means + 2, stds + 1}};
+    fm_mixture_config classes[2] = {{1, weights, means, stds, 0},
+                                    {2, weights + 1, means + 2, stds + 1, 0}};
     fm_model_config config = config_of("condot");
     config.gaussian_mixture.classes = classes;
     config.gaussian_mixture.n_classes = 2;
@@ -344,7 +344,7 @@ static bool fail_when_zero(void *context, size_t size_bytes)
 
 START_TEST(a_failed_allocation_is_reported_and_leaks_nothing)
 {
-    fm_mixture_config classes[2] = {{1, weights, means, stds}, {2, weights, means, stds}};
+    fm_mixture_config classes[2] = {{1, weights, means, stds, 0}, {2, weights, means, stds, 0}};
     fm_model_config config = config_of("condot");
     config.gaussian_mixture.classes = classes;
     config.gaussian_mixture.n_classes = 2;

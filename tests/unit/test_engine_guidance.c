@@ -260,6 +260,131 @@ START_TEST(guided_gaussians_end_in_the_gaussians_that_quadrature_finds)
 }
 END_TEST
 
+/* ---- a classifier ---- */
+
+/* One mixture of two classes, once as a flow and once as the classifier that it implies; p(y) = 0.6, 0.4. */
+#define MIXTURE                                                                                    \
+    "{\"schema\": \"velocityd.model/1\", \"network\": {\"architecture\": \"gaussian_mixture\", "   \
+    "\"weights\": [0.45, 0.15, 0.4], \"means\": [[1, 0.5], [-0.5, 2], [-1, -1]], "                 \
+    "\"stds\": [0.4, 0.3, 0.6], \"classes\": [{\"weights\": [0.45, 0.15], "                        \
+    "\"means\": [[1, 0.5], [-0.5, 2]], \"stds\": [0.4, 0.3]}, {\"weights\": [0.4], "               \
+    "\"means\": [[-1, -1]], \"stds\": [0.6]}]}, \"flow\": {\"shape\": [2], "                       \
+    "\"source\": {\"type\": \"normal\"}, \"scheduler\": {\"type\": \"%s\"}, "                      \
+    "\"prediction\": \"%s\"%s}, \"conditioning\": {\"labels\": {\"count\": 2%s}}}"
+
+static fm_model *open_mixture(temp_folder *folder, const char *scheduler, bool is_classifier,
+                              bool reversed)
+{
+    char config[1024];
+    (void)snprintf(
+        config, sizeof config, MIXTURE, scheduler, is_classifier ? "classifier" : "velocity",
+        reversed ? ", \"time\": {\"direction\": \"data_to_noise\", \"scale\": 1000}" : "",
+        is_classifier ? "" : ", \"null\": 2");
+    temp_folder_make(folder);
+    temp_folder_write_text(folder, "config.json", config);
+    return open_model(folder->path);
+}
+
+typedef struct classified {
+    const char *scheduler, *other_path;
+    bool reversed;
+} classified;
+
+static const classified classified_rows[] = {
+    {"condot", NULL, false},    {"condot", "cosine", false}, {"cosine", NULL, true},
+    {"cosine", "condot", true}, {"vp", NULL, false},
+};
+#define N_CLASSIFIED ((int)(sizeof classified_rows / sizeof *classified_rows))
+
+/* Bayes: grad log p(x | y) = grad log p(x) + grad log p(y | x). Seen 4e-6 in states of size 1: the float32 of the
+ * answers, and the tolerance of both solves. */
+START_TEST(a_classifier_at_scale_one_makes_the_flow_of_its_class)
+{
+    const classified *row = &classified_rows[_i];
+    temp_folder folders[2];
+    fm_model *classifier = open_mixture(&folders[1], row->scheduler, true, false);
+    const double none[FM_PATH_MAX_PARAMETERS] = {0};
+    fm_path path;
+    static const double grid[] = {0.01, 0.99};
+    static const double x0[] = {0.5, 1, -1, 0.25, 0.1, -0.2, 2, 1};
+    static const int32_t labels[] = {0, 1, 1, 0}, null[] = {2, 2, 2, 2};
+    fm_job_spec spec = {.task = FM_TASK_SAMPLE,
+                        .model = open_mixture(&folders[0], row->scheduler, false, row->reversed),
+                        .n_rows = 4,
+                        .labels = labels,
+                        .guidance = {.scale = 1},
+                        .x = x0,
+                        .solver = {.method = fm_method_find("dopri8"),
+                                   .grid = grid,
+                                   .n_grid = 2,
+                                   .rtol = 1e-10,
+                                   .atol = 1e-10,
+                                   .max_evaluations = 100000}};
+    if (row->other_path != NULL) {
+        ck_assert_int_eq(
+            fm_path_init(&path, fm_path_type_find(row->other_path), none, NULL, 1, NULL), FM_OK);
+        spec.path = &path;
+    }
+    fm_job *exact = run(&spec);
+    spec.labels = null;
+    spec.guidance = (fm_guidance){
+        .scale = 1, .classifier = classifier, .classifier_scale = 1, .classifier_labels = labels};
+    fm_job *guided = run(&spec);
+    for (size_t i = 0; i < 4; i++) {
+        fm_row_result a, b;
+        fm_job_row(exact, i, &a);
+        fm_job_row(guided, i, &b);
+        ck_assert(a.status == FM_ROW_OK && b.status == FM_ROW_OK);
+        ck_assert_float_eq_tol(a.x[0], b.x[0], 2e-6F);
+        ck_assert_float_eq_tol(a.x[1], b.x[1], 2e-6F);
+    }
+    fm_job_free(exact);
+    fm_job_free(guided);
+    fm_model_unref(spec.model);
+    fm_model_unref(classifier);
+    temp_folder_remove(&folders[0]);
+    temp_folder_remove(&folders[1]);
+}
+END_TEST
+
+/* Before 1e-3 its gradient is that of 1e-3, for a_t is infinite at the source: from t = 0 the flow is off by 1e-6. */
+START_TEST(a_classifier_guides_from_the_source_on)
+{
+    temp_folder folders[2];
+    fm_model *classifier = open_mixture(&folders[1], "condot", true, false);
+    static const double grid[] = {0, 1}, x0[] = {0.5, 1};
+    static const int32_t label[] = {0};
+    fm_job_spec spec = {.task = FM_TASK_SAMPLE,
+                        .model = open_mixture(&folders[0], "condot", false, false),
+                        .n_rows = 1,
+                        .labels = label,
+                        .guidance = {.scale = 1},
+                        .x = x0,
+                        .solver = {.method = fm_method_find("dopri5"),
+                                   .grid = grid,
+                                   .n_grid = 2,
+                                   .rtol = 1e-8,
+                                   .atol = 1e-8,
+                                   .max_evaluations = 100000}};
+    fm_job *exact = run(&spec);
+    spec.labels = NULL;
+    spec.guidance = (fm_guidance){
+        .scale = 1, .classifier = classifier, .classifier_scale = 1, .classifier_labels = label};
+    fm_job *guided = run(&spec);
+    fm_row_result a, b;
+    fm_job_row(exact, 0, &a);
+    fm_job_row(guided, 0, &b);
+    ck_assert_float_eq_tol(a.x[0], b.x[0], 5e-6F);
+    ck_assert_float_eq_tol(a.x[1], b.x[1], 5e-6F);
+    fm_job_free(exact);
+    fm_job_free(guided);
+    fm_model_unref(spec.model);
+    fm_model_unref(classifier);
+    temp_folder_remove(&folders[0]);
+    temp_folder_remove(&folders[1]);
+}
+END_TEST
+
 /* ---- what a velocity asks ---- */
 
 static size_t rows_at(const fm_field *field, const fm_guidance *guidance, double t)
@@ -391,6 +516,9 @@ Suite *suite_engine_guidance(void)
                         every_form_of_guidance_gives_the_velocities_of_pytorch_in_float64, 0, 16);
     tcase_add_loop_test(velocities, guided_gaussians_end_in_the_gaussians_that_quadrature_finds, 0,
                         12);
+    tcase_add_loop_test(velocities, a_classifier_at_scale_one_makes_the_flow_of_its_class, 0,
+                        N_CLASSIFIED);
+    tcase_add_test(velocities, a_classifier_guides_from_the_source_on);
     tcase_add_test(velocities, a_velocity_costs_one_evaluation_where_nothing_guides_it);
     tcase_add_test(velocities, a_velocity_is_zero_before_zero_until_and_no_other_quantity_is);
     tcase_add_loop_test(velocities, a_gradient_moves_every_prediction_to_the_same_score, 0, 12);

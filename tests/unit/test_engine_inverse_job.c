@@ -214,7 +214,7 @@ START_TEST(broken_rules_are_refused_by_name)
     REFUSED("euler", "inverse: observations must be one", inverse.observations = NULL);
     REFUSED("euler", "finite; entry 1", inverse.observations = endless);
     REFUSED("euler", "inverse: observation_std", inverse.observation_std = -1);
-    REFUSED("euler", "inverse must replace, for euler", inverse.replaces = false);
+    REFUSED("euler", "inverse must replace or guide, for euler", inverse.replaces = false);
     REFUSED("euler", "grid that ascends", bad.solver.grid = down; bad.solver.n_grid = 2);
     REFUSED("euler", "grid that ascends", bad.solver.grid = beyond; bad.solver.n_grid = 2);
     REFUSED("euler", "densities", bad.log_likelihood = true);
@@ -223,7 +223,7 @@ START_TEST(broken_rules_are_refused_by_name)
     REFUSED("pnp_flow", "inverse must be set for pnp_flow", bad.inverse = NULL);
     REFUSED("pnp_flow", "inverse must be set for pnp_flow", inverse.forward = NULL);
     double x[2] = {0, 0}, t = 0.5;
-    REFUSED("euler", "samples alone", bad.task = FM_TASK_VELOCITY; bad.x = x; bad.t = &t;
+    REFUSED("euler", "only guide where nothing is sampled", bad.task = FM_TASK_VELOCITY; bad.x = x; bad.t = &t;
             bad.n_rows = 1);
 #undef REFUSED
     close_model();

@@ -551,10 +551,10 @@ static const refusal refusals[] = {
         "/network/label: must be none for a classifier"),
     BAD(CLASSIFIER(SILU, OF_LABELS("{\"count\":2}") ",\"defaults\":{}"),
         "/defaults: must be left out: a classifier is not sampled"),
-    LATER(CLASSIFIER(GOOD_MIXTURE, ""),
-          "/flow/prediction: classifier is served of mlp, not of gaussian_mixture"),
+    BAD(CLASSIFIER(GOOD_MIXTURE, ""),
+        "/network/classes: is required, for a classifier tells them apart"),
     LATER(CLASSIFIER("\"architecture\":\"sit\"", ""),
-          "/flow/prediction: classifier is served of mlp, not of sit"),
+          "/flow/prediction: classifier is served of mlp and gaussian_mixture, not of sit"),
     /* output and defaults */
     BAD(ROOT("\"output\":\"points\""), "/output: must be an object"),
     BAD(ROOT("\"output\":{\"kind\":\"dots\"}"),
