@@ -263,6 +263,23 @@ START_TEST(nothing_is_allocated_but_the_job)
 }
 END_TEST
 
+/* Of every slot, not once. */
+START_TEST(the_size_of_a_job_counts_the_scratch_of_its_rows)
+{
+    open_model(1);
+    fm_job_spec spec = observed_spec("euler");
+    size_t with = fm_job_size_bytes(&spec);
+    size_t slot_bytes = fm_job_inverse_bytes(&spec);
+    spec.inverse = NULL;
+    size_t without = fm_job_size_bytes(&spec);
+    ck_assert_uint_ge(slot_bytes, fm_replacement_scratch_size(&forward) * sizeof(double));
+    ck_assert_uint_eq((with - without) % slot_bytes, 0);
+    ck_assert_uint_gt((with - without) / slot_bytes, 1);
+    ck_assert_uint_eq(fm_job_inverse_bytes(&spec), 0);
+    close_model();
+}
+END_TEST
+
 Suite *suite_engine_inverse_job(void)
 {
     Suite *suite = suite_create("engine/inverse_job");
@@ -276,6 +293,7 @@ Suite *suite_engine_inverse_job(void)
                    without_a_start_pnp_flow_begins_at_the_least_state_that_has_the_observation);
     tcase_add_test(tcase, broken_rules_are_refused_by_name);
     tcase_add_loop_test(tcase, nothing_is_allocated_but_the_job, 0, 2);
+    tcase_add_test(tcase, the_size_of_a_job_counts_the_scratch_of_its_rows);
     suite_add_tcase(suite, tcase);
     return suite;
 }

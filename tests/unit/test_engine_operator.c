@@ -221,6 +221,17 @@ START_TEST(contradicting_rows_are_met_in_the_middle)
 }
 END_TEST
 
+START_TEST(a_mask_lets_its_ones_through_and_nothing_else)
+{
+    const double ones[3] = {0, 1, 0}, x[3] = {1, 2, 3}, expected[3] = {0, 2, 0};
+    double y[3];
+    const fm_operator_options options = {.rank = 1, .shape = {3}, .values = ones};
+    fm_operator forward = make("mask", &options);
+    fm_operator_apply(&forward, x, y, NULL);
+    ck_assert_mem_eq(y, expected, sizeof y);
+}
+END_TEST
+
 START_TEST(pooling_takes_means_of_blocks)
 {
     const double x[2 * 2 * 4] = {1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 4, 0, 0, 8, 0, 0};
@@ -359,6 +370,7 @@ Suite *suite_engine_operator(void)
     suite_add_tcase(suite, kinds);
     TCase *values = tcase_create("values");
     tcase_add_test(values, contradicting_rows_are_met_in_the_middle);
+    tcase_add_test(values, a_mask_lets_its_ones_through_and_nothing_else);
     tcase_add_test(values, pooling_takes_means_of_blocks);
     tcase_add_test(values, gray_is_the_luma_of_rec_601);
     tcase_add_test(values, blur_weighs_neighbours_and_reflects_at_the_edges);
