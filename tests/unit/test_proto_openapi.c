@@ -116,7 +116,9 @@ START_TEST(every_served_field_is_a_property_and_no_refused_one_is)
     static const char *const bodies[] = {[FMP_API_SAMPLE] = "SampleRequest",
                                          [FMP_API_VELOCITY] = "VelocityRequest",
                                          [FMP_API_ENCODE] = "EncodeRequest",
-                                         [FMP_API_LOG_LIKELIHOOD] = "LogLikelihoodRequest"};
+                                         [FMP_API_LOG_LIKELIHOOD] = "LogLikelihoodRequest",
+                                         [FMP_API_INTERPOLATE] = "InterpolateRequest",
+                                         [FMP_API_EDIT] = "EditRequest"};
     const json_t *at = schema_of(json, bodies[field->routes & -field->routes]); /* the first */
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "%s", field->pointer + 1);

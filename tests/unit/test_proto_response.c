@@ -398,15 +398,16 @@ START_TEST(models_are_listed_with_what_they_are)
     check_member(second, "prediction", NULL, "[\"velocity\",\"score\"]");
     check_member(second, "coupling", NULL, "\"paired\"");
     check_member(first, "shape", NULL, "[2]");
-    check_member(first, "supports", NULL,
-                 "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\"]");
+    check_member(
+        first, "supports", NULL,
+        "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\",\"interpolate\",\"edit\"]");
     check_member(first, "defaults", "solver", "{\"method\":\"midpoint\",\"steps\":20}");
     check_member(second, "shape", NULL, "[2,3]");
     check_member(second, "labels", NULL,
                  "{\"count\":3,\"null\":3,\"names\":[\"zero\",\"one\",\"two\"]}");
-    check_member(
-        second, "supports", NULL,
-        "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\",\"log_density\",\"guidance\"]");
+    check_member(second, "supports", NULL,
+                 "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\",\"interpolate\",\"edit\","
+                 "\"log_density\",\"guidance\"]");
     json_decref(json);
 }
 END_TEST
