@@ -209,15 +209,27 @@ def test_a_client_that_leaves_in_a_later_job_frees_it():
         assert daemon.sample({}).status == 200
 
 
+def test_a_client_that_leaves_in_the_first_job_has_no_second():
+    body = {"x1": [[1, 0]] * 5000, "solver": {"method": "euler", "steps": 10000}}
+    with Daemon("--limits-queue-seconds", "24h") as daemon:
+        client = daemon.connect()
+        client.sendall(post(EDIT, body))
+        eventually(lambda: daemon.metric("velocityd_rows_in_flight") > 0, "encoding")
+        client.close()
+        eventually(lambda: daemon.metric("velocityd_queue_requests") == 0, "left the queue")
+        assert daemon.metric("velocityd_rows_cancelled_total") == 5000
+        nothing_left(daemon)
+
+
 def test_clients_leave_around_the_change_of_jobs():
-    """At any moment of short jobs, also between two; nothing breaks and nothing is left."""
+    """At any moment of short jobs, also between two; nothing breaks and nothing is left, of memory either."""
     generator = random.Random(5)
-    with Daemon() as daemon:
-        for i in range(200):
+    with Daemon("--limits-memory", "1M") as daemon:
+        for i in range(400):
             client = daemon.connect()
             client.sendall(post(EDIT, {"x1": [[1, 0]] * (1 + i % 20), "solver": {"method": "euler", "steps": 1 + i % 50}}))
             if i % 4 == 0:
-                read_answer(client)
+                assert read_answer(client)[0] == 200
             time.sleep(generator.random() * 0.002)
             client.close()
         eventually(lambda: daemon.metric("velocityd_queue_requests") == 0, "all gone")

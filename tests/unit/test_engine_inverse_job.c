@@ -223,8 +223,8 @@ START_TEST(broken_rules_are_refused_by_name)
     REFUSED("pnp_flow", "inverse must be set for pnp_flow", bad.inverse = NULL);
     REFUSED("pnp_flow", "inverse must be set for pnp_flow", inverse.forward = NULL);
     double x[2] = {0, 0}, t = 0.5;
-    REFUSED("euler", "only guide where nothing is sampled", bad.task = FM_TASK_VELOCITY; bad.x = x; bad.t = &t;
-            bad.n_rows = 1);
+    REFUSED("euler", "only guide where nothing is sampled", bad.task = FM_TASK_VELOCITY; bad.x = x;
+            bad.t = &t; bad.n_rows = 1);
 #undef REFUSED
     close_model();
 }
