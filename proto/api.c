@@ -125,7 +125,9 @@ void fmp_field_rule(const fmp_field *field, const fmp_limits *limits, char *ret,
     bool of_length = field->type == FMP_TYPE_TIMES || field->type == FMP_TYPE_NUMBERS;
     if (maximum > 0 && (of_value || of_length)) {
         size_t used = append_bound(end, room, of_length ? ", of " : " from ", field->minimum);
-        used += append_bound(end + used, room - used, " to ", maximum);
+        if (maximum > field->minimum) {
+            used += append_bound(end + used, room - used, " to ", maximum);
+        }
         (void)snprintf(end + used, room - used, "%s", of_length ? " entries" : "");
     }
 }

@@ -52,6 +52,24 @@ def random_condition(generator, labels, n_samples):
             "guidance": {"scale": generator.choice([0, 1, 2.5])}}
 
 
+def random_guidance(generator, model, is_dense):
+    """More than a scale, now and then: of densities what is linear, else also what asks another network."""
+    labels, guidance = model["labels"], {}
+    if generator.random() < 0.3:
+        guidance["interval"] = [0.2, 0.7]
+    if generator.random() < 0.3:
+        guidance["schedule"] = {"type": "cosine", "end": 2}
+    if generator.random() < 0.3:
+        guidance["negative_labels"] = generator.randrange(labels["count"])
+    if generator.random() < 0.3:
+        guidance["conditions"] = {"labels": [0, 1], "scales": [0.5, -0.5]}
+    if not is_dense and generator.random() < 0.5:
+        guidance.update(generator.choice([{"zero_star": True}, {"rescale": 0.7}, {"projection": {"threshold": 3}}]))
+    if not is_dense and model["id"].startswith("digits") and model["path"]["scheduler"]["type"] == "condot" and generator.random() < 0.7:
+        guidance["classifier"] = {"model": "digits-classifier", "labels": 3, "scale": 2}
+    return guidance
+
+
 def random_requests(generator, described):
     """(path, body) of requests of every method, grid, path, size, tolerance, label and scale."""
     adaptive = {row["id"] for row in described["solvers"] if row["adaptive"]}
@@ -76,6 +94,8 @@ def random_requests(generator, described):
         takes_density = method in DENSITY_METHODS and not body["solver"].get("time_grid")
         if takes_density and not is_image and generator.random() < 0.4:
             body["log_likelihood"] = generator.choice([True, {"divergence": "hutchinson", "probes": 5}])
+        if model.get("labels"):
+            body["guidance"].update(random_guidance(generator, model, "log_likelihood" in body))
         yield f"/v1/models/{model['id']}/sample", json.dumps(body)
 
 

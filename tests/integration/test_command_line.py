@@ -151,7 +151,7 @@ def test_sample_says_what_is_wrong_with_a_flag():
             (["--labels"], "velocityd: --labels: needs a value; see velocityd sample --help\n"),
             (["--stream"], "velocityd: --stream is not supported by this release\n"),
             (["--log-likelihood", "1"], "velocityd: /log_likelihood must be true, false or an object\n"),
-            (["--guidance-interval=[0, 1]"], "velocityd: --guidance-interval is not supported by this release\n"),
+            (["--guidance-interval=[1, 0]"], "velocityd: /guidance/interval must be a list of ascending numbers, of 2 entries\n"),
             (["--encoding", "xml"], "velocityd: /encoding must be one of json, base64, png\n"),
             (["--encoding", "1"], "velocityd: /encoding must be one of json, base64, png\n"),
             (["--trajectory-fields", "[]"], "velocityd: /trajectory/fields must be a list of one or more of x, velocity, x1_hat, x0_hat, "
