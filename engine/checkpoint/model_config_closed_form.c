@@ -34,8 +34,8 @@ static fm_status normalise(const fm_json_node *array, double *weights, size_t co
     if (!(largest > 0.0)) {
         return fm_json_fail(array, err, FM_EFORMAT, "must have a sum above 0");
     }
-    double sum = 0.0; /* of ratios, for a sum of large weights could overflow */
-    for (size_t i = 0; i < count; i++) {
+    double sum = weights[0] / largest; /* of ratios, for a sum of large weights could overflow */
+    for (size_t i = 1; i < count; i++) {
         sum += weights[i] / largest;
     }
     *ret_log_total = log(largest) + log(sum);

@@ -83,8 +83,9 @@ static double shares_of(const mixture *it, const fm_path_point *at, size_t dimen
                         const double *x, double *terms)
 {
     double largest = log_terms(it, at, dimension, x, terms);
-    double sum = 0.0;
-    for (size_t k = 0; k < it->n_components; k++) {
+    terms[0] = exp(terms[0] - largest);
+    double sum = terms[0]; /* one of the terms is 1 */
+    for (size_t k = 1; k < it->n_components; k++) {
         terms[k] = exp(terms[k] - largest);
         sum += terms[k];
     }

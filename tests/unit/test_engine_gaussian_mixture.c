@@ -21,7 +21,7 @@ static fm_model_config config_of(const char *scheduler)
                              .predictions.first.type = fm_prediction_type_find("velocity"),
                              .time_scale = 1,
                              .path = usual_path(scheduler, 1),
-                             .gaussian_mixture.mixture = {3, weights, means, stds}};
+                             .gaussian_mixture.mixture = {3, weights, means, stds, 0}};
 }
 
 static void open_config(network_case *it, const fm_model_config *config)
