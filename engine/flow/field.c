@@ -264,9 +264,9 @@ static void add_gradient(const fm_field *field, const fm_condition *condition, d
                          size_t dimension, const fm_field_outputs *outputs)
 {
     fm_path_point at = fm_path_at(&field->path, likelihood_time(field, condition, t));
-    const fm_prediction *heads[] = {&field->predictions.first, &field->predictions.second};
+    const fm_predictions *heads = &field->predictions;
     for (size_t head = 0; head < fm_predictions_count(&field->predictions); head++) {
-        double factor = gradient_factor(field, heads[head], &at);
+        double factor = gradient_factor(field, head == 0 ? &heads->first : &heads->second, &at);
         double *out = outputs->out + head * dimension;
         for (size_t i = 0; i < dimension; i++) {
             out[i] += factor * outputs->gradient[i];
