@@ -5,6 +5,7 @@
 #include "proto/response.h"
 #include "server/command.h"
 #include "server/sample_flags.h"
+#include "server/sample_guides.h"
 #include "server/sample_pairs.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@
 typedef struct fmd_sampling {
     fmd_sample_flags flags;
     fm_model *model;
+    fmd_sample_guides guides;
     fm_engine *engine;
     fmp_request request;
     bool has_request;
@@ -117,10 +119,17 @@ static int open_all(fmd_sampling *run)
                             "%s: the model's samples are no images of 1 or 3 channels",
                             run->flags.output);
     }
+    code = fmd_sample_guides_open(&run->guides, run->flags.folder, run->flags.body, &model_options);
+    if (code != FMD_EXIT_OK) {
+        return code;
+    }
     fmp_problem problem = {0};
+    fmp_limits limits = no_limits;
+    limits.models = run->guides.described;
+    limits.n_models = run->guides.count;
     run->flags.accepted = run->flags.pairs != NULL ? FMP_ENCODING_NPY : run->flags.accepted;
     run->has_request = fmp_request_parse_sample(
-        run->flags.body, strlen(run->flags.body), fm_model_describe(run->model), &no_limits,
+        run->flags.body, strlen(run->flags.body), fm_model_describe(run->model), &limits,
         run->flags.accepted, draw_seed(), &run->request, &problem);
     if (run->has_request && run->flags.pairs != NULL) {
         fmd_ask_for_starts(&run->request);
@@ -202,6 +211,7 @@ static int sample(fmd_sampling *run)
 {
     fm_error error = {0};
     run->request.spec.model = run->model;
+    fmd_sample_guides_name(&run->guides, &run->request);
     uint64_t timeout_ms = run->request.timeout_ms;
     run->deadline_ns = timeout_ms == 0 ? NO_DEADLINE : now_ns() + timeout_ms * (SECOND_NS / 1000);
     if (fm_engine_submit(run->engine, &run->request.spec, &run->job, &error) != FM_OK) {
@@ -233,6 +243,7 @@ static void done(fmd_sampling *run)
         fmp_request_done(&run->request);
     }
     fm_engine_free(run->engine);
+    fmd_sample_guides_done(&run->guides);
     fm_model_unref(run->model);
     (void)sem_destroy(&run->finished);
     fmd_sample_flags_done(&run->flags);

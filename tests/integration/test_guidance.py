@@ -3,11 +3,13 @@
 import json
 import math
 import pathlib
+import subprocess
 import tempfile
 
-from daemon import Daemon, main
+from daemon import BINARY, Daemon, main
 
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
+PROGRAM = pathlib.Path(BINARY).resolve()
 SOLVER = {"method": "dopri8", "rtol": 1e-8, "atol": 1e-8}
 
 
@@ -99,6 +101,22 @@ def test_classifiers_are_not_sampled_and_others_do_not_classify():
         answer = daemon.request("POST", "/v1/models/mixture/sample", body)
         assert answer.status == 422 and "/guidance/classifier/model" in answer.body.decode(), answer.body
     with_models(test)
+
+
+def test_the_command_line_finds_other_models_beside_its_own():
+    with tempfile.TemporaryDirectory() as folder:
+        made(pathlib.Path(folder))
+        run = lambda guidance: subprocess.run(
+            [PROGRAM, "sample", ".", "--seed", "3", "--guidance", json.dumps(guidance)],
+            cwd=pathlib.Path(folder) / "mixture", capture_output=True, text=True)
+        classifier = {"model": "judge", "labels": 1}
+        ended = run({"scale": 2, "model": "wide", "classifier": classifier})
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)["guidance"]["classifier"] == {"model": "judge", "scale": 1}, ended.stdout
+        ended = run({"model": "nowhere"})
+        assert ended.returncode == 2 and "/guidance/model must be a model that is loaded: there is no nowhere" in ended.stderr, ended
+        ended = run({"classifier": {**classifier, "model": "../judge"}})
+        assert ended.returncode == 2 and "/guidance/classifier/model must be the name of a model" in ended.stderr, ended
 
 
 def test_digits_are_guided_by_the_shipped_classifier():
