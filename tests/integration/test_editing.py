@@ -287,7 +287,7 @@ def test_samples_fit_what_is_observed_of_them():
 
 def test_gradients_lead_to_the_exact_posterior_of_normal_data():
     """Data N(0, I) with y = x_1 + x_2 = 1, noise of 0.5: u = (x_1 + x_2) / sqrt 2 is N(0.628539, 1/9) and (x_1 - x_2) / sqrt 2
-    N(0, 1). 4000 samples, within four standard errors of means and variances (seen: 2.1)."""
+    N(0, 1). 4000 samples, within four standard errors of means and variances (seen: 0.9)."""
     normal = {**MIXTURE, "network": {"architecture": "gaussian_mixture", "weights": [1], "means": [[0, 0]], "stds": [1]}}
     body = {"observation": {"operator": "matrix", "matrix": [[1, 1]], "y": [[1]], "noise_std": 0.5, "method": "gradient"},
             "num_samples": 4000, "seed": 11}
