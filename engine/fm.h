@@ -102,6 +102,7 @@ typedef struct fm_operator_options {
 typedef struct fm_operator {
     const fm_operator_type *type;
     size_t dimension, observation_dimension;
+    size_t n_observed; /* entries of an observation that are read: of a mask its ones, else all */
     size_t channels, height, width; /* of images, else 0 */
     size_t factor;
     const double *values;
@@ -117,6 +118,15 @@ const char *fm_operator_type_name(const fm_operator_type *type);
 /* Errors: FM_EINVAL the type's rule is broken, the text names the member; FM_ENOMEM (matrix). Thread: any. */
 FM_MUST_USE fm_status fm_operator_init(fm_operator *ret, const fm_operator_type *type,
                                        const fm_operator_options *options, fm_error *err);
+
+/* How far a sample is from an observation: the root mean square of y - H x over the entries that are observed.
+ *   y        [observation_dimension]
+ *   x        [dimension]
+ *   scratch  as many doubles as fm_operator_misfit_scratch() says
+ * Thread: any, one scratch each. */
+double fm_operator_misfit(const fm_operator *forward, const double *y, const float *x,
+                          double *scratch);
+size_t fm_operator_misfit_scratch(const fm_operator *forward);
 
 /* What is known of samples beforehand: y = H x1 + noise of standard deviation observation_std in every entry. To replace
  * is to give the state, by its least change, the observed part alpha y + sigma H e with fresh noise e. */

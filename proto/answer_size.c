@@ -1,6 +1,7 @@
 /* How many bytes a request has, and its answer and recordings may have, before anything is computed. */
 #include "proto/base64.h"
 #include "proto/number.h"
+#include "proto/observation.h"
 #include "proto/png.h"
 #include "proto/stages.h"
 
@@ -67,6 +68,7 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
     total = add(total, array_bytes(request->path, 1, sizeof *request->path));
     total = add(total, fm_path_table_bytes(request->path_table));
     total = add(total, stages_bytes(request->stages, spec->solver.n_grid));
+    total = add(total, fmp_observation_bytes(request->observation));
     size_t n_diffusion = spec->solver.sampling.diffusion.n;
     total = add(total, array_bytes(request->diffusion_t, 2 * n_diffusion, sizeof(double)));
     return add(total, array_bytes(request->output_times, spec->n_output_times,
@@ -158,7 +160,10 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
         bool is_png = request->encoding == FMP_ENCODING_PNG;
         size_t last_bytes = is_png ? picture_string_bytes(model) : state_bytes;
         last_bytes = request->route == FMP_API_LOG_LIKELIHOOD ? 0 : last_bytes;
-        if ((request->route & FMP_API_EDITS) != 0) { /* the latent, its weight and its error */
+        if (request->observation != NULL) { /* the residual */
+            last_bytes = add(last_bytes, number_bytes(request->encoding, true));
+        }
+        if (request->stages != NULL) { /* the latent, its weight and its error */
             last_bytes =
                 add(last_bytes, add(state_bytes, 2 * number_bytes(request->encoding, true)));
         }

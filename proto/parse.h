@@ -81,6 +81,15 @@ size_t fmp_parse_tensor_rows(json_t *value);
 /* malloc()ed [n_rows][dimension], NULL when a rule is broken (that there be a row, and no more than the
  * limit, among them) or out of memory. */
 double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows);
+/* An array whose shape is known but for its first length. */
+typedef struct fmp_array {
+    const char *name, *items;            /* "y", "observations": for what is said of it */
+    size_t least, most;                  /* of the first length */
+    size_t rank, shape[FM_MAX_RANK + 1]; /* the first as it was found */
+} fmp_array;
+
+/* malloc()ed [product of shape], NULL when a rule is broken or out of memory. */
+double *fmp_parse_array(fmp_parse *parse, fmp_field_id field, const fmp_array *array);
 /* The same of all rows of a tensor, of which there must be n_rows. */
 double *fmp_parse_states(fmp_parse *parse, fmp_field_id field, size_t n_rows);
 
@@ -119,6 +128,11 @@ void fmp_parse_edit_points(fmp_parse *parse);
 void fmp_parse_edit_jobs(fmp_parse *parse);
 /* Whether its points are data, which is carried to the source first. */
 bool fmp_parse_encodes(const fmp_parse *parse);
+
+/* parse_observation.c, of an edit that has one: what is observed, and of how many samples; then, when the solver is
+ * known, what solves it. */
+void fmp_parse_observation(fmp_parse *parse);
+void fmp_parse_check_observation(fmp_parse *parse);
 
 /* parse_schedule.c: the times of solver.schedule, request->schedule.n_steps + 1 of them, malloc()ed; NULL when a rule
  * is broken or out of memory. */

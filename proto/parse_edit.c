@@ -9,7 +9,7 @@
 
 bool fmp_parse_encodes(const fmp_parse *parse)
 {
-    return (parse->route == FMP_API_EDIT && parse->present[FMP_FIELD_X1]) ||
+    return (parse->route == FMP_API_EDIT && !parse->present[FMP_FIELD_OBSERVATION]) ||
            (parse->route == FMP_API_INTERPOLATE && parse->present[FMP_FIELD_INTERPOLATE_X1]);
 }
 
@@ -49,9 +49,16 @@ static void read_data(fmp_parse *parse)
 {
     fmp_stages *stages = parse->request->stages;
     stages->n_given = 1;
-    if (parse->values[FMP_FIELD_X1] != NULL) {
-        size_t found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_X1]);
-        stages->given = fmp_parse_tensor(parse, FMP_FIELD_X1, found);
+    if (!parse->present[FMP_FIELD_EDIT_X1]) {
+        fmp_parse_fail(parse, FMP_FIELD_EDIT_X1, "is required where observation is left out");
+    }
+    if (parse->present[FMP_FIELD_EDIT_NUM_SAMPLES]) {
+        fmp_parse_fail(parse, FMP_FIELD_EDIT_NUM_SAMPLES,
+                       "must be left out without an observation: x1 has as many as there are");
+    }
+    if (parse->values[FMP_FIELD_EDIT_X1] != NULL) {
+        size_t found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_EDIT_X1]);
+        stages->given = fmp_parse_tensor(parse, FMP_FIELD_EDIT_X1, found);
         bool countable = found >= 1 && found <= parse->limits->max_samples;
         stages->n_given = countable ? found : 1;
     }
@@ -63,6 +70,10 @@ void fmp_parse_edit_points(fmp_parse *parse)
 {
     fmp_request *request = parse->request;
     request->spec.n_rows = 1;
+    if (parse->route == FMP_API_EDIT && parse->present[FMP_FIELD_OBSERVATION]) {
+        fmp_parse_observation(parse);
+        return;
+    }
     request->stages = fmp_parse_alloc(parse, 1, sizeof *request->stages);
     if (request->stages == NULL) {
         return;
@@ -147,7 +158,7 @@ void fmp_parse_edit_jobs(fmp_parse *parse)
     fmp_request *request = parse->request;
     fmp_stages *stages = request->stages;
     if (stages == NULL || stages->given == NULL || request->spec.solver.grid == NULL) {
-        return; /* refused */
+        return; /* refused, or of one job: with an observation */
     }
     stages->n_rows = request->spec.n_rows;
     request->x = alloc_states(parse, stages->n_rows, sizeof *request->x);

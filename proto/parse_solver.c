@@ -1,5 +1,6 @@
 /* The solver: method, tolerances and the grid of times. */
 #include "proto/number.h"
+#include "proto/observation.h"
 #include "proto/solver_options.h"
 
 #include <assert.h>
@@ -8,6 +9,7 @@
 
 #define BASE_METHOD          "midpoint"
 #define GIVEN_METHOD         "dopri5" /* where points are given: they must come back */
+#define PNP_METHOD           "pnp_flow"
 #define BASE_STEPS           50
 #define BASE_TOLERANCE       1e-5
 #define BASE_MAX_EVALUATIONS 10000
@@ -94,9 +96,8 @@ static void check_start(fmp_parse *parse)
 {
     const double *grid = parse->request->spec.solver.grid;
     double source = parse->source;
-    bool is_given = parse->present[FMP_FIELD_X0] || parse->present[FMP_FIELD_START] ||
-                    parse->route != FMP_API_SAMPLE;
-    if (grid == NULL || is_given || parse->defaults_only) {
+    bool is_given = parse->present[FMP_FIELD_X0] || parse->present[FMP_FIELD_START];
+    if (grid == NULL || is_given || parse->defaults_only || parse->route != FMP_API_SAMPLE) {
         return;
     }
     if (fabs(grid[0] - source) > FMP_SOURCE_MARGIN) {
@@ -141,17 +142,6 @@ static void check_coupling(fmp_parse *parse)
                    fm_method_describe(method)->name,
                    uses_score ? "the score, which is not known of this model"
                               : "independent noise, which this model has not");
-}
-
-/* No request says yet what is observed. */
-static void check_inverse(fmp_parse *parse)
-{
-    const fm_method *method = parse->request->spec.solver.method;
-    if (fm_method_needs_inverse(method)) {
-        fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
-                       "%s solves inverse problems alone: it needs an observation",
-                       fm_method_describe(method)->name);
-    }
 }
 
 /* Samplers and stochastic methods go from noise to data alone. */
@@ -281,6 +271,16 @@ static void read_grid(fmp_parse *parse, bool adaptive)
     make_uniform_grid(parse, request->n_steps);
 }
 
+static const char *base_method(const fmp_parse *parse)
+{
+    const fmp_observation *observation = parse->request->observation;
+    if (observation != NULL) {
+        bool is_pnp = observation->method == FMP_OBSERVATION_PNP_FLOW;
+        return is_pnp ? PNP_METHOD : BASE_METHOD;
+    }
+    return parse->route == FMP_API_SAMPLE ? BASE_METHOD : GIVEN_METHOD;
+}
+
 void fmp_parse_solver(fmp_parse *parse)
 {
     fm_solver *solver = &parse->request->spec.solver;
@@ -288,8 +288,7 @@ void fmp_parse_solver(fmp_parse *parse)
     if (parse->present[FMP_FIELD_SOLVER_METHOD] && name == NULL) {
         return; /* refused; what else is right depends on it */
     }
-    const char *base_method = parse->route == FMP_API_SAMPLE ? BASE_METHOD : GIVEN_METHOD;
-    solver->method = fm_method_find(name != NULL ? json_string_value(name) : base_method);
+    solver->method = fm_method_find(name != NULL ? json_string_value(name) : base_method(parse));
     assert(solver->method != NULL);
     bool adaptive = fm_method_describe(solver->method)->adaptive;
     solver->rtol = number_or(parse, FMP_FIELD_SOLVER_RTOL, BASE_TOLERANCE);
@@ -309,7 +308,7 @@ void fmp_parse_solver(fmp_parse *parse)
     check_start(parse);
     check_within_path(parse);
     check_coupling(parse);
-    check_inverse(parse);
+    fmp_parse_check_observation(parse);
     check_direction(parse);
     fmp_parse_check_diffusion(parse);
 }

@@ -15,6 +15,7 @@ typedef struct tensor_reader {
     fmp_parse *parse;
     const char *pointer;
     bool is_double;     /* the range is float64's, not float32's */
+    const char *name;   /* whose shape is told where a list has another length; NULL: of none */
     size_t least, most; /* of the first length */
     size_t rank, shape[FM_MAX_RANK + 1];
     size_t index[FM_MAX_RANK + 1];
@@ -66,7 +67,34 @@ static void read_number(tensor_reader *tensor, json_t *value)
     tensor->broken = true;
 }
 
-/* The depth is the model's rank at most, so what a body nests deeper is never followed. */
+/* "[N, 1, 14, 14]" */
+static void shape_text(const tensor_reader *tensor, bool counted, const char *first, char *ret,
+                       size_t size_bytes)
+{
+    size_t used = (size_t)snprintf(ret, size_bytes, "[");
+    for (size_t i = 0; i < tensor->rank && used < size_bytes; i++) {
+        char number[32];
+        (void)snprintf(number, sizeof number, "%zu", tensor->shape[i]);
+        const char *length = i == 0 && !counted ? first : number;
+        const char *end = i + 1 < tensor->rank ? ", " : "]";
+        used += (size_t)snprintf(ret + used, size_bytes - used, "%s%s", length, end);
+    }
+}
+
+static void fail_list(tensor_reader *tensor, size_t depth)
+{
+    char pointer[FMP_POINTER_BYTES], shape[128], whole[160] = "";
+    index_pointer(tensor, depth, pointer, sizeof pointer);
+    if (tensor->name != NULL) {
+        shape_text(tensor, tensor->least == tensor->most, "N", shape, sizeof shape);
+        (void)snprintf(whole, sizeof whole, "; %s must be %s", tensor->name, shape);
+    }
+    fmp_parse_fail_at(tensor->parse, pointer, "must be a list of %zu %s%s", tensor->shape[depth],
+                      depth + 1 < tensor->rank ? "lists" : "numbers", whole);
+    tensor->broken = true;
+}
+
+/* The depth is the tensor's rank at most, so what a body nests deeper is never followed. */
 static void read_nested(tensor_reader *tensor, size_t depth, json_t *value)
 {
     if (depth == tensor->rank) {
@@ -74,11 +102,7 @@ static void read_nested(tensor_reader *tensor, size_t depth, json_t *value)
         return;
     }
     if (!json_is_array(value) || json_array_size(value) != tensor->shape[depth]) {
-        char pointer[FMP_POINTER_BYTES];
-        index_pointer(tensor, depth, pointer, sizeof pointer);
-        fmp_parse_fail_at(tensor->parse, pointer, "must be a list of %zu %s", tensor->shape[depth],
-                          depth + 1 < tensor->rank ? "lists" : "numbers");
-        tensor->broken = true;
+        fail_list(tensor, depth);
         return;
     }
     for (size_t i = 0; i < tensor->shape[depth]; i++) {
@@ -99,25 +123,19 @@ static void check_shape(tensor_reader *tensor, json_t *shape)
 {
     bool equal = json_is_array(shape) && json_array_size(shape) == tensor->rank;
     bool counted = tensor->shape[0] > 0; /* else the shape has no first length within the limit */
-    char text[256] = "must be [";
-    size_t used = strlen(text);
     for (size_t i = 0; i < tensor->rank; i++) {
         int64_t length = -1;
         equal = equal && fmp_parse_integer(json_array_get(shape, i), &length) &&
                 (uint64_t)length == tensor->shape[i];
-        char number[32] = "n";
-        if (i > 0 || counted) {
-            (void)snprintf(number, sizeof number, "%zu", tensor->shape[i]);
-        }
-        used +=
-            (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? ", " : "", number);
     }
     if (!equal || !counted) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "]");
+        char whole[192], bounds[64] = "", text[256];
+        shape_text(tensor, counted, "n", whole, sizeof whole);
         if (!counted) {
-            (void)snprintf(text + used, sizeof text - used, ", n from %zu to %zu", tensor->least,
+            (void)snprintf(bounds, sizeof bounds, ", n from %zu to %zu", tensor->least,
                            tensor->most);
         }
+        (void)snprintf(text, sizeof text, "must be %s%s", whole, bounds);
         fail_member(tensor, "shape", text);
     }
 }
@@ -199,38 +217,49 @@ static void read_object(tensor_reader *tensor, json_t *object, size_t n_values)
     }
 }
 
-/* What is wrong with a tensor of no rows, or of more than may be. */
-static void fail_rows(tensor_reader *tensor, fmp_field_id field)
+/* What is wrong with an array of no rows, or of more than may be. */
+static void fail_rows(tensor_reader *tensor, fmp_field_id field, const char *items)
 {
     fmp_parse *parse = tensor->parse;
     if (json_is_array(parse->values[field])) {
-        fmp_parse_fail(parse, field, "must hold 1 to %zu points", parse->limits->max_samples);
+        fmp_parse_fail(parse, field, "must hold %zu to %zu %s", tensor->least, tensor->most, items);
         return;
     }
     tensor->shape[0] = 0; /* so that its shape is refused, and what else is wrong with it */
     read_object(tensor, parse->values[field], 0);
 }
 
-double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
+static bool count_values(const fmp_array *array, size_t *ret)
 {
-    const fm_model_info *model = parse->model;
+    *ret = 1;
+    for (size_t i = 0; i < array->rank; i++) {
+        if (array->shape[i] != 0 && *ret > SIZE_MAX / array->shape[i]) {
+            return false;
+        }
+        *ret *= array->shape[i];
+    }
+    return true;
+}
+
+double *fmp_parse_array(fmp_parse *parse, fmp_field_id field, const fmp_array *array)
+{
     tensor_reader tensor = {.parse = parse,
                             .pointer = fmp_field_at(field)->pointer,
-                            .least = 1,
-                            .most = parse->limits->max_samples,
-                            .rank = model->rank + 1,
-                            .shape = {n_rows}};
-    assert(model->rank <= FM_MAX_RANK && model->dimension >= 1);
-    memcpy(tensor.shape + 1, model->shape, model->rank * sizeof *model->shape);
-    if (n_rows < 1 || n_rows > parse->limits->max_samples) {
-        fail_rows(&tensor, field);
+                            .name = array->name,
+                            .least = array->least,
+                            .most = array->most,
+                            .rank = array->rank};
+    size_t n_values = 0;
+    assert(array->rank >= 1 && array->rank <= FM_MAX_RANK + 1);
+    memcpy(tensor.shape, array->shape, sizeof tensor.shape);
+    if (array->shape[0] < array->least || array->shape[0] > array->most) {
+        fail_rows(&tensor, field, array->items);
         return NULL;
     }
-    if (n_rows > SIZE_MAX / model->dimension) {
+    if (!count_values(array, &n_values)) {
         parse->out_of_memory = true;
         return NULL;
     }
-    size_t n_values = n_rows * model->dimension;
     tensor.values = fmp_parse_alloc(parse, n_values, sizeof *tensor.values);
     if (tensor.values == NULL) {
         return NULL;
@@ -246,6 +275,19 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
     }
     assert(tensor.n_values == n_values);
     return tensor.values;
+}
+
+double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
+{
+    const fm_model_info *model = parse->model;
+    fmp_array array = {.items = "points",
+                       .least = 1,
+                       .most = parse->limits->max_samples,
+                       .rank = model->rank + 1,
+                       .shape = {n_rows}};
+    assert(model->rank <= FM_MAX_RANK && model->dimension >= 1);
+    memcpy(array.shape + 1, model->shape, model->rank * sizeof *model->shape);
+    return fmp_parse_array(parse, field, &array);
 }
 
 double *fmp_parse_states(fmp_parse *parse, fmp_field_id field, size_t n_rows)

@@ -2,6 +2,7 @@
 #include "proto/request.h"
 
 #include "proto/base64.h"
+#include "proto/observation.h"
 #include "proto/parse.h"
 #include "proto/png.h"
 #include "proto/stages.h"
@@ -495,5 +496,6 @@ void fmp_request_done(fmp_request *request)
     free(request->classifier_labels);
     fm_path_table_free(request->path_table);
     fmp_stages_free(request->stages);
+    fmp_observation_free(request->observation);
     *request = (fmp_request){0};
 }

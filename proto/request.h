@@ -34,10 +34,11 @@ typedef enum fmp_api_route {
     FMP_API_INTERPOLATE = 16,
     FMP_API_EDIT = 32,
     FMP_API_ALL = 63,
-    FMP_API_EDITS = FMP_API_INTERPOLATE | FMP_API_EDIT, /* of several jobs: proto/stages.h */
-    FMP_API_FLOWS = FMP_API_ALL & ~FMP_API_VELOCITY,    /* integrate */
-    FMP_API_SAMPLES = FMP_API_SAMPLE | FMP_API_EDITS,   /* end in samples */
-    FMP_API_STATES = FMP_API_SAMPLE | FMP_API_ENCODE,   /* and give states on the way */
+    FMP_API_EDITS =
+        FMP_API_INTERPOLATE | FMP_API_EDIT, /* of several jobs, as a rule: proto/stages.h */
+    FMP_API_FLOWS = FMP_API_ALL & ~FMP_API_VELOCITY,            /* integrate */
+    FMP_API_SAMPLES = FMP_API_SAMPLE | FMP_API_EDITS,           /* end in samples */
+    FMP_API_STATES = FMP_API_SAMPLE | FMP_API_ENCODE,           /* and give states on the way */
     FMP_API_BACKWARD = FMP_API_ENCODE | FMP_API_LOG_LIKELIHOOD, /* from data to the source */
     FMP_API_POINTS = FMP_API_VELOCITY | FMP_API_LOG_LIKELIHOOD, /* give numbers of points */
 } fmp_api_route;
@@ -52,6 +53,7 @@ typedef enum fmp_encoding {
 } fmp_encoding;
 
 typedef struct fmp_stages fmp_stages;
+typedef struct fmp_observation fmp_observation;
 
 /* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
 typedef struct fmp_request {
@@ -76,7 +78,9 @@ typedef struct fmp_request {
     double *diffusion_t, *diffusion_values; /* of solver.diffusion */
     double *guidance_t, *guidance_values;   /* of guidance.schedule */
     int32_t *negative_labels, *classifier_labels;
-    fmp_stages *stages; /* of FMP_API_EDITS, else NULL */
+    fmp_stages *stages; /* of FMP_API_EDITS without an observation, else NULL */
+    fmp_observation
+        *observation; /* of FMP_API_EDIT, or NULL: proto/observation.h; spec.inverse is within */
 } fmp_request;
 
 /* POST …/sample. The model's defaults fill what it leaves out. A classifier has no velocity, so its requests are all

@@ -66,6 +66,9 @@ void fmp_response_write_guidance(fmp_json *json, const fmp_request *request,
 /* "weights" of an interpolation, "x0" (the latents that were decoded), "round_trip_error" where data was given */
 void fmp_response_write_latents(fmp_json *json, const fmp_request *request,
                                 const fm_model_info *model, const fmp_rows *rows);
+/* "residual" of every row, and "observation": of those that have one */
+void fmp_response_write_residuals(fmp_json *json, const fmp_request *request, const fmp_rows *rows);
+void fmp_response_write_observation(fmp_json *json, const fmp_request *request);
 /* "divergence": how they were found, where the answer has any */
 void fmp_response_write_divergence(fmp_json *json, const fmp_request *request);
 /* The sample of every row as a picture: `key`: [n_rows] strings of base64. Fails the buffer where

@@ -287,6 +287,7 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
         fmp_response_write_seed(&json, request);
     }
     write_states(&json, request, model, rows);
+    fmp_response_write_residuals(&json, request, rows);
     if (request->stages != NULL) {
         fmp_response_write_latents(&json, request, model, rows);
     }
@@ -302,6 +303,7 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
     }
     write_solver(&json, request);
     fmp_response_write_guidance(&json, request, model);
+    fmp_response_write_observation(&json, request);
     write_stats(&json, request, rows);
     fmp_json_close(&json, '}');
 }

@@ -16,13 +16,29 @@ static const struct {
     {FMP_FIELD_SOLVER_CHURN, offsetof(fm_sampling, churn)},
     {FMP_FIELD_SOLVER_NOISE_SCALE, offsetof(fm_sampling, noise_scale)},
     {FMP_FIELD_SOLVER_SNR, offsetof(fm_sampling, signal_to_noise)},
+    {FMP_FIELD_SOLVER_PNP_POWER, offsetof(fm_sampling, pnp_power)},
 };
 
 #define N_NUMBERS (sizeof numbers / sizeof *numbers)
 
+static const struct {
+    fmp_field_id field;
+    size_t offset; /* of an unsigned in fm_sampling */
+} counts[] = {
+    {FMP_FIELD_SOLVER_CORRECTOR_STEPS, offsetof(fm_sampling, corrector_steps)},
+    {FMP_FIELD_SOLVER_PNP_SAMPLES, offsetof(fm_sampling, pnp_samples)},
+};
+
+#define N_COUNTS (sizeof counts / sizeof *counts)
+
 static double *number_at(fm_sampling *sampling, size_t i)
 {
     return (double *)(void *)((char *)sampling + numbers[i].offset);
+}
+
+static unsigned *count_at(fm_sampling *sampling, size_t i)
+{
+    return (unsigned *)(void *)((char *)sampling + counts[i].offset);
 }
 
 static bool is_option_of(const fm_solver *solver, fmp_field_id field)
@@ -36,7 +52,7 @@ static const fmp_field_id options[] = {
     FMP_FIELD_SOLVER_DIFFUSION,   FMP_FIELD_SOLVER_LAST_STEP,   FMP_FIELD_SOLVER_ETA,
     FMP_FIELD_SOLVER_REFRESH,     FMP_FIELD_SOLVER_OVERSHOOT,   FMP_FIELD_SOLVER_CHURN,
     FMP_FIELD_SOLVER_CHURN_RANGE, FMP_FIELD_SOLVER_NOISE_SCALE, FMP_FIELD_SOLVER_CORRECTOR_STEPS,
-    FMP_FIELD_SOLVER_SNR,
+    FMP_FIELD_SOLVER_SNR,         FMP_FIELD_SOLVER_PNP_POWER,   FMP_FIELD_SOLVER_PNP_SAMPLES,
 };
 
 /* What a method does not read is refused where the request asks for it, for it would pass silently. */
@@ -142,10 +158,11 @@ void fmp_parse_solver_options(fmp_parse *parse)
             *number_at(sampling, i) = json_number_value(value);
         }
     }
-    int64_t steps = 0;
-    if (parse->values[FMP_FIELD_SOLVER_CORRECTOR_STEPS] != NULL &&
-        fmp_parse_integer(parse->values[FMP_FIELD_SOLVER_CORRECTOR_STEPS], &steps)) {
-        sampling->corrector_steps = (unsigned)steps;
+    for (size_t i = 0; i < N_COUNTS; i++) {
+        int64_t count = 0;
+        if (fmp_parse_integer(parse->values[counts[i].field], &count)) {
+            *count_at(sampling, i) = (unsigned)count;
+        }
     }
     if (parse->values[FMP_FIELD_SOLVER_LAST_STEP] != NULL) {
         sampling->last_step =
@@ -195,8 +212,11 @@ void fmp_solver_options_write(fmp_json *json, const fm_solver *solver)
                                  *number_at(&sampling, i));
         }
     }
-    if (is_option_of(solver, FMP_FIELD_SOLVER_CORRECTOR_STEPS)) {
-        fmp_json_pair_unsigned(json, "corrector_steps", sampling.corrector_steps);
+    for (size_t i = 0; i < N_COUNTS; i++) {
+        if (is_option_of(solver, counts[i].field)) {
+            fmp_json_pair_unsigned(json, fmp_field_name(fmp_field_at(counts[i].field)),
+                                   *count_at(&sampling, i));
+        }
     }
     if (is_option_of(solver, FMP_FIELD_SOLVER_DIFFUSION)) {
         write_diffusion(json, &sampling.diffusion);

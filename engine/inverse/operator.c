@@ -3,6 +3,7 @@
 
 #include "engine/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 static const fm_operator_type *const types[] = {
@@ -60,6 +61,7 @@ fm_status fm_operator_init(fm_operator *ret, const fm_operator_type *type,
         status = type->init(&made, options, err);
     }
     if (status == FM_OK) {
+        made.n_observed = made.n_observed > 0 ? made.n_observed : made.observation_dimension;
         *ret = made;
     }
     return status;
@@ -117,4 +119,24 @@ void fm_operator_correct(const fm_operator *forward, double lambda, const double
     for (size_t i = 0; i < forward->dimension; i++) {
         x[i] += change[i];
     }
+}
+
+size_t fm_operator_misfit_scratch(const fm_operator *forward)
+{
+    return forward->dimension + forward->observation_dimension + own_size(forward);
+}
+
+double fm_operator_misfit(const fm_operator *forward, const double *y, const float *x,
+                          double *scratch)
+{
+    size_t n = forward->dimension, m = forward->observation_dimension;
+    double *wide = scratch, *residual = scratch + n, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        wide[i] = (double)x[i];
+    }
+    fm_operator_residual(forward, y, wide, residual, residual + m);
+    for (size_t i = 0; i < m; i++) {
+        sum += residual[i] * residual[i];
+    }
+    return sqrt(sum / (double)forward->n_observed);
 }

@@ -28,6 +28,7 @@ static fm_status mask_init(fm_operator *ret, const fm_operator_options *options,
     }
     ret->values = options->values;
     ret->observation_dimension = ret->dimension;
+    ret->n_observed = ones;
     ret->norm_squared = ret->gram = 1;
     return FM_OK;
 }

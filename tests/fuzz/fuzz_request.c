@@ -1,6 +1,7 @@
 /* Any bytes as the body of any request of any model: parsed or refused, never worse, and what is parsed
  * keeps the promises that the engine and the answers rely on. */
 #include "engine/solve/diffusion.h"
+#include "proto/observation.h"
 #include "proto/png.h"
 #include "proto/stages.h"
 #include "tests/support/proto_case.h"
@@ -51,7 +52,8 @@ static void check_sample(const fmp_request *request, const fm_model_info *model)
     require(fm_sampling_check(&solver->sampling, NULL) == FM_OK);
     check_times(spec->output_times, spec->n_output_times, solver->grid[0],
                 solver->grid[solver->n_grid - 1]);
-    require(spec->x != NULL || fabs(solver->grid[0] - source) <= 1.000001e-3);
+    bool draws = spec->x == NULL && !fm_method_needs_inverse(solver->method);
+    require(!draws || fabs(solver->grid[0] - source) <= 1.000001e-3);
     require(!spec->adds_noise || (spec->x != NULL && solver->grid[0] >= 0 && solver->grid[0] < 1));
 }
 
@@ -60,7 +62,8 @@ static void check_jobs(const fmp_request *request)
 {
     const fmp_stages *stages = request->stages;
     size_t n_jobs = fmp_request_n_jobs(request);
-    require((stages != NULL) == ((request->route & FMP_API_EDITS) != 0));
+    bool is_edit = (request->route & FMP_API_EDITS) != 0;
+    require((stages != NULL) == (is_edit && request->observation == NULL));
     require(n_jobs >= 1 && n_jobs <= FMP_MAX_JOBS);
     for (size_t i = 0; stages != NULL && i < n_jobs; i++) {
         fm_job_spec spec = fmp_request_job(request, i);
@@ -91,6 +94,29 @@ static void check_stages(const fmp_request *request, const fm_model_info *model)
     require(stages->n_rows == request->spec.n_rows && stages->x == request->spec.x);
     require(stages->noise >= 0 && stages->noise <= 1);
     require(stages->weights == NULL || (stages->n_given == 2 && stages->n_rows >= 2));
+}
+
+/* What fm_inverse and the method ask for. */
+static void check_observation(const fmp_request *request, const fm_model_info *model)
+{
+    const fmp_observation *observation = request->observation;
+    const fm_job_spec *spec = &request->spec;
+    const fm_inverse *inverse = &observation->inverse;
+    size_t n = inverse->n_observations, m = observation->forward.observation_dimension;
+    require(request->route == FMP_API_EDIT && spec->inverse == inverse && spec->x == NULL);
+    require(inverse->forward == &observation->forward && inverse->observations == observation->y);
+    require(observation->forward.dimension == model->dimension && (n == 1 || n == spec->n_rows));
+    require(observation->forward.n_observed >= 1 && observation->forward.n_observed <= m);
+    for (size_t i = 0; i < n * m; i++) {
+        require(isfinite((float)observation->y[i]));
+    }
+    require(isfinite(inverse->observation_std) && inverse->observation_std >= 0);
+    bool is_pnp = fm_method_needs_inverse(spec->solver.method);
+    require(is_pnp + inverse->replaces + (inverse->guidance_scale != 0) == 1);
+    require(!inverse->replaces || fm_method_takes_replacement(spec->solver.method));
+    require(spec->solver.grid[0] >= 0 && spec->solver.grid[spec->solver.n_grid - 1] <= 1);
+    float zero[16] = {0};
+    require(model->dimension <= 16 && fmp_observation_residual(observation, n - 1, zero) >= 0);
 }
 
 static void check_pictures(const fmp_request *request, const fm_model_info *model)
@@ -126,6 +152,9 @@ static void check_request(const fmp_request *request, const fm_model_info *model
     if (request->stages != NULL) {
         check_stages(request, model);
     }
+    if (request->observation != NULL) {
+        check_observation(request, model);
+    }
     bool records = spec->output_every_step && fm_method_describe(spec->solver.method)->adaptive;
     require((fmp_request_recording_bytes(request, model) > 0) == records);
     require(fmp_request_answer_bytes(request, model) <= limits->max_answer_bytes);
@@ -155,7 +184,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const fm_model_info models[] = {proto_case_plain(), proto_case_labelled(),
                                     proto_case_without_null()};
     fmp_limits limits = proto_case_limits();
-    const fm_model_info image = proto_case_image();
+    fm_model_info image = proto_case_image();
+    image.has_gradients = true;
     const fm_model_info *model = (data[0] & 0x80) != 0 ? &image : &models[data[0] % 3];
     const char *body = (const char *)data + 1;
     fmp_request request;
