@@ -155,7 +155,8 @@ def upper_bound(field):
 
 def type_text(field):
     maximum, source = upper_bound(field)
-    bounds = f"{plain(field.get('minimum', 0))} … {plain(maximum)}{source}" if maximum else ""
+    least = field.get("minimum", 0)
+    bounds = plain(maximum) if maximum and least == maximum else f"{plain(least)} … {plain(maximum)}{source}" if maximum else ""
     length = f"1 … {plain(maximum)}{source}"
     return {
         "OBJECT": lambda: "object",
@@ -169,7 +170,7 @@ def type_text(field):
         "METHOD": lambda: "string",
         "SEED": lambda: "integer or string of digits",
         "LABELS": lambda: "integer, string or `null`, or a list of them",
-        "TENSOR": lambda: f"[tensor](#tensors) of {length} points",
+        "TENSOR": lambda: f"[tensor](#tensors) of {length} points" if maximum else "[tensor](#tensors)",
         "TIMES": lambda: f"list of {bounds} numbers, or a [tensor](#tensors) of them",
         "NUMBERS": lambda: f"list of {bounds} numbers, or a [tensor](#tensors) of them",
         "MODEL": lambda: "name of a model",

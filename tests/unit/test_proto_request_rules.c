@@ -509,7 +509,7 @@ static const refusal refusals[] = {
     {PLAIN,
      S,
      "{\"solver\": {\"method\": \"edm_heun\", \"churn_range\": [3, 1]}}",
-     {"/solver/churn_range must be a list of ascending numbers, of 2 to 2"}},
+     {"/solver/churn_range must be a list of ascending numbers, of 2"}},
     {PLAIN,
      S,
      "{\"solver\": {\"method\": \"predictor_corrector\", \"corrector_steps\": 0, \"snr\": \"1\"}}",
