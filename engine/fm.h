@@ -551,7 +551,7 @@ typedef struct fm_job_spec {
     size_t n_rows;         /* >= 1 */
     uint64_t seed;         /* of drawn noise: row i depends on (seed, i) alone */
     const int32_t *labels; /* [n_rows], or NULL: the null label where there is one */
-    fm_guidance guidance;  /* the job takes references of its models */
+    fm_guidance guidance; /* the job takes references of its models, which are of the same engine */
     /* [n_rows][dimension]: x0, or the points of FM_TASK_VELOCITY; NULL: noise or, for methods that need an inverse, the
      * least state that has the observation */
     const double *x;

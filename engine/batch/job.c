@@ -361,6 +361,10 @@ static size_t network_rows(const fm_job_spec *spec, size_t *ret_most)
     fm_condition condition = {.guidance = &spec->guidance, .label = config->null_label};
     const int32_t *negative = spec->guidance.negative_labels;
     *ret_most = 1;
+    if (spec->labels == NULL && negative == NULL) { /* all are alike */
+        *ret_most = fm_field_most_rows(&spec->model->field, &condition);
+        return spec->n_rows * *ret_most;
+    }
     for (size_t i = 0; i < spec->n_rows; i++) {
         condition.label = spec->labels != NULL ? spec->labels[i] : condition.label;
         condition.negative_label = negative != NULL ? negative[i] : 0;

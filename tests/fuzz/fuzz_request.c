@@ -119,6 +119,40 @@ static void check_observation(const fmp_request *request, const fm_model_info *m
     require(model->dimension <= 16 && fmp_observation_residual(observation, n - 1, zero) >= 0);
 }
 
+static void check_labels(const int32_t *labels, size_t n_rows, const fm_model_info *model)
+{
+    for (size_t i = 0; labels != NULL && i < n_rows; i++) {
+        require(labels[i] >= 0 && labels[i] <= model->label_count);
+    }
+}
+
+/* Of what is guided, everything is finite and of the models that it names. */
+static void check_guidance(const fmp_request *request, const fm_model_info *model,
+                           const fmp_limits *limits)
+{
+    const fm_guidance *it = &request->spec.guidance;
+    require(isfinite(it->scale) && isfinite(it->schedule.end) && isfinite(it->classifier_scale));
+    require(it->rescale >= 0 && it->rescale <= 1 && it->projection.threshold >= 0);
+    require(!it->has_interval || it->interval[0] < it->interval[1]);
+    require(!it->projects || !it->zero_star);
+    require(it->n_conditions <= FM_MAX_GUIDANCE_CONDITIONS);
+    for (size_t i = 0; i < it->n_conditions; i++) {
+        check_labels(&it->conditions[i].label, 1, model);
+        require(isfinite(it->conditions[i].scale));
+    }
+    for (size_t i = 1; i < it->schedule.n; i++) {
+        require(it->schedule.t[i] > it->schedule.t[i - 1]);
+    }
+    check_labels(it->negative_labels, request->spec.n_rows, model);
+    require(request->guide == FMP_NO_MODEL || request->guide < limits->n_models);
+    require((request->classifier == FMP_NO_MODEL) == (it->classifier_labels == NULL));
+    if (request->classifier != FMP_NO_MODEL) {
+        require(request->classifier < limits->n_models);
+        check_labels(it->classifier_labels, request->spec.n_rows,
+                     limits->models[request->classifier]);
+    }
+}
+
 static void check_pictures(const fmp_request *request, const fm_model_info *model)
 {
     fmp_image image;
@@ -132,11 +166,9 @@ static void check_request(const fmp_request *request, const fm_model_info *model
 {
     const fm_job_spec *spec = &request->spec;
     require(spec->n_rows >= 1 && spec->n_rows <= limits->max_samples);
-    require(isfinite(spec->guidance.scale));
+    check_guidance(request, model, limits);
     require(request->timeout_ms >= 1 && request->timeout_ms <= limits->max_timeout_ms);
-    for (size_t i = 0; spec->labels != NULL && i < spec->n_rows; i++) {
-        require(spec->labels[i] >= 0 && spec->labels[i] <= model->label_count);
-    }
+    check_labels(spec->labels, spec->n_rows, model);
     require(spec->draws == 0 || (spec->x != NULL && spec->n_rows % spec->draws == 0));
     size_t n_points = spec->draws == 0 ? spec->n_rows : spec->n_rows / spec->draws;
     for (size_t i = 0; spec->x != NULL && i < n_points * model->dimension; i++) {
