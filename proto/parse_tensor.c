@@ -129,7 +129,7 @@ static void check_shape(tensor_reader *tensor, json_t *shape)
                 (uint64_t)length == tensor->shape[i];
     }
     if (!equal || !counted) {
-        char whole[192], bounds[64] = "", text[256];
+        char whole[192], bounds[64] = "", text[288];
         shape_text(tensor, counted, "n", whole, sizeof whole);
         if (!counted) {
             (void)snprintf(bounds, sizeof bounds, ", n from %zu to %zu", tensor->least,
