@@ -28,7 +28,7 @@ static void open_models(size_t workers)
 {
     fm_error err;
     for (size_t i = 0; i < N_MODELS; i++) {
-        fm_model_options options = {.workers = workers};
+        fm_model_options options = {.workers = workers, .gradient_bytes = SIZE_MAX};
         ck_assert_msg(fm_model_open(folders[i], &options, &models[i], &err) == FM_OK, "%s",
                       err.text);
     }
@@ -135,7 +135,8 @@ static void make_inverse(random_request *request, unsigned *state)
                                     .observations = request->observations,
                                     .n_observations = shared ? 1 : spec->n_rows,
                                     .observation_std = next_random(state) % 2 == 0 ? 0 : 0.2,
-                                    .replaces = !must};
+                                    .replaces = !must,
+                                    .guidance_scale = next_random(state) % 3 == 0 ? 0.5 : 0};
     spec->inverse = &request->inverse;
 }
 
