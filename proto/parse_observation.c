@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a matrix: as many products with it as a step may take are done in a tenth of a second. */
+/* Of a matrix: a step may take a hundred products with it and as many with its transpose, during which its
+ * worker hears of no cancellation. */
 #define MAX_MATRIX_NUMBERS ((size_t)1 << 20)
 
 /* ---- Which fields there are ---- */
