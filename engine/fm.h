@@ -139,6 +139,9 @@ typedef struct fm_inverse {
     double
         guidance_scale; /* of the gradient of log p(y | x), see engine/inverse/likelihood.h; 0: none. Else the model
                             * has gradients */
+    double
+        guidance_from; /* the gradient's first time, 0 … 1: a_t has no bound at the source, where a network's
+                           * Jacobian does not vanish as it should */
 } fm_inverse;
 
 /* ---- Methods: rows of engine/solve/method.def ------------------------------------------------ */

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a matrix: as many products with it as a step may take are done in a tenth of a second. */
+/* Of a matrix: a step may take a hundred products with it and as many with its transpose, during which its
+ * worker hears of no cancellation. */
 #define MAX_MATRIX_NUMBERS ((size_t)1 << 20)
 
 /* ---- Which fields there are ---- */
@@ -244,11 +245,15 @@ static size_t count_samples(fmp_parse *parse)
 
 /* ---- The method ---- */
 
+#define GRADIENT_FROM 0.05 /* from 0 on, the digits' samples are ruined by the first step */
+
 static void read_gradient(fmp_parse *parse, fm_inverse *inverse)
 {
     const fm_model_info *model = parse->model;
     json_t *scale = parse->values[FMP_FIELD_OBSERVATION_SCALE];
     inverse->guidance_scale = scale != NULL ? json_number_value(scale) : 1;
+    json_t *from = parse->values[FMP_FIELD_OBSERVATION_FROM];
+    inverse->guidance_from = from != NULL ? json_number_value(from) : GRADIENT_FROM;
     if (inverse->guidance_scale == 0.0) {
         fmp_parse_fail(parse, FMP_FIELD_OBSERVATION_SCALE,
                        "must not be 0: nothing would be observed");
@@ -264,6 +269,17 @@ static void read_gradient(fmp_parse *parse, fm_inverse *inverse)
                                   "size of engine.gradient_weights");
 }
 
+static void refuse_gradients_keys(fmp_parse *parse, fmp_observation_method method)
+{
+    static const fmp_field_id keys[] = {FMP_FIELD_OBSERVATION_SCALE, FMP_FIELD_OBSERVATION_FROM};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (parse->present[keys[i]]) {
+            fmp_parse_fail(parse, keys[i], "is not of method %s",
+                           fmp_observation_method_name(method));
+        }
+    }
+}
+
 static void read_method(fmp_parse *parse, fmp_observation *observation)
 {
     json_t *name = parse->values[FMP_FIELD_OBSERVATION_METHOD];
@@ -272,9 +288,8 @@ static void read_method(fmp_parse *parse, fmp_observation *observation)
     }
     if (observation->method == FMP_OBSERVATION_GRADIENT) {
         read_gradient(parse, &observation->inverse);
-    } else if (parse->present[FMP_FIELD_OBSERVATION_SCALE]) {
-        fmp_parse_fail(parse, FMP_FIELD_OBSERVATION_SCALE, "is not of method %s",
-                       fmp_observation_method_name(observation->method));
+    } else {
+        refuse_gradients_keys(parse, observation->method);
     }
     observation->inverse.replaces = observation->method == FMP_OBSERVATION_REPLACEMENT;
     if (observation->inverse.replaces && parse->model->paired) {

@@ -36,6 +36,7 @@ void fmp_response_write_observation(fmp_json *json, const fmp_request *request)
     fmp_json_pair_number(json, "noise_std", observation->inverse.observation_std);
     if (observation->method == FMP_OBSERVATION_GRADIENT) {
         fmp_json_pair_number(json, "scale", observation->inverse.guidance_scale);
+        fmp_json_pair_number(json, "from", observation->inverse.guidance_from);
     }
     fmp_json_close(json, '}');
 }

@@ -112,7 +112,9 @@ static fm_path_point point_of(const fm_row *row)
 /* Only before the end: there x1 is the state, and nothing is left to be moved. */
 static bool asks_observation(const fm_row *row)
 {
-    return is_observed(&row->job->spec) && point_of(row).sigma > 0;
+    const fm_job_spec *spec = &row->job->spec;
+    return is_observed(spec) && row->want.t >= spec->inverse->guidance_from &&
+           point_of(row).sigma > 0;
 }
 
 /* The cotangent of the output: that of x1_hat by its reading. */

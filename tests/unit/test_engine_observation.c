@@ -136,6 +136,39 @@ START_TEST(an_observation_guides_the_velocity_as_autograd_in_float64_says)
 }
 END_TEST
 
+/* Before its time the velocity is the flow's own. */
+START_TEST(an_observation_guides_from_its_time_on)
+{
+    golden it;
+    golden_open(&it, 0);
+    open_model("tests/golden/mlp-checkerboard");
+    static const double x[] = {0.5, -1, 0.5, -1}, t[] = {0.25, 0.5};
+    it.inverse.guidance_from = 0.5;
+    fm_job_spec spec = {.task = FM_TASK_VELOCITY,
+                        .model = model,
+                        .n_rows = 2,
+                        .guidance = {.scale = 1},
+                        .inverse = &it.inverse,
+                        .x = x,
+                        .t = t,
+                        .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY)};
+    fm_job *guided = run(&spec);
+    spec.inverse = NULL;
+    fm_job *plain = run(&spec);
+    for (size_t i = 0; i < 2; i++) {
+        fm_row_result a, b;
+        fm_job_row(guided, i, &a);
+        fm_job_row(plain, i, &b);
+        bool same = a.fields[FM_FIELD_VELOCITY][0] == b.fields[FM_FIELD_VELOCITY][0];
+        ck_assert_int_eq(same, t[i] < 0.5);
+    }
+    fm_job_free(guided);
+    fm_job_free(plain);
+    close_model();
+    json_decref(it.cases);
+}
+END_TEST
+
 /* ---- Gaussians ---- */
 
 #define ROWS  4000
@@ -317,6 +350,7 @@ Suite *suite_engine_observation(void)
     TCase *guidance = tcase_create("guidance");
     tcase_add_loop_test(guidance, an_observation_guides_the_velocity_as_autograd_in_float64_says, 0,
                         N_CASES);
+    tcase_add_test(guidance, an_observation_guides_from_its_time_on);
     tcase_add_test(guidance, on_normal_data_an_observation_leads_to_the_exact_posterior);
     tcase_add_test(guidance, on_correlated_data_an_observation_leads_near_the_posterior);
     tcase_add_test(guidance, a_job_refuses_what_an_observation_cannot_guide);

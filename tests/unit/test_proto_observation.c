@@ -279,6 +279,7 @@ static const struct {
      OBSERVED(MASK ", \"method\": \"gradient\", \"scale\": 0"),
      {"/observation/scale must not be 0"}},
     {PLAIN, OBSERVED(MASK ", \"scale\": 2"), {"/observation/scale is not of method replacement"}},
+    {PLAIN, OBSERVED(MASK ", \"from\": 0"), {"/observation/from is not of method replacement"}},
     {paired,
      OBSERVED(MASK),
      {"/observation/method replacement needs independent noise, which this model has not"}},
@@ -411,7 +412,9 @@ static const struct {
 } methods[] = {
     {"replacement", "{\"operator\":\"mask\",\"method\":\"replacement\",\"noise_std\":0}", 0},
     {"pnp_flow", "{\"operator\":\"mask\",\"method\":\"pnp_flow\",\"noise_std\":0}", 0.05},
-    {"gradient", "{\"operator\":\"mask\",\"method\":\"gradient\",\"noise_std\":0,\"scale\":1}",
+    {"gradient",
+     "{\"operator\":\"mask\",\"method\":\"gradient\",\"noise_std\":0,\"scale\":1,\"from\":0."
+     "050000000000000003}",
      5e-4},
 };
 
