@@ -185,6 +185,9 @@ static fm_job *submit(random_request *request)
     fm_error err;
     fm_job *job = NULL;
     request->spec.model = models[request->which];
+    if (request->spec.guidance.model != NULL) { /* as open now */
+        request->spec.guidance.model = models[WEAK];
+    }
     request->spec.solver.grid = request->grid;
     request->spec.output_times = request->times;
     request->spec.labels = request->which == 1 ? request->labels : NULL;
