@@ -451,10 +451,16 @@ void fm_job_free(fm_job *job)
 
 size_t fm_job_network_rows(const fm_job_spec *spec)
 {
-    size_t each =
-        integrals_of(spec) > 0 || spec->task == FM_TASK_VELOCITY ? 1 + tangents_of(spec) : 1;
-    size_t total = 0, most = 0;
-    return fm_multiply(network_rows(spec, &most), each, &total) ? total : SIZE_MAX;
+    size_t most = 0;
+    double rows = (double)network_rows(spec, &most), share = 0;
+    if (spec->task == FM_TASK_VELOCITY) {
+        share = 1;
+    } else if (integrals_of(spec) > 0) {
+        fm_solve_plan plan = solve_plan_of(spec);
+        share = fm_solve_integral_share(&plan);
+    }
+    double total = round(rows * (1 + share * (double)tangents_of(spec)));
+    return total < (double)SIZE_MAX ? (size_t)total : SIZE_MAX;
 }
 
 /* Outputs of a trajectory, of adaptive steps by the usual number. */

@@ -232,7 +232,7 @@ void fm_row_start(fm_row *row)
     row->condition = (fm_condition){
         .label = spec->labels != NULL ? spec->labels[row->index] : unconditional,
         .negative_label = negative != NULL ? negative[row->index] : 0,
-        .guidance = &spec->guidance,
+        .guidance = fm_field_guidance(&spec->model->field, &spec->guidance),
         .path = spec->path,
         .momentum = row->asides.momentum,
     };

@@ -178,6 +178,9 @@ static void add_observed(fm_row *row)
 const double *fm_row_weighted_gradient(fm_row *row)
 {
     const fm_job_spec *spec = &row->job->spec;
+    if (!row->job->asks_beside) {
+        return NULL;
+    }
     fm_field_asides asked = fm_field_asks_beside(&spec->model->field, &row->condition, row->want.t);
     bool observed = asks_observation(row);
     if (asked.classifier == NULL && !observed) {

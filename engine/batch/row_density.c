@@ -25,7 +25,7 @@ bool fm_row_wants_tangents(const fm_row *row)
 {
     const fm_job *job = row->job;
     bool of_field = (fm_job_read_fields(&job->spec) & FM_FIELD_BIT(FM_FIELD_DIVERGENCE)) != 0;
-    return row->reading ? of_field : job->n_integrals > 0;
+    return row->reading ? of_field : row->want.integrals;
 }
 
 /* ---- tangents ---- */
@@ -121,7 +121,7 @@ void fm_row_give_integrals(fm_row *row)
 {
     const fm_job *job = row->job;
     for (size_t k = 0; k < job->n_integrals; k++) {
-        row->want.v[job->dimension + k] = -row->traces[k];
+        row->want.v[job->dimension + k] = row->want.integrals ? -row->traces[k] : 0;
     }
 }
 

@@ -21,13 +21,6 @@ void fm_field_init(fm_field *ret, const fm_model_config *config)
 
 /* ---- guidance ---- */
 
-static const fm_guidance unguided = {.scale = 1};
-
-static const fm_guidance *guidance_of(const fm_condition *condition)
-{
-    return condition->guidance == NULL ? &unguided : condition->guidance;
-}
-
 static bool some_stay(const fm_field *field, const fm_guidance *guidance)
 {
     return guidance->channels > 0 && guidance->channels < field->channels;
@@ -52,16 +45,29 @@ static bool is_single(const fm_field *field, const fm_guidance *guidance, double
     return scale == of_scale && guidance->n_conditions == 0 && (plain || of_scale == 1.0);
 }
 
+static bool has_base(const fm_field *field, const fm_guidance *guidance)
+{
+    return field->has_null_label || guidance->negative_labels != NULL || guidance->model != NULL;
+}
+
+const fm_guidance *fm_field_guidance(const fm_field *field, const fm_guidance *guidance)
+{
+    bool constant = guidance->schedule.form == FM_GUIDANCE_SCHEDULE_CONSTANT;
+    bool compares = has_base(field, guidance) &&
+                    !(constant && is_single(field, guidance, guidance->scale, 1.0));
+    bool acts = compares || guidance->classifier != NULL || guidance->zero_until > 0;
+    return acts ? guidance : NULL;
+}
+
 static guided guided_at(const fm_field *field, const fm_condition *condition, double t)
 {
-    const fm_guidance *guidance = guidance_of(condition);
+    const fm_guidance *guidance = condition->guidance;
     guided ret = {.labels = {condition->label}, .n_rows = 1};
-    bool has_negative = guidance->negative_labels != NULL;
-    bool has_base = field->has_null_label || has_negative || guidance->model != NULL;
-    int32_t base = has_negative ? condition->negative_label : field->null_label;
-    if (!has_base || !fm_guidance_acts(guidance, t)) {
+    if (guidance == NULL || !has_base(field, guidance) || !fm_guidance_acts(guidance, t)) {
         return ret;
     }
+    bool has_negative = guidance->negative_labels != NULL;
+    int32_t base = has_negative ? condition->negative_label : field->null_label;
     ret.scale = fm_guidance_scale_at(guidance, t);
     if (is_single(field, guidance, ret.scale, 0.0)) {
         ret.labels[0] = base;
@@ -87,7 +93,10 @@ static guided guided_at(const fm_field *field, const fm_condition *condition, do
 
 size_t fm_field_most_rows(const fm_field *field, const fm_condition *condition)
 {
-    const fm_guidance *guidance = guidance_of(condition);
+    const fm_guidance *guidance = condition->guidance;
+    if (guidance == NULL) {
+        return 1;
+    }
     fm_guidance always = *guidance;
     fm_condition at_most = *condition;
     at_most.guidance = &always;
@@ -101,7 +110,10 @@ size_t fm_field_most_rows(const fm_field *field, const fm_condition *condition)
 
 fm_field_asides fm_field_asks_beside(const fm_field *field, const fm_condition *condition, double t)
 {
-    const fm_guidance *guidance = guidance_of(condition);
+    const fm_guidance *guidance = condition->guidance;
+    if (guidance == NULL) {
+        return (fm_field_asides){0};
+    }
     bool classifies = guidance->classifier_scale != 0.0 && fm_guidance_acts(guidance, t);
     return (fm_field_asides){
         .model = guided_at(field, condition, t).base_is_of_model ? guidance->model : NULL,
@@ -113,7 +125,7 @@ fm_field_asides fm_field_asks_beside(const fm_field *field, const fm_condition *
 static void combine_rows(const fm_field *field, const fm_condition *condition, const guided *it,
                          size_t dimension, const fm_field_outputs *outputs)
 {
-    const fm_guidance *guidance = guidance_of(condition);
+    const fm_guidance *guidance = condition->guidance;
     size_t n =
         some_stay(field, guidance) ? dimension / field->channels * guidance->channels : dimension;
     for (size_t head = 0; head < fm_predictions_count(&field->predictions); head++) {
@@ -277,9 +289,11 @@ static void add_gradient(const fm_field *field, const fm_condition *condition, d
 void fm_field_combine(const fm_field *field, const fm_condition *condition, double t,
                       size_t dimension, const fm_field_outputs *outputs)
 {
-    guided it = guided_at(field, condition, t);
-    if (it.combines) {
-        combine_rows(field, condition, &it, dimension, outputs);
+    if (condition->guidance != NULL) {
+        guided it = guided_at(field, condition, t);
+        if (it.combines) {
+            combine_rows(field, condition, &it, dimension, outputs);
+        }
     }
     if (outputs->gradient != NULL) {
         add_gradient(field, condition, t, dimension, outputs);

@@ -35,6 +35,9 @@ typedef struct fm_field {
     size_t channels; /* the first axis of the shape */
 } fm_field;
 
+/* The guidance, or NULL where a velocity under it is the unguided one at any time and with any label. */
+const fm_guidance *fm_field_guidance(const fm_field *field, const fm_guidance *guidance);
+
 /* What distinguishes one trajectory's field from another's of the same model. */
 typedef struct fm_condition {
     int32_t label, negative_label; /* the latter where the guidance has negative labels */

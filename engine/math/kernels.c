@@ -3,32 +3,58 @@
 
 #include "engine/math/kernels16.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+#if defined(__x86_64__)
+static bool runs_avx512(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("x86-64-v4") != 0;
+}
+
+static bool runs_avx2(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("x86-64-v3") != 0;
+}
+#endif
+
+static bool runs_everywhere(void)
+{
+    return true;
+}
+
+static const struct {
+    const fm_kernels *kernels;
+    bool (*runs)(void);
+} fastest_first[] = {
+#if defined(__x86_64__)
+    {&fm_kernels_avx512, runs_avx512},
+    {&fm_kernels_avx2, runs_avx2},
+#endif
+    {&fm_kernels_generic, runs_everywhere},
+};
+
+#define N_SETS (sizeof fastest_first / sizeof fastest_first[0])
 
 const fm_kernels *fm_kernels_find(const char *name)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (strcmp(name, "avx512") == 0) {
-        return __builtin_cpu_supports("x86-64-v4") ? &fm_kernels_avx512 : NULL;
+    for (size_t i = 0; i < N_SETS; i++) {
+        if (strcmp(fastest_first[i].kernels->name, name) == 0) {
+            return fastest_first[i].runs() ? fastest_first[i].kernels : NULL;
+        }
     }
-    if (strcmp(name, "avx2") == 0) {
-        return __builtin_cpu_supports("x86-64-v3") ? &fm_kernels_avx2 : NULL;
-    }
-#endif
-    return strcmp(name, "generic") == 0 ? &fm_kernels_generic : NULL;
+    return NULL;
 }
 
 const fm_kernels *fm_kernels_best(void)
 {
-    static const char *const fastest_first[] = {"avx512", "avx2"};
-    for (size_t i = 0; i < sizeof fastest_first / sizeof fastest_first[0]; i++) {
-        const fm_kernels *kernels = fm_kernels_find(fastest_first[i]);
-        if (kernels != NULL) {
-            return kernels;
-        }
+    size_t i = 0;
+    while (!fastest_first[i].runs()) { /* the last always does */
+        i++;
     }
-    return &fm_kernels_generic;
+    return fastest_first[i].kernels;
 }
 
 const fm_kernels16 *fm_kernels16_best(void)

@@ -117,6 +117,10 @@ typedef struct fm_kernels {
     /* slopes = d activation / dx at x, element by element; n is a multiple of FM_KERNEL_COLUMNS; slopes may
      * be x. Finite for all finite x. */
     void (*slopes)(fm_activation activation, size_t n, const float *x, float *slopes);
+    /* x = activation(x), and each of n_tangents rows of tangents, `stride` floats apart, times the slopes there; n as
+     * above. */
+    void (*activate_tangents)(fm_activation activation, size_t n, float *x, size_t n_tangents,
+                              size_t stride, float *tangents);
 } fm_kernels;
 
 /* The fastest of this machine. Never NULL. Thread: any. */

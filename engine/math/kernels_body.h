@@ -31,6 +31,7 @@ const fm_kernels KERNELS = {
     .exponentials = exponentials,
     .scale_rows = scale_rows,
     .slopes = slopes,
+    .activate_tangents = activate_tangents,
 };
 
 #endif

@@ -27,6 +27,11 @@ INLINE vec bounded(vec x, float bound)
     return at_most(at_least(x, -bound), bound);
 }
 
+INLINE vec none_vec(vec x)
+{
+    return x;
+}
+
 INLINE vec none_slope(vec x)
 {
     (void)x;
@@ -110,6 +115,18 @@ INLINE vec gelu_slope(vec x)
         for (size_t i = 0; i < n; i += LANES) {                                                    \
             store(to + i, function##_slope(load(x + i)));                                          \
         }                                                                                          \
+    }                                                                                              \
+    static inline void tangents_##function(size_t n, float *x, size_t n_tangents, size_t stride,   \
+                                           float *tangents)                                        \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i += LANES) {                                                    \
+            vec at = load(x + i), slope = function##_slope(at);                                    \
+            for (size_t k = 0; k < n_tangents; k++) {                                              \
+                float *tangent = tangents + k * stride + i;                                        \
+                store(tangent, load(tangent) * slope);                                             \
+            }                                                                                      \
+            store(x + i, function##_vec(at));                                                      \
+        }                                                                                          \
     }
 SLOPE(none)
 SLOPE(silu)
@@ -122,19 +139,33 @@ SLOPE(tanh)
 SLOPE(softplus)
 SLOPE(leaky_relu)
 
-typedef void (*slopes_function)(size_t n, const float *x, float *to);
+typedef struct slope_functions {
+    void (*slopes)(size_t n, const float *x, float *to);
+    void (*tangents)(size_t n, float *x, size_t n_tangents, size_t stride, float *tangents);
+} slope_functions;
 
-static const slopes_function slope_functions[] = {
-    [FM_ACTIVATION_NONE] = slopes_none,           [FM_ACTIVATION_SILU] = slopes_silu,
-    [FM_ACTIVATION_RELU] = slopes_relu,           [FM_ACTIVATION_ELU] = slopes_elu,
-    [FM_ACTIVATION_SELU] = slopes_selu,           [FM_ACTIVATION_GELU] = slopes_gelu,
-    [FM_ACTIVATION_GELU_TANH] = slopes_gelu_tanh, [FM_ACTIVATION_TANH] = slopes_tanh,
-    [FM_ACTIVATION_SOFTPLUS] = slopes_softplus,   [FM_ACTIVATION_LEAKY_RELU] = slopes_leaky_relu,
+static const slope_functions by_activation[] = {
+    [FM_ACTIVATION_NONE] = {slopes_none, tangents_none},
+    [FM_ACTIVATION_SILU] = {slopes_silu, tangents_silu},
+    [FM_ACTIVATION_RELU] = {slopes_relu, tangents_relu},
+    [FM_ACTIVATION_ELU] = {slopes_elu, tangents_elu},
+    [FM_ACTIVATION_SELU] = {slopes_selu, tangents_selu},
+    [FM_ACTIVATION_GELU] = {slopes_gelu, tangents_gelu},
+    [FM_ACTIVATION_GELU_TANH] = {slopes_gelu_tanh, tangents_gelu_tanh},
+    [FM_ACTIVATION_TANH] = {slopes_tanh, tangents_tanh},
+    [FM_ACTIVATION_SOFTPLUS] = {slopes_softplus, tangents_softplus},
+    [FM_ACTIVATION_LEAKY_RELU] = {slopes_leaky_relu, tangents_leaky_relu},
 };
 
 static inline void slopes(fm_activation activation, size_t n, const float *x, float *to)
 {
-    slope_functions[activation](n, x, to);
+    by_activation[activation].slopes(n, x, to);
+}
+
+static inline void activate_tangents(fm_activation activation, size_t n, float *x,
+                                     size_t n_tangents, size_t stride, float *tangents)
+{
+    by_activation[activation].tangents(n, x, n_tangents, stride, tangents);
 }
 
 #endif

@@ -323,50 +323,26 @@ fm_status fm_plan_vjp(const fm_plan *plan, const fm_tile_row *rows, size_t n_row
 
 /* ---- what the ops share ---- */
 
-#define CHUNK (4 * FM_KERNEL_COLUMNS)
-
-/* Some channels of one pixel: z becomes activation(z), its tangents are multiplied by the slopes. */
-static void activate_chunk(fm_activation activation, size_t n, float *z, size_t n_tangents,
-                           size_t tangent_stride, float *tangents)
-{
-    float slopes[CHUNK];
-    fm_kernels_best()->slopes(activation, n, z, slopes);
-    for (size_t k = 0; k < n_tangents; k++) {
-        float *tangent = tangents + k * tangent_stride;
-        for (size_t c = 0; c < n; c++) {
-            tangent[c] *= slopes[c];
-        }
-    }
-    fm_kernels_best()->activate(activation, NULL, 1, n, 0, z);
-}
-
-static void activate_pixel(const fm_image *tangents, fm_activation activation, float *z,
-                           size_t n_tangents, float *dz)
-{
-    for (size_t c = 0; c < tangents->pixel_stride; c += CHUNK) {
-        size_t left = tangents->pixel_stride - c;
-        activate_chunk(activation, left < CHUNK ? left : CHUNK, z + c, n_tangents,
-                       tangents->image_stride, dz + c);
-    }
-}
-
 void fm_op_activate_jvp(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents,
                         fm_activation activation)
 {
     if (activation == FM_ACTIVATION_NONE) {
         return;
     }
+    const fm_kernels *kernels = fm_kernels_best();
     const fm_image out = fm_op_image(call, op->output);
     const fm_image to = fm_op_image(&tangents->call, op->output);
     for (size_t i = 0; i < call->n_rows; i++) {
         size_t first = tangents->first[i], n = tangents->first[i + 1] - first;
         for (size_t p = 0; p < out.height * out.width; p++) {
             size_t y = p / out.width, x = p % out.width;
-            activate_pixel(&to, activation, fm_image_at(&out, i, y, x), n,
-                           fm_image_at(&to, first, y, x));
+            kernels->activate_tangents(activation, to.pixel_stride, fm_image_at(&out, i, y, x), n,
+                                       to.image_stride, fm_image_at(&to, first, y, x));
         }
     }
 }
+
+#define CHUNK (4 * FM_KERNEL_COLUMNS)
 
 void fm_op_multiply_slopes(fm_activation activation, size_t n, const float *z, float *factors)
 {

@@ -93,7 +93,7 @@ static void want_row(fm_solve *solve, size_t i, const double *x0, double *state)
     fm_vector_move(solve->dimension, state, x0, &sum);
     double c = tableau->c[i];
     own->stage = i;
-    fm_solve_want_at(solve, c == 1 ? own->t1 : own->t0 + c * own->step, state, own->k[i]);
+    fm_solve_want_row(solve, i, c == 1 ? own->t1 : own->t0 + c * own->step, state, own->k[i]);
 }
 
 /* Tries own->next; a step that misses the last time by at most `stretch` ends there. */

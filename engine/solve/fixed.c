@@ -38,7 +38,7 @@ static void fixed_start(fm_solve *solve, double *vectors)
     }
     (void)fm_hermite_place(&own->hermite, solve, vectors);
     own->h = plan->solver.grid[1] - plan->solver.grid[0];
-    fm_solve_want_at(solve, solve->t, solve->x, own->k[0]);
+    fm_solve_want_row(solve, 0, solve->t, solve->x, own->k[0]);
 }
 
 /* y holds the state at the end of the step. */
@@ -55,7 +55,7 @@ static void finish_step(fm_solve *solve)
     own->stage = 0;
     bool more = own->step + 1 < solver->n_grid;
     own->h = more ? solver->grid[own->step + 1] - solve->t : 0;
-    fm_solve_want_at(solve, solve->t, solve->x, own->k[0]);
+    fm_solve_want_row(solve, 0, solve->t, solve->x, own->k[0]);
 }
 
 static void fixed_advance(fm_solve *solve)
@@ -81,7 +81,7 @@ static void fixed_advance(fm_solve *solve)
     }
     double c = tableau->c[stage];
     double t = c == 1 ? grid[own->step + 1] : solve->t + c * own->h;
-    fm_solve_want_at(solve, t, own->y, own->k[stage]);
+    fm_solve_want_row(solve, stage, t, own->y, own->k[stage]);
 }
 
 static double fixed_expected(const fm_solve_plan *plan)

@@ -87,7 +87,21 @@ static inline void fm_solve_end(fm_solve *solve, fm_row_status status)
 
 static inline void fm_solve_want_at(fm_solve *solve, double t, const double *x, double *v)
 {
-    solve->want = (fm_solve_want){.t = t, .x = x, .v = v, .score = solve->score};
+    bool integrals = solve->plan->n_integrals > 0;
+    solve->want =
+        (fm_solve_want){.t = t, .x = x, .v = v, .score = solve->score, .integrals = integrals};
+}
+
+/* The same for row i of the method's tableau. Nothing that is integrated depends on the integrals, so that those of a
+ * slope without weight in what leaves the step are not wanted. */
+static inline void fm_solve_want_row(fm_solve *solve, size_t i, double t, const double *x,
+                                     double *v)
+{
+    const fm_solve_plan *plan = solve->plan;
+    fm_solve_want_at(solve, t, x, v);
+    solve->want.integrals =
+        plan->n_integrals > 0 &&
+        fm_tableau_integrates(solve->method->tableau, i, plan->n_output_times > 0);
 }
 
 /* Step `index` is about to end at time t in x [dimension]: changes it as the plan says. Whether it is finite, before and

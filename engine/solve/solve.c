@@ -415,3 +415,17 @@ double fm_solve_expected_evaluations(const fm_solve_plan *plan)
     double expected = plan->solver.method->stepper->expected(plan);
     return fmin(expected, (double)plan->solver.max_evaluations);
 }
+
+double fm_solve_integral_share(const fm_solve_plan *plan)
+{
+    const fm_tableau *tableau = plan->solver.method->tableau;
+    if (tableau == NULL) {
+        return 1;
+    }
+    size_t first = tableau->error != NULL ? 1 : 0; /* a pair's first slope is of the step before */
+    size_t wanted = 0;
+    for (size_t i = first; i < tableau->stages; i++) {
+        wanted += fm_tableau_integrates(tableau, i, plan->n_output_times > 0);
+    }
+    return (double)wanted / (double)(tableau->stages - first);
+}

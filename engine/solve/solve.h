@@ -76,6 +76,8 @@ typedef struct fm_solve_want {
     const double *x; /* [dimension] where */
     double *v;       /* [dimension] the caller writes dx/dt here */
     double *score;   /* [dimension] and the score here; NULL where the plan gives none */
+    bool
+        integrals; /* the slopes of the plan's integrals are read; else 0 will do, for their weights are 0 */
 } fm_solve_want;
 
 /* Checks the rules of fm_solver (finite, monotone grid, tolerances, counts).
@@ -116,5 +118,7 @@ void fm_solve_describe(const fm_solve *solve, fm_solve_report *ret);
  * methods a guess, 1 + (rtol + atol)^(-1/order) steps, which is right within a factor of two on trained
  * fields in two dimensions. */
 double fm_solve_expected_evaluations(const fm_solve_plan *plan);
+/* The share of a step's evaluations that want integrals. */
+double fm_solve_integral_share(const fm_solve_plan *plan);
 
 #endif

@@ -180,3 +180,24 @@ const fm_tableau fm_tableau_tsit5 = {.stages = 7,
                                      .error = tsit5_error,
                                      .dense = tsit5_dense};
 /* clang-format on */
+
+static bool has_weight(const double *weights, size_t i)
+{
+    return weights != NULL && weights[i] != 0.0;
+}
+
+/* The last slope of a pair is the first of the next step; a fixed grid's first is an end of cubic outputs. */
+bool fm_tableau_integrates(const fm_tableau *tableau, size_t i, bool outputs)
+{
+    size_t last = tableau->stages - 1;
+    bool pair = tableau->error != NULL;
+    if (i > last || (pair && (i == 0 || i == last)) || (!pair && i == 0 && outputs)) {
+        return true;
+    }
+    const double *end = tableau->b != NULL ? tableau->b : fm_tableau_row(tableau, last);
+    bool inside = false;
+    for (size_t m = 0; outputs && tableau->dense != NULL && m < tableau->degree; m++) {
+        inside |= tableau->dense[i * tableau->degree + m] != 0.0;
+    }
+    return inside || has_weight(end, i) || has_weight(tableau->error, i);
+}

@@ -7,6 +7,7 @@
 #ifndef FM_TABLEAU_H
 #define FM_TABLEAU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define FM_MAX_STAGES 18 /* rows of a tableau, those of its dense output included */
@@ -36,5 +37,8 @@ static inline const double *fm_tableau_row(const fm_tableau *tableau, size_t i)
 {
     return tableau->a + i * (i - 1) / 2;
 }
+
+/* Whether slope i has a weight in a step's end, in its error or, with outputs, within it. */
+bool fm_tableau_integrates(const fm_tableau *tableau, size_t i, bool outputs);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +220,37 @@ START_TEST(every_slope_is_accurate_everywhere)
 }
 END_TEST
 
+START_TEST(tangents_are_multiplied_by_the_slopes_beside_the_activation)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(_i / N_VARIANTS);
+    const size_t n = 4 * FM_KERNEL_COLUMNS, stride = 5 * FM_KERNEL_COLUMNS;
+    if (kernels == NULL) {
+        return;
+    }
+    for (size_t n_tangents = 0; n_tangents < 4; n_tangents++) {
+        float *x = values_new(), *activated = values_new(), *slopes = values_new();
+        float *tangents = values_new(), *before = values_new();
+        kernels->slopes(activation, n, x, slopes);
+        kernels->activate(activation, NULL, 1, n, 0, activated);
+        kernels->activate_tangents(activation, n, x, n_tangents, stride, tangents);
+        ck_assert_mem_eq(x, activated, n * sizeof *x);
+        for (size_t i = 0; i < 4 * stride; i++) {
+            bool inside = i / stride < n_tangents && i % stride < n;
+            float want = inside ? before[i] * slopes[i % stride] : before[i];
+            ck_assert_msg(memcmp(&want, &tangents[i], sizeof want) == 0 || isnan(want),
+                          "%s %s, %zu of %zu tangents", kernels->name,
+                          fm_activation_name(activation), i, n_tangents);
+        }
+        free(x);
+        free(activated);
+        free(slopes);
+        free(tangents);
+        free(before);
+    }
+}
+END_TEST
+
 START_TEST(slopes_are_the_central_differences_of_the_activation)
 {
     const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
@@ -281,6 +313,8 @@ Suite *suite_engine_activation(void)
     TCase *slopes = tcase_create("slopes");
     all = N_SLOPES * N_VARIANTS;
     tcase_add_loop_test(slopes, every_slope_is_accurate_everywhere, 0, all);
+    tcase_add_loop_test(slopes, tangents_are_multiplied_by_the_slopes_beside_the_activation, 0,
+                        all);
     tcase_add_loop_test(slopes, slopes_are_the_central_differences_of_the_activation, 0, all);
     tcase_add_loop_test(slopes, slopes_at_0_are_those_of_pytorch, 0, all);
     suite_add_tcase(suite, slopes);

@@ -92,6 +92,25 @@ START_TEST(a_guided_row_is_two_of_its_call)
 }
 END_TEST
 
+/* Exact, in two dimensions: two tangents beside each velocity whose divergence has a weight. */
+START_TEST(a_density_costs_the_tangents_that_are_wanted)
+{
+    static const struct {
+        const char *method;
+        double rows;
+    } costs[] = {{"euler", 3}, {"midpoint", 2}, {"heun2", 3}, {"dopri5", 1 + 2 * 5 / 6.0}};
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
+        fm_job_spec spec = euler(600);
+        spec.solver.method = fm_method_find(costs[i].method);
+        spec.solver.rtol = spec.solver.atol = 1e-5;
+        double plain = fm_job_estimate_of(&spec, 1).work_seconds;
+        spec.log_likelihood = true;
+        double with = fm_job_estimate_of(&spec, 1).work_seconds;
+        ck_assert_double_eq_tol(with / plain, costs[i].rows, 1e-9);
+    }
+}
+END_TEST
+
 Suite *suite_engine_estimate(void)
 {
     Suite *suite = suite_create("engine/estimate");
@@ -101,6 +120,7 @@ Suite *suite_engine_estimate(void)
                         0, (int)(sizeof rounds / sizeof *rounds));
     tcase_add_test(tests, workers_that_help_divide_a_call);
     tcase_add_test(tests, a_guided_row_is_two_of_its_call);
+    tcase_add_test(tests, a_density_costs_the_tangents_that_are_wanted);
     suite_add_tcase(suite, tests);
     return suite;
 }
