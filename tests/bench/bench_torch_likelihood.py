@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""PyTorch's log likelihoods of given points under a shipped model of points: the whole batch is one system of equations,
-stepped by dopri5 with one error norm as torchdiffeq does, and the exact divergence is by autograd. One JSON line.
+"""PyTorch's log likelihoods of given points under a model of points: the whole batch is one system of equations, stepped by
+dopri5 with one error norm as torchdiffeq does, and the exact divergence is by autograd, of a potential's gradient too.
+One JSON line.
 
     bench_torch_likelihood.py MODEL_FOLDER POINTS.json [--threads N] [--rounds N]
 """
@@ -26,19 +27,24 @@ ERROR = [35 / 384 - 1951 / 21600, 0, 500 / 1113 - 22642 / 50085, 125 / 192 - 451
          11 / 84 - 649 / 6300, -1 / 60]
 
 
-def network_of(folder):
-    """The model's layers: SiLU between all, none behind the last; input [x, t]."""
+def velocity_of(folder):
+    """The model's layers, its activation between all, none behind the last, input [x, t]; of a potential the gradient."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    activation = getattr(torch.nn.functional, config["network"]["activation"])
     tensors = read_safetensors(Path(folder) / "model.safetensors")
     stems = sorted({name.rsplit(".", 1)[0] for name in tensors}, key=lambda stem: int(stem.rsplit(".", 1)[1]))
     layers = [(tensors[f"{stem}.weight"], tensors[f"{stem}.bias"]) for stem in stems]
 
-    def velocity(x, t):
+    def network(x, t):
         h = torch.cat([x, t.expand(len(x), 1)], dim=1)
         for weight, bias in layers[:-1]:
-            h = torch.nn.functional.silu(torch.nn.functional.linear(h, weight, bias))
+            h = activation(torch.nn.functional.linear(h, weight, bias))
         return torch.nn.functional.linear(h, *layers[-1])
 
-    return velocity
+    def gradient(x, t):
+        return torch.autograd.grad(network(x, t).sum(), x, create_graph=True)[0]
+
+    return gradient if config["flow"]["prediction"] == "potential" else network
 
 
 def field(velocity, state, t, counts):
@@ -98,7 +104,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    velocity = network_of(arguments.folder)
+    velocity = velocity_of(arguments.folder)
     points = torch.tensor(json.loads(Path(arguments.points).read_text(encoding="utf-8")))
     log_likelihoods(velocity, points[:10], {"evaluations": 0})
     for _ in range(arguments.rounds):

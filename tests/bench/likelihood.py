@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import daemon
@@ -9,14 +10,21 @@ from rounds import Medians, note
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-MODELS = ("two-moons", "checkerboard")
+# The network of TorchCFM's own examples (3 x 64, SELU), shipped velocities (4 x 192, 5 x 256, SiLU), and a shipped potential,
+# whose divergence is the trace of a Hessian.
+MODELS = {
+    "mlp-moons-otcfm": "tests/golden",
+    "two-moons": "models",
+    "checkerboard": "models",
+    "two-moons-potential": "models",
+}
 N_POINTS = 1000
 SAMPLE = {"num_samples": N_POINTS, "seed": 3, "solver": {"method": "dopri5"}}
 SOLVER = {"method": "dopri5", "rtol": 1e-5, "atol": 1e-5}
 
 
 def torch_command(name, points, threads):
-    folder = os.path.join(ROOT, "models", name)
+    folder = os.path.join(ROOT, MODELS[name], name)
     program = os.path.join(HERE, "bench_torch_likelihood.py")
     return [sys.executable, program, folder, points, "--threads", str(threads), "--rounds", "1"]
 
@@ -45,8 +53,10 @@ def measure_model(arguments, server, name, points, json_lines):
 
 
 def measure(arguments, report, scratch, json_lines):
-    lines, points = [], os.path.join(scratch, "points.json")
-    with daemon.Server("velocityd", daemon.command(ROOT, os.path.join(ROOT, "models"))) as server:
+    lines, points, models = [], os.path.join(scratch, "points.json"), os.path.join(scratch, "likelihood")
+    for name, folder in MODELS.items():
+        shutil.copytree(os.path.join(ROOT, folder, name), os.path.join(models, name))
+    with daemon.Server("velocityd", daemon.command(ROOT, models)) as server:
         for name in MODELS:
             times, evaluations, difference = measure_model(arguments, server, name, points, json_lines)
             lines += [f"{name}, {peer}: {times[peer]:.0f} ms, {evaluations[peer]:.1f} evaluations a point"
