@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 #define BASE_METHOD          "midpoint"
-#define GIVEN_METHOD         "dopri5" /* where points are given: they must come back */
+#define DENSITY_METHOD       "dopri5"
+#define RETURN_METHOD        "dopri8" /* where what is made of points must lead back to them */
 #define PNP_METHOD           "pnp_flow"
 #define BASE_STEPS           50
 #define BASE_TOLERANCE       1e-5
@@ -278,7 +279,10 @@ static const char *base_method(const fmp_parse *parse)
         bool is_pnp = observation->method == FMP_OBSERVATION_PNP_FLOW;
         return is_pnp ? PNP_METHOD : BASE_METHOD;
     }
-    return parse->route == FMP_API_SAMPLE ? BASE_METHOD : GIVEN_METHOD;
+    if (parse->route == FMP_API_SAMPLE) {
+        return BASE_METHOD;
+    }
+    return parse->route == FMP_API_LOG_LIKELIHOOD ? DENSITY_METHOD : RETURN_METHOD;
 }
 
 void fmp_parse_solver(fmp_parse *parse)

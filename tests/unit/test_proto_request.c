@@ -52,6 +52,32 @@ START_TEST(base_defaults_are_midpoint_and_50_steps_over_the_sample_range)
 }
 END_TEST
 
+#define POINT "[[1, 2, 3], [4, 5, 6]]"
+
+/* What is made of points must lead back to them; a density needs no more than it shows. */
+START_TEST(given_points_have_methods_of_their_own_whatever_the_model_says)
+{
+    static const struct {
+        fmp_api_route route;
+        const char *body, *method;
+    } rows[] = {
+        {FMP_API_ENCODE, "{\"x1\": [" POINT "]}", "dopri8"},
+        {FMP_API_INTERPOLATE, "{\"x1\": [" POINT ", " POINT "]}", "dopri8"},
+        {FMP_API_EDIT, "{\"x1\": [" POINT "]}", "dopri8"},
+        {FMP_API_LOG_LIKELIHOOD, "{\"x\": [" POINT "]}", "dopri5"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fmp_request request;
+        fmp_problem problem;
+        ck_assert(
+            proto_case_parse(proto_case_labelled, rows[i].route, rows[i].body, &request, &problem));
+        ck_assert_str_eq(method_of(&request), rows[i].method);
+        ck_assert(request.spec.solver.rtol == 1e-5 && request.spec.solver.atol == 1e-5);
+        fmp_request_done(&request);
+    }
+}
+END_TEST
+
 START_TEST(a_solver_without_method_is_merged_and_with_one_replaces)
 {
     fmp_request request = proto_case_sample(proto_case_labelled, "{\"solver\": {\"atol\": 1e-3}}");
@@ -606,6 +632,7 @@ static void add_parsing(Suite *suite)
     tcase_add_test(tcase, every_form_of_guidance_is_read);
     tcase_add_test(tcase, an_empty_body_takes_the_models_defaults);
     tcase_add_test(tcase, base_defaults_are_midpoint_and_50_steps_over_the_sample_range);
+    tcase_add_test(tcase, given_points_have_methods_of_their_own_whatever_the_model_says);
     tcase_add_test(tcase, a_solver_without_method_is_merged_and_with_one_replaces);
     tcase_add_test(tcase, one_grid_key_removes_the_defaults);
     tcase_add_test(tcase, an_adaptive_method_takes_its_interval_from_the_grids_ends);

@@ -47,7 +47,7 @@ START_TEST(an_edit_goes_back_by_its_source_and_forth_by_its_labels)
     fmp_request_done(&request);
     request = parsed(proto_case_plain, E, "{\"x1\": [[1, 2]], \"round_trip\": false}");
     ck_assert_uint_eq(fmp_request_n_jobs(&request), 2);
-    ck_assert_str_eq(fm_method_describe(request.spec.solver.method)->name, "dopri5");
+    ck_assert_str_eq(fm_method_describe(request.spec.solver.method)->name, "dopri8");
     fmp_request_done(&request);
 }
 END_TEST
@@ -358,7 +358,7 @@ START_TEST(the_latents_of_an_answer_give_its_samples_again)
                                 "\"encoding\": \"base64\"}");
     json_t *body =
         json_pack("{s:O,s:s,s:i,s:{s:i},s:{s:s}}", "x0", json_object_get(edit, "x0"), "encoding",
-                  "base64", "labels", 2, "guidance", "scale", 2, "solver", "method", "dopri5");
+                  "base64", "labels", 2, "guidance", "scale", 2, "solver", "method", "dopri8");
     char *text = json_dumps(body, 0);
     json_t *again = answer_to(FMP_API_SAMPLE, text);
     ck_assert(json_equal(json_object_get(edit, "samples"), json_object_get(again, "samples")));
