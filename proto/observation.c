@@ -1,8 +1,9 @@
 #include "proto/observation.h"
 
+#include "engine/name.h"
+
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char *const methods[FMP_N_OBSERVATION_METHODS] = {
     [FMP_OBSERVATION_REPLACEMENT] = "replacement",
@@ -12,11 +13,7 @@ static const char *const methods[FMP_N_OBSERVATION_METHODS] = {
 
 fmp_observation_method fmp_observation_method_find(const char *name)
 {
-    unsigned id = 0;
-    while (id < FMP_N_OBSERVATION_METHODS && strcmp(methods[id], name) != 0) {
-        id++;
-    }
-    return (fmp_observation_method)id;
+    return (fmp_observation_method)fm_name_find(methods, FMP_N_OBSERVATION_METHODS, name);
 }
 
 const char *fmp_observation_method_name(fmp_observation_method method)

@@ -157,14 +157,14 @@ static void read_conditions(fmp_parse *parse, fm_guidance *guidance)
 
 /* ---- other models ---- */
 
-/* The model's index, or FMP_NO_MODEL: a rule is broken, or a model's defaults are read, which may name one that is
- * not loaded yet. */
+/* The model's index, or FMP_NO_MODEL: a rule is broken, or a model's defaults are read by themselves. */
 static size_t find_model(fmp_parse *parse, fmp_field_id field,
                          bool (*can)(const fm_model_info *model, const fm_model_info *other),
                          const char *rule)
 {
     const char *name = json_string_value(parse->values[field]);
-    if (name == NULL || parse->defaults_only) {
+    bool alone = parse->defaults_only && parse->limits->n_models == 0;
+    if (name == NULL || alone) {
         return FMP_NO_MODEL;
     }
     for (size_t i = 0; i < parse->limits->n_models; i++) {

@@ -103,7 +103,8 @@ FM_MUST_USE bool fmp_request_accept(fmp_request *request, const fm_model_info *m
                                     fmp_problem *problem);
 void fmp_request_done(fmp_request *request);
 
-/* Checks a model's own defaults as if they were a request's, when the model is loaded. */
+/* Checks a model's own defaults as if they were a request's. Another model that they name is looked for where the limits
+ * list any. */
 FM_MUST_USE bool fmp_request_check_defaults(const fm_model_info *model, const fmp_limits *limits,
                                             fmp_problem *problem);
 

@@ -68,7 +68,7 @@ forbid 'engine/|proto/|config/|server/' \
 includes() {
     complain "$(grep -rnE --include='*.[ch]' --include='*.def' '^ *# *include "' "$1" | grep -vE "# *include \"($2)\"" || true)" "$3"
 }
-public='engine/(fm|status|annotate)\.h|engine/status\.def'
+public='engine/(fm|status|annotate|name)\.h|engine/status\.def'
 includes engine 'engine/[^"]*' "engine/ includes something outside itself"
 includes engine/inverse 'engine/(inverse|math)/[^"]*|engine/flow/path\.h|engine/(fm|status|annotate|memory)\.h' \
     "engine/inverse/ may include engine/inverse/, engine/math/, engine/flow/path.h and engine/memory.h"

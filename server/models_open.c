@@ -82,20 +82,6 @@ static fm_status names_list(names *found, const char *folder, fm_error *err)
 
 /* ---- one model ---- */
 
-static fm_status check_defaults(const fm_model_info *info, const fmp_limits *limits, fm_error *err)
-{
-    fmp_problem *problem = calloc(1, sizeof *problem);
-    if (problem == NULL) {
-        return fm_fail(err, FM_ENOMEM, "out of memory");
-    }
-    fm_status status = FM_OK;
-    if (!fmp_request_check_defaults(info, limits, problem)) {
-        status = fm_fail(err, FM_EINVAL, "%s", problem->detail);
-    }
-    free(problem);
-    return status;
-}
-
 static void log_model(const fm_model_info *info)
 {
     fmd_log(FMD_INFO, "model", FMD_TEXT("name", info->name),
@@ -115,7 +101,6 @@ typedef struct opened {
 typedef struct opening {
     const char *folder;
     const fm_model_options *options;
-    const fmp_limits *limits;
     opened *items; /* [count] */
     size_t count;
     atomic_size_t next;
@@ -127,9 +112,6 @@ static void open_one(const opening *all, opened *it)
     char path[PATH_MAX_BYTES];
     (void)snprintf(path, sizeof path, "%s/%s", all->folder, it->name);
     it->status = fm_model_open(path, all->options, &it->model, &it->error);
-    if (it->status == FM_OK) {
-        it->status = check_defaults(fm_model_describe(it->model), all->limits, &it->error);
-    }
     if (it->status == FM_OK) {
         log_model(fm_model_describe(it->model));
     }
@@ -208,15 +190,46 @@ static fm_status open_named(const names *found, opening *all, fmd_models *models
     return status;
 }
 
+static fm_status check_defaults(const fm_model_info *info, const fmp_limits *limits, fm_error *err)
+{
+    fmp_problem *problem = calloc(1, sizeof *problem);
+    if (problem == NULL) {
+        return fm_fail(err, FM_ENOMEM, "out of memory");
+    }
+    fm_status status = FM_OK;
+    if (!fmp_request_check_defaults(info, limits, problem)) {
+        status = fm_fail(err, FM_EINVAL, "model \"%s\": %s", info->name, problem->detail);
+    }
+    free(problem);
+    return status;
+}
+
+/* When all are known, for one model's defaults may name another. */
+static fm_status check_all_defaults(const fmd_models *models, const fmp_limits *limits,
+                                    fm_error *err)
+{
+    fmp_limits with_models = *limits;
+    with_models.models = models->described;
+    with_models.n_models = models->count;
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < models->count && status == FM_OK; i++) {
+        status = check_defaults(models->described[i], &with_models, err);
+    }
+    return status;
+}
+
 fm_status fmd_models_open(fmd_models *models, const char *folder, const fm_model_options *options,
                           const fmp_limits *limits, fm_error *err)
 {
     *models = (fmd_models){NULL, NULL, 0};
     names found = {NULL, 0};
-    opening all = {.folder = folder, .options = options, .limits = limits};
+    opening all = {.folder = folder, .options = options};
     fm_status status = names_list(&found, folder, err);
     if (status == FM_OK && found.count > 0) {
         status = open_named(&found, &all, models, err);
+    }
+    if (status == FM_OK) {
+        status = check_all_defaults(models, limits, err);
     }
     names_done(&found);
     if (status != FM_OK) {

@@ -1,10 +1,10 @@
 /* Latents: joined two by two, and drawn anew in part. */
 #include "engine/flow/path.h"
 #include "engine/math/rng.h"
+#include "engine/name.h"
 
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
 /* sin theta below which a great circle is a line to half a double's digits, or has no one direction. */
 #define LEAST_SINE 1e-8
@@ -17,11 +17,7 @@ static const char *const names[FM_N_INTERPOLATIONS] = {
 
 fm_interpolation fm_interpolation_find(const char *name)
 {
-    unsigned i = 0;
-    while (i < FM_N_INTERPOLATIONS && strcmp(names[i], name) != 0) {
-        i++;
-    }
-    return (fm_interpolation)i;
+    return (fm_interpolation)fm_name_find(names, FM_N_INTERPOLATIONS, name);
 }
 
 const char *fm_interpolation_name(fm_interpolation interpolation)

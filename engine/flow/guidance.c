@@ -1,8 +1,10 @@
 /* Guidance: scales over time, and the combination of outputs. */
 #include "engine/flow/guidance.h"
 
+#include "engine/math/table.h"
+#include "engine/name.h"
+
 #include <math.h>
-#include <string.h>
 
 #define PI 3.14159265358979323846
 
@@ -14,11 +16,7 @@ static const char *const schedule_names[] = {
 
 fm_guidance_schedule_form fm_guidance_schedule_find(const char *name)
 {
-    unsigned i = 0;
-    while (i < FM_N_GUIDANCE_SCHEDULES && strcmp(schedule_names[i], name) != 0) {
-        i++;
-    }
-    return (fm_guidance_schedule_form)i;
+    return (fm_guidance_schedule_form)fm_name_find(schedule_names, FM_N_GUIDANCE_SCHEDULES, name);
 }
 
 const char *fm_guidance_schedule_name(fm_guidance_schedule_form form)
@@ -34,23 +32,6 @@ bool fm_guidance_acts(const fm_guidance *guidance, double t)
     return !guidance->has_interval || (t >= interval[0] && t <= interval[1]);
 }
 
-/* Linear between the points, constant beyond. */
-static double table_at(const fm_guidance_schedule *table, double t)
-{
-    size_t last = table->n - 1, i = 0;
-    if (t <= table->t[0]) {
-        return table->values[0];
-    }
-    if (t >= table->t[last]) {
-        return table->values[last];
-    }
-    while (table->t[i + 1] < t) {
-        i++;
-    }
-    double where = (t - table->t[i]) / (table->t[i + 1] - table->t[i]);
-    return table->values[i] + where * (table->values[i + 1] - table->values[i]);
-}
-
 double fm_guidance_scale_at(const fm_guidance *guidance, double t)
 {
     const fm_guidance_schedule *schedule = &guidance->schedule;
@@ -61,7 +42,7 @@ double fm_guidance_scale_at(const fm_guidance *guidance, double t)
     case FM_GUIDANCE_SCHEDULE_COSINE:
         return end + (start - end) * (1 + cos(PI * t)) / 2;
     case FM_GUIDANCE_SCHEDULE_TABLE:
-        return table_at(schedule, t);
+        return fm_table_at(schedule->n, schedule->t, schedule->values, t);
     case FM_GUIDANCE_SCHEDULE_CONSTANT:
     case FM_N_GUIDANCE_SCHEDULES:
         break;

@@ -1,8 +1,10 @@
 /* Forms of the diffusion coefficient, and the settings of stochastic methods by name and by rule. */
 #include "engine/solve/diffusion.h"
 
+#include "engine/math/table.h"
+#include "engine/name.h"
+
 #include <math.h>
-#include <string.h>
 
 #define PI 3.14159265358979323846
 
@@ -19,18 +21,9 @@ static const char *const last_step_names[FM_N_LAST_STEPS] = {
     [FM_LAST_STEP_NOISE] = "noise",
 };
 
-static unsigned index_of(const char *const *names, unsigned n, const char *name)
-{
-    unsigned i = 0;
-    while (i < n && strcmp(names[i], name) != 0) {
-        i++;
-    }
-    return i;
-}
-
 fm_diffusion_form fm_diffusion_find(const char *name)
 {
-    return (fm_diffusion_form)index_of(diffusion_names, FM_N_DIFFUSIONS, name);
+    return (fm_diffusion_form)fm_name_find(diffusion_names, FM_N_DIFFUSIONS, name);
 }
 
 const char *fm_diffusion_name(fm_diffusion_form form)
@@ -40,28 +33,12 @@ const char *fm_diffusion_name(fm_diffusion_form form)
 
 fm_last_step fm_last_step_find(const char *name)
 {
-    return (fm_last_step)index_of(last_step_names, FM_N_LAST_STEPS, name);
+    return (fm_last_step)fm_name_find(last_step_names, FM_N_LAST_STEPS, name);
 }
 
 const char *fm_last_step_name(fm_last_step last_step)
 {
     return last_step_names[last_step];
-}
-
-static double table_at(const fm_diffusion *table, double t)
-{
-    size_t last = table->n - 1, i = 0;
-    if (t <= table->t[0]) {
-        return table->values[0];
-    }
-    if (t >= table->t[last]) {
-        return table->values[last];
-    }
-    while (table->t[i + 1] < t) {
-        i++;
-    }
-    double where = (t - table->t[i]) / (table->t[i + 1] - table->t[i]);
-    return table->values[i] + where * (table->values[i + 1] - table->values[i]);
 }
 
 double fm_diffusion_at(const fm_diffusion *diffusion, const fm_path_point *at, double t)
@@ -84,7 +61,7 @@ double fm_diffusion_at(const fm_diffusion *diffusion, const fm_path_point *at, d
         wave = sin(PI * t);
         return norm * wave * wave;
     case FM_DIFFUSION_TABLE:
-        return table_at(diffusion, t);
+        return fm_table_at(diffusion->n, diffusion->t, diffusion->values, t);
     case FM_N_DIFFUSIONS:
         break;
     }

@@ -12,7 +12,6 @@ from daemon import MIXTURE, SAMPLE, Daemon, eventually, main, post, read_answer
 
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 EDIT, INTERPOLATE = "/v1/models/mixture/edit", "/v1/models/mixture/interpolate"
-DOPRI8 = {"method": "dopri8", "rtol": 1e-5, "atol": 1e-5}
 # Two rows that are encoded in a moment, and then more work than any test waits for.
 ENDLESS = {"x1": [[1, 0], [-1, 0.5]], "points": 20000, "seed": 1, "solver": {"method": "euler", "steps": 10000}}
 
@@ -80,13 +79,13 @@ def test_a_round_trip_comes_back():
     """Within ten times the tolerance of 1e-5: 7e-5 seen, the largest of 200 points."""
     data = draw(random.Random(8), 200)
     with Daemon() as daemon:
-        answer = daemon.request("POST", EDIT, {"x1": data, "solver": DOPRI8}).json()
+        answer = daemon.request("POST", EDIT, {"x1": data}).json()
         assert max(answer["round_trip_error"]) < 1e-4, max(answer["round_trip_error"])
         assert all(math.dist(x, y) < 1e-4 for x, y in zip(answer["samples"], data))
-        between = daemon.request("POST", INTERPOLATE, {"x1": data[:2], "solver": DOPRI8}).json()
+        between = daemon.request("POST", INTERPOLATE, {"x1": data[:2]}).json()
         assert len(between["samples"]) == len(between["x0"]) == len(between["weights"]) == 8
         assert max(between["round_trip_error"]) < 1e-4
-        encoded = daemon.request("POST", "/v1/models/mixture/encode", {"x1": data, "solver": DOPRI8}).json()
+        encoded = daemon.request("POST", "/v1/models/mixture/encode", {"x1": data}).json()
         assert encoded["x0"] == answer["x0"], "an edit that changes nothing shows the encoding"
 
 

@@ -73,6 +73,24 @@ def test_a_weaker_model_is_led_away_from():
     with_models(test)
 
 
+def test_defaults_may_name_another_model_and_must_name_a_loaded_one():
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        made(folder)
+        config = json.loads((folder / "mixture" / "config.json").read_text())
+        config["defaults"] = {"guidance": {"scale": 2, "model": "wide"}}
+        (folder / "mixture" / "config.json").write_text(json.dumps(config))
+        with Daemon("--models", name) as daemon:
+            assert sample(daemon, labels=0)["guidance"] == {"scale": 2, "model": "wide"}
+        for other, says in (("none", "must be a model that is loaded: there is no none"), ("judge", "must be a model of the same")):
+            config["defaults"]["guidance"]["model"] = other
+            (folder / "mixture" / "config.json").write_text(json.dumps(config))
+            ended = subprocess.run([PROGRAM, "serve", "--models", name, "--listen", "127.0.0.1:0"],
+                                   timeout=60, capture_output=True, text=True, check=False)
+            assert ended.returncode == 1, ended.stderr
+            assert f'model \\"mixture\\": defaults.guidance.model {says}' in ended.stderr, ended.stderr
+
+
 def test_an_interval_that_is_never_reached_guides_nothing():
     def test(daemon):
         plain = sample(daemon, labels=0, solver={"method": "euler", "steps": 4})
