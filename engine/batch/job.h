@@ -115,6 +115,9 @@ struct fm_job {
     void *block;                   /* one allocation behind all arrays */
 };
 
+/* The rules of a spec.
+ * Errors: FM_EINVAL one is broken. */
+FM_MUST_USE fm_status fm_job_check(const fm_job_spec *spec, fm_error *err);
 /* Allocates a job and its arrays, takes a reference to the model.
  * Errors: FM_EINVAL a rule is broken; FM_ENOMEM. */
 FM_MUST_USE fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err);
@@ -177,7 +180,7 @@ const fm_model *fm_row_aside(fm_row *row, fm_aside aside, const fm_tile_row *own
 const double *fm_row_weighted_gradient(fm_row *row);
 /* Whether the job has a Jacobian's trace to find. */
 bool fm_job_needs_tangents(const fm_job_spec *spec);
-/* guidance_rules.c. Errors: FM_EINVAL a rule of fm_guidance is broken. */
+/* job_guidance_rules.c. Errors: FM_EINVAL a rule of fm_guidance is broken. */
 FM_MUST_USE fm_status fm_job_check_guidance(const fm_job_spec *spec, fm_error *err);
 
 /* ---- row_inverse.c: inverse problems ---- */
