@@ -41,11 +41,11 @@ struct fm_row {
     void *memory;    /* of the solver */
     /* [dimension and integrals] of FM_TASK_SAMPLE: x0 while starting, then the state whose fields are read */
     double *vector;
-    double *
-        output; /* [predictions][dimension] of the network, where that is not the velocity; else NULL */
+    /* [predictions][dimension] of the network, where that is not the velocity; else NULL. */
+    double *output;
     bool reading; /* the output is wanted for fields, and no velocity */
-    double *
-        traces; /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for */
+    /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for. */
+    double *traces;
     size_t n_tangents; /* in them */
     fm_row_asides asides;
     double *inverse_scratch;  /* of the observation's operator; NULL where nothing is observed */
@@ -61,8 +61,8 @@ typedef struct fm_recording {
     float *x;      /* [capacity][dimension] */
     double *times; /* [capacity] */
     size_t count, capacity;
-    float
-        *fields; /* [fields read][count][dimension], allocated when the row has ended; else NULL */
+    /* [fields read][count][dimension], allocated when the row has ended; else NULL. */
+    float *fields;
     double *integrals;   /* [capacity], grown with x where log densities are asked for; else NULL */
     double *divergences; /* [count], allocated when the row has ended; else NULL */
 } fm_recording;

@@ -2,7 +2,7 @@
 #ifndef FM_JOB_LAYOUT_H
 #define FM_JOB_LAYOUT_H
 
-#include "engine/fm.h"
+#include "engine/fm_job.h"
 #include "engine/memory.h"
 
 /* Sizes of the pieces of a job's block, in the order that they are taken. */

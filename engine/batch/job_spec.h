@@ -2,7 +2,7 @@
 #ifndef FM_JOB_SPEC_H
 #define FM_JOB_SPEC_H
 
-#include "engine/fm.h"
+#include "engine/fm_job.h"
 #include "engine/solve/solve.h"
 
 /* Whether outputs have log densities, and divergences. */
