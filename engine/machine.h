@@ -2,7 +2,7 @@
 #ifndef FM_MACHINE_H
 #define FM_MACHINE_H
 
-#include "engine/fm.h"
+#include "engine/fm_machine.h"
 
 /* The quota of a cgroup (v2, the tightest up to the root; else v1) in CPUs; 0 when there is none.
  *   membership  the file that names the group: /proc/self/cgroup

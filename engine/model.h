@@ -7,7 +7,7 @@
 #include "engine/checkpoint/model_config.h"
 #include "engine/checkpoint/trial_file.h"
 #include "engine/flow/field.h"
-#include "engine/fm.h"
+#include "engine/fm_model.h"
 #include "engine/memory.h"
 #include "engine/network/network.h"
 
@@ -28,8 +28,8 @@ struct fm_model {
     size_t scratch_stride;
     fm_arena tangents; /* [workers][tangents_stride]: mapped, and touched by derivatives alone */
     size_t tangents_stride;
-    fm_arena
-        reverse; /* [workers][reverse_stride]: idem, by gradients alone; empty where there are none */
+    /* [workers][reverse_stride]: idem, by gradients alone; empty where there are none. */
+    fm_arena reverse;
     size_t reverse_stride;
     atomic_size_t references;
     atomic_ullong tiles, rows, capacity, evaluations, network_ns;

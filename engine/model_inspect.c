@@ -3,7 +3,7 @@
 #include "engine/checkpoint/digest.h"
 #include "engine/checkpoint/file.h"
 #include "engine/checkpoint/tensor_floats.h"
-#include "engine/fm.h"
+#include "engine/fm_model.h"
 #include "engine/memory.h"
 #include "engine/network/network.h"
 

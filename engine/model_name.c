@@ -1,4 +1,4 @@
-#include "engine/fm.h"
+#include "engine/fm_model.h"
 
 #define MAX_LENGTH ((size_t)64)
 

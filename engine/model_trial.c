@@ -2,6 +2,7 @@
 #include "engine/model_trial.h"
 
 #include "engine/checkpoint/trial_file.h"
+#include "engine/fm_machine.h"
 
 #include <limits.h>
 #include <stdio.h>

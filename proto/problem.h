@@ -17,10 +17,10 @@ typedef enum fmp_problem_kind {
 #undef FMP_PROBLEM
 } fmp_problem_kind;
 
-#define FMP_POINTER_BYTES                                                                          \
-    ((size_t)128) /* of one error's texts, NUL included; longer ones are cut */
-#define FMP_DETAIL_BYTES ((size_t)256)
-#define FMP_ERRORS_BYTES ((size_t)12 * 1024) /* of all; further errors are counted, not listed */
+/* Of one error's texts, NUL included; longer ones are cut. */
+#define FMP_POINTER_BYTES ((size_t)128)
+#define FMP_DETAIL_BYTES  ((size_t)256)
+#define FMP_ERRORS_BYTES  ((size_t)12 * 1024) /* of all; further errors are counted, not listed */
 
 typedef struct fmp_problem {
     fmp_problem_kind kind;
@@ -32,8 +32,8 @@ typedef struct fmp_problem {
 } fmp_problem;
 
 typedef struct fmp_problem_error {
-    const char
-        *pointer; /* JSON pointer into the request body; within the problem, as is the detail */
+    /* JSON pointer into the request body; within the problem, as is the detail. */
+    const char *pointer;
     const char *detail;
 } fmp_problem_error;
 

@@ -58,9 +58,9 @@ typedef struct fmp_observation fmp_observation;
 /* A checked request. It owns its arrays; spec borrows them (and the caller's fm_model). */
 typedef struct fmp_request {
     fmp_api_route route;
-    fm_job_spec
-        spec; /* of its last job, whose result is answered; ready for fm_engine_submit() but for its models,
-                       * finished and context. fmp_request_job() gives those of all its jobs */
+    /* Of its last job, whose result is answered; ready for fm_engine_submit() but for its models, finished and
+     * context. fmp_request_job() gives those of all its jobs. */
+    fm_job_spec spec;
     fmp_encoding encoding;
     bool seed_is_string; /* echo as sent */
     uint64_t timeout_ms;
@@ -79,8 +79,8 @@ typedef struct fmp_request {
     double *guidance_t, *guidance_values;   /* of guidance.schedule */
     int32_t *negative_labels, *classifier_labels;
     fmp_stages *stages; /* of FMP_API_EDITS without an observation, else NULL */
-    fmp_observation
-        *observation; /* of FMP_API_EDIT, or NULL: proto/observation.h; spec.inverse is within */
+    /* Of FMP_API_EDIT, or NULL: proto/observation.h; spec.inverse is within. */
+    fmp_observation *observation;
 } fmp_request;
 
 /* POST …/sample. The model's defaults fill what it leaves out. A classifier has no velocity, so its requests are all

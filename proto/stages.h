@@ -36,9 +36,9 @@ struct fmp_stages {
     double *given;          /* [n_given][dimension], x1 of the request or, not encoded, x0 */
     double *backward;       /* [n_grid] the grid reversed; NULL: nothing is encoded */
     int32_t *source_labels; /* [n_given] of an edit; NULL: the null class */
-    double *
-        encoded; /* [n_given][dimension] the latents of the given points: of a round trip, or of an interpolation
-                      * that encodes; else NULL */
+    /* [n_given][dimension] the latents of the given points: of a round trip, or of an interpolation that encodes;
+     * else NULL. */
+    double *encoded;
     double *x;            /* [n_rows][dimension] where decoding starts: fmp_request.x */
     float *latents;       /* [n_rows][dimension] the same: what is decoded is what is answered */
     fmp_earlier *earlier; /* [n_given] */

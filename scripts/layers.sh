@@ -70,8 +70,8 @@ includes() {
 }
 public='engine/(fm|status|annotate|name)\.h|engine/status\.def'
 includes engine 'engine/[^"]*' "engine/ includes something outside itself"
-includes engine/inverse 'engine/(inverse|math)/[^"]*|engine/flow/path\.h|engine/(fm|status|annotate|memory)\.h' \
-    "engine/inverse/ may include engine/inverse/, engine/math/, engine/flow/path.h and engine/memory.h"
+includes engine/inverse 'engine/(inverse|math)/[^"]*|engine/flow/path\.h|engine/(fm_inverse|fm_path|fm_state|status|annotate|memory)\.h' \
+    "engine/inverse/ may include engine/inverse/, engine/math/, engine/flow/path.h, engine/memory.h and the public headers of paths and operators"
 includes proto "proto/[^\"]*|$public" "proto/ may include proto/ and engine's public headers"
 includes config "config/[^\"]*|engine/(status|annotate)\.h" "config/ may include config/, engine/status.h and engine/annotate.h"
 includes server "server/[^\"]*|proto/[^\"]*|config/[^\"]*\.h|$public" \

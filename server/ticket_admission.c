@@ -8,8 +8,8 @@
 /* What is left of an admitted ticket, never more than its deadline leaves it. */
 typedef struct ticket_rest {
     double work_seconds; /* as predicted */
-    double
-        seconds; /* until its end: by its own pace so far, else as predicted, when nothing is ahead */
+    /* Until its end: by its own pace so far, else as predicted, when nothing is ahead. */
+    double seconds;
     bool is_started;
 } ticket_rest;
 

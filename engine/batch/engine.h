@@ -4,6 +4,7 @@
 
 #include "engine/batch/job.h"
 #include "engine/batch/team.h"
+#include "engine/fm_engine.h"
 #include "engine/thread.h"
 
 #include <pthread.h>

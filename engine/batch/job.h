@@ -41,11 +41,11 @@ struct fm_row {
     void *memory;    /* of the solver */
     /* [dimension and integrals] of FM_TASK_SAMPLE: x0 while starting, then the state whose fields are read */
     double *vector;
-    double *
-        output; /* [predictions][dimension] of the network, where that is not the velocity; else NULL */
+    /* [predictions][dimension] of the network, where that is not the velocity; else NULL. */
+    double *output;
     bool reading; /* the output is wanted for fields, and no velocity */
-    double *
-        traces; /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for */
+    /* [fm_divergence_traces()] of the wanted Jacobian, so far; NULL where none is asked for. */
+    double *traces;
     size_t n_tangents; /* in them */
     fm_row_asides asides;
     double *inverse_scratch;  /* of the observation's operator; NULL where nothing is observed */
@@ -61,8 +61,8 @@ typedef struct fm_recording {
     float *x;      /* [capacity][dimension] */
     double *times; /* [capacity] */
     size_t count, capacity;
-    float
-        *fields; /* [fields read][count][dimension], allocated when the row has ended; else NULL */
+    /* [fields read][count][dimension], allocated when the row has ended; else NULL. */
+    float *fields;
     double *integrals;   /* [capacity], grown with x where log densities are asked for; else NULL */
     double *divergences; /* [count], allocated when the row has ended; else NULL */
 } fm_recording;
@@ -115,6 +115,9 @@ struct fm_job {
     void *block;                   /* one allocation behind all arrays */
 };
 
+/* The rules of a spec.
+ * Errors: FM_EINVAL one is broken. */
+FM_MUST_USE fm_status fm_job_check(const fm_job_spec *spec, fm_error *err);
 /* Allocates a job and its arrays, takes a reference to the model.
  * Errors: FM_EINVAL a rule is broken; FM_ENOMEM. */
 FM_MUST_USE fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err);
@@ -177,7 +180,7 @@ const fm_model *fm_row_aside(fm_row *row, fm_aside aside, const fm_tile_row *own
 const double *fm_row_weighted_gradient(fm_row *row);
 /* Whether the job has a Jacobian's trace to find. */
 bool fm_job_needs_tangents(const fm_job_spec *spec);
-/* guidance_rules.c. Errors: FM_EINVAL a rule of fm_guidance is broken. */
+/* job_guidance_rules.c. Errors: FM_EINVAL a rule of fm_guidance is broken. */
 FM_MUST_USE fm_status fm_job_check_guidance(const fm_job_spec *spec, fm_error *err);
 
 /* ---- row_inverse.c: inverse problems ---- */

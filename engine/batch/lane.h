@@ -20,12 +20,12 @@
 #ifndef FM_LANE_H
 #define FM_LANE_H
 
-#include "engine/fm.h"
+#include "engine/fm_job.h"
 
 #define FM_LANE_CLASSES 16
 
-#define FM_TILE_PARTS                                                                              \
-    16 /* the smallest part of a tile worth giving to an idle worker is one of so many */
+/* The smallest part of a tile worth giving to an idle worker is one of so many. */
+#define FM_TILE_PARTS 16
 
 typedef struct fm_row fm_row;
 typedef struct fm_lane fm_lane;

@@ -15,8 +15,8 @@ typedef struct fm_call {
     fm_lane *lane;
     fm_row *rows[FM_MAX_TILE_ROWS];
     size_t n_rows;
-    fm_tile_row
-        tile[FM_MAX_TILE_ROWS]; /* of each row so many as its guidance asks, one after the other */
+    /* Of each row so many as its guidance asks, one after the other. */
+    fm_tile_row tile[FM_MAX_TILE_ROWS];
     size_t n_tile_rows;
     size_t n_tangents;     /* of all tile rows */
     size_t n_evaluated;    /* rows that got a velocity: all but those that could not even start */

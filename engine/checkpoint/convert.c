@@ -5,7 +5,7 @@
 #include "engine/checkpoint/output_folder.h"
 #include "engine/checkpoint/pytorch.h"
 #include "engine/checkpoint/weights.h"
-#include "engine/fm.h"
+#include "engine/fm_model.h"
 #include "engine/memory.h"
 
 #include <stdarg.h>

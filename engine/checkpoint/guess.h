@@ -10,8 +10,8 @@
 #include <jansson.h>
 
 typedef struct fm_guess {
-    fm_safetensors_row
-        *rows; /* [count] in name order; prefixes that all names share are cut off them */
+    /* [count] in name order; prefixes that all names share are cut off them. */
+    fm_safetensors_row *rows;
     size_t count;
     json_t *config;  /* the whole of config.json, released with json_decref() */
     json_t *assumed; /* strings: "network.num_heads 4: …" */

@@ -5,7 +5,7 @@
 #include "engine/checkpoint/file.h"
 #include "engine/checkpoint/model_config_private.h"
 #include "engine/checkpoint/pytorch.h"
-#include "engine/fm.h"
+#include "engine/fm_model.h"
 #include "engine/memory.h"
 
 #include <math.h>

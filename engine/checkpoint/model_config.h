@@ -7,7 +7,7 @@
 #define FM_MODEL_CONFIG_H
 
 #include "engine/flow/prediction.h"
-#include "engine/fm.h"
+#include "engine/fm_model.h"
 #include "engine/math/activation.h"
 #include "engine/math/compute.h"
 
@@ -26,8 +26,8 @@ typedef struct fm_mlp_config {
     size_t fourier_count; /* 0: none; n: the input z enters as [sin z … sin nz, cos z … cos nz] */
     char **layers;        /* [n_layers] tensor-name stems in order, or NULL: find them */
     size_t n_layers;
-    char **
-        layers_without_bias; /* [n_layers_without_bias] stems; other layers all have one, or none */
+    /* [n_layers_without_bias] stems; other layers all have one, or none. */
+    char **layers_without_bias;
     size_t n_layers_without_bias;
 } fm_mlp_config;
 
@@ -37,8 +37,8 @@ typedef struct fm_mixture_config {
     double *weights; /* [n_components] */
     double *means;   /* [n_components][dimension] */
     double *stds;    /* [n_components] */
-    double
-        log_total; /* of the weights' sum before: a class is as likely as its weights are large */
+    /* Of the weights' sum before: a class is as likely as its weights are large. */
+    double log_total;
 } fm_mixture_config;
 
 typedef struct fm_gaussian_mixture_config {
@@ -106,10 +106,10 @@ typedef struct fm_model_config {
     fm_path path;              /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
     bool reversible;           /* the network is to have a reverse mode */
-    bool
-        potential; /* its one output is a potential; its gradient, the velocity, counts from there on */
-    bool
-        classifier; /* its outputs are one logit a label; the gradient of a label's log probability counts from there on */
+    /* Its one output is a potential; its gradient, the velocity, counts from there on. */
+    bool potential;
+    /* Its outputs are one logit a label; the gradient of a label's log probability counts from there on. */
+    bool classifier;
     fm_predictions predictions;
     bool paired;        /* flow.coupling: noise and data were paired in training */
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */

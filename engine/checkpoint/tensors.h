@@ -8,7 +8,12 @@
 #ifndef FM_TENSORS_H
 #define FM_TENSORS_H
 
-#include "engine/fm.h"
+#include "engine/fm_state.h"
+#include "engine/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 typedef enum fm_dtype {
 #define FM_DTYPE(id, name, size_bytes) FM_DTYPE_##id,

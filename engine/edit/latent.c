@@ -1,5 +1,6 @@
 /* Latents: joined two by two, and drawn anew in part. */
 #include "engine/flow/path.h"
+#include "engine/fm_latent.h"
 #include "engine/math/rng.h"
 #include "engine/name.h"
 

@@ -96,8 +96,8 @@ typedef struct fm_field_outputs {
     const double *others; /* idem of row i at others + (i - 1) * stride */
     size_t stride;
     const double *model; /* idem of the guidance's model, where it was asked */
-    const double
-        *gradient; /* [dimension] of log likelihoods, by the model's own state, weighted; or NULL */
+    /* [dimension] of log likelihoods, by the model's own state, weighted; or NULL. */
+    const double *gradient;
 } fm_field_outputs;
 
 /* Guidance: out becomes the combination, of each of the network's predictions. */

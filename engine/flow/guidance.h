@@ -16,7 +16,7 @@
 #ifndef FM_GUIDANCE_H
 #define FM_GUIDANCE_H
 
-#include "engine/fm.h"
+#include "engine/fm_guidance.h"
 
 /* Whether anything is guided at time t: outside the interval the output is c. */
 bool fm_guidance_acts(const fm_guidance *guidance, double t);

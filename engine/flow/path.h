@@ -6,7 +6,7 @@
 #ifndef FM_PATH_H
 #define FM_PATH_H
 
-#include "engine/fm.h"
+#include "engine/fm_path.h"
 
 #define FM_SINGULAR_MARGIN 1e-3 /* what default grids keep away from a singular end */
 
@@ -14,8 +14,8 @@
  * of the source is in it. */
 typedef struct fm_path_point {
     double alpha, sigma, d_alpha, d_sigma;
-    double
-        sigma_d_sigma; /* sigma d_sigma: half the derivative of sigma^2, finite where d_sigma is not */
+    /* sigma d_sigma: half the derivative of sigma^2, finite where d_sigma is not */
+    double sigma_d_sigma;
 } fm_path_point;
 
 /* For t in [0, 1]. Everything is finite but a derivative without a finite limit, which is the

@@ -2,7 +2,9 @@
 #ifndef FM_INVERSE_H
 #define FM_INVERSE_H
 
-#include "engine/fm.h"
+#include "engine/fm_inverse.h"
+
+#include <stdint.h>
 
 /* Errors: FM_EINVAL, the text names the member. */
 FM_MUST_USE fm_status fm_inverse_check(const fm_inverse *inverse, size_t dimension,

@@ -6,7 +6,7 @@
 #ifndef FM_OPERATOR_H
 #define FM_OPERATOR_H
 
-#include "engine/fm.h"
+#include "engine/fm_inverse.h"
 
 #define FM_INVERT_ITERATIONS ((size_t)100)
 

@@ -33,8 +33,8 @@ typedef struct fm_attention_tangent {
     size_t in_index;
     fm_image tangent; /* of in */
     size_t tangent_index;
-    fm_image
-        out; /* the tangent of the output: the head's channels are written; not in nor tangent */
+    /* The tangent of the output: the head's channels are written; not in nor tangent. */
+    fm_image out;
     size_t out_index;
     const struct fm_kernels *kernels; /* NULL: the fastest of this machine */
 } fm_attention_tangent;

@@ -31,8 +31,8 @@ typedef enum fm_conv_route {
 } fm_conv_route;
 
 typedef struct fm_conv_spec {
-    size_t inputs, outputs, kernel,
-        stride; /* kernel 1, 3 or 5, padding kernel / 2; stride 1 or 2 */
+    size_t inputs, outputs;
+    size_t kernel, stride; /* kernel 1, 3 or 5, padding kernel / 2; stride 1 or 2 */
     size_t in_height, in_width;
     const float *weight; /* [outputs][inputs][kernel][kernel]; read during fm_conv_new() only */
     const float *bias;   /* [outputs] or NULL; idem */

@@ -30,9 +30,8 @@ void fm_dense_thread_init(void);
 
 typedef struct fm_dense_spec {
     size_t inputs, outputs;
-    const float
-        *weight;       /* [outputs][inputs], as PyTorch's Linear; read during fm_dense_new() only */
-    const float *bias; /* [outputs] or NULL; idem */
+    const float *weight; /* [outputs][inputs], as PyTorch has it; read during fm_dense_new() only */
+    const float *bias;   /* [outputs] or NULL; idem */
     fm_activation activation; /* applied to the output, in the same pass */
     size_t max_rows;
     fm_pool *pool; /* of packed weights that are ours, outlives the layer; NULL: its own memory */

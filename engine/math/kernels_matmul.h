@@ -18,8 +18,8 @@
 
 #if LANES == 16
 #define PANEL 32 /* two vectors */
-#define TILE_ROWS                                                                                  \
-    8 /* 16 accumulators of 32 registers; 12 rows or 48, 64 columns measure the same */
+/* 16 accumulators of 32 registers; 12 rows or 48, 64 columns measure the same. */
+#define TILE_ROWS 8
 #define PAIR_ROWS 4
 #elif LANES == 8
 #define PANEL     16 /* two vectors */

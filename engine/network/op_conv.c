@@ -12,8 +12,8 @@
 /* Where an optional input stands among the op's inputs; 0, the image, means that it is not there. */
 typedef struct conv_op {
     fm_conv *conv;
-    fm_conv
-        *reverse; /* to the gradient of the input, of plans that have a reverse mode; else NULL */
+    /* To the gradient of the input, of plans that have a reverse mode; else NULL. */
+    fm_conv *reverse;
     size_t inputs, kernel, stride, outputs;
     fm_activation activation;
     size_t row_bias, gate, residual;

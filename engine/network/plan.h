@@ -19,7 +19,7 @@
 #ifndef FM_PLAN_H
 #define FM_PLAN_H
 
-#include "engine/fm.h"
+#include "engine/fm_model.h"
 #include "engine/math/compute.h"
 #include "engine/math/dense.h"
 #include "engine/network/network.h"

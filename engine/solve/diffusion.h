@@ -3,6 +3,7 @@
 #define FM_DIFFUSION_H
 
 #include "engine/flow/path.h"
+#include "engine/fm_solver.h"
 
 /* D at time t of a path whose point there is `at`:
  *

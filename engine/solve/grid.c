@@ -1,5 +1,5 @@
 /* The usual time grids. */
-#include "engine/fm.h"
+#include "engine/fm_solver.h"
 
 #include <assert.h>
 #include <math.h>

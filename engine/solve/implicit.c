@@ -68,8 +68,8 @@ static const fm_implicit_tableau gauss6 = {
 
 typedef struct implicit {
     size_t step;
-    size_t
-        first; /* of the stages being solved for; SIZE_MAX: the slope at the step's start is wanted */
+    /* Of the stages being solved for; SIZE_MAX: the slope at the step's start is wanted. */
+    size_t first;
     size_t stage; /* of these, whose velocity is wanted */
     double h;
     double *y; /* the wanted state, the new state */

@@ -16,6 +16,7 @@
  * Sources: Esser et al., arXiv:2403.03206, for shift and logit_normal; Polyak et al., "Movie Gen", arXiv:2410.13720,
  * for linear_quadratic; Karras et al., arXiv:2206.00364, for edm. */
 #include "engine/flow/path.h"
+#include "engine/fm_solver.h"
 
 #include <assert.h>
 #include <math.h>

@@ -37,6 +37,8 @@
 #define FM_SOLVE_H
 
 #include "engine/flow/path.h"
+#include "engine/fm_inverse.h"
+#include "engine/fm_solver.h"
 
 typedef struct fm_solve fm_solve;
 
@@ -54,13 +56,13 @@ typedef void fm_solve_after_step(void *context, size_t step, double t, double *x
 typedef struct fm_solve_plan {
     fm_solver solver; /* as given; grid and method are borrowed */
     size_t dimension;
-    size_t
-        n_integrals; /* of the dimension, the last so many: integrals along the flow, 0 at the start, which are no
-                         * part of the path that is measured */
+    /* Of the dimension, the last so many: integrals along the flow, 0 at the start, which are no part of the path
+     * that is measured. */
+    size_t n_integrals;
     const fm_path *path; /* that the flow follows, for methods that know it; outlives the plan */
     uint64_t seed;       /* of stochastic methods' noise */
-    bool
-        gives_score; /* the caller writes scores, for methods that use them; else the velocity tells them */
+    /* The caller writes scores, for methods that use them; else the velocity tells them. */
+    bool gives_score;
     const double *output_times; /* [n_output_times] along the grid, within its span */
     size_t n_output_times;
     bool output_every_step;

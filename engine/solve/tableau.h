@@ -13,14 +13,14 @@
 #define FM_MAX_STAGES 18 /* rows of a tableau, those of its dense output included */
 
 typedef struct fm_tableau {
-    size_t
-        stages; /* rows of a step; the last is the first of the next step where there is an error */
+    /* Rows of a step; the last is the first of the next step where there is an error. */
+    size_t stages;
     size_t extra;  /* further rows, evaluated only in accepted steps that hold an output time */
     size_t degree; /* of the dense output; 0: the method has none of its own */
     size_t dense_order; /* its order of accuracy; its error in one step is of order + 1 */
-    double
-        steps_scale; /* of the usual number of steps for a tolerance, where the pair's results differ by
-                          * far less than other pairs' of the order; 0: 1 */
+    /* Of the usual number of steps for a tolerance, where the pair's results differ by far less than other pairs'
+     * of the order; 0: 1. */
+    double steps_scale;
     const double *c;     /* [stages + extra] */
     const double *a;     /* rows 1 … stages + extra - 1, row i has i entries, one after the other */
     const double *b;     /* [stages], or NULL: the last row's state is the new state */

@@ -9,8 +9,8 @@
 
 typedef struct fm_implicit_tableau {
     size_t stages;
-    size_t
-        together; /* stages that depend on each other and are solved for at once; 1: one after the other */
+    /* Stages that depend on each other and are solved for at once; 1: one after the other. */
+    size_t together;
     double c[FM_MAX_IMPLICIT_STAGES];
     double a[FM_MAX_IMPLICIT_STAGES][FM_MAX_IMPLICIT_STAGES];
     double b[FM_MAX_IMPLICIT_STAGES];

@@ -10,6 +10,7 @@
  * The probe holds [x, t, label] a row, raw float32; its rows come again and again to fill a batch. "bits"
  * is a digest of the first row's output: one network has one, whatever the batch and the threads. */
 #include "engine/clock.h"
+#include "engine/fm.h"
 #include "engine/math/dense.h"
 #include "engine/memory.h"
 #include "engine/model.h"

@@ -3,6 +3,7 @@
  *
  * Usage: bench_network MODEL_FOLDER      run it on an idle core. */
 #include "engine/clock.h"
+#include "engine/fm.h"
 #include "engine/math/dense.h"
 #include "engine/math/rng.h"
 #include "engine/memory.h"

@@ -1,4 +1,5 @@
 /* The in-flight batch: same bytes in any mix, cancellation, counts, limits. */
+#include "engine/fm.h"
 #include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "engine/model.h"

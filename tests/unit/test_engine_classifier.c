@@ -1,5 +1,6 @@
 /* engine/network/classifier: slopes and gradients of log probabilities against their central differences, and a
  * classifier as a model, which describes itself and takes no jobs. */
+#include "engine/fm.h"
 #include "engine/math/dense.h"
 #include "engine/memory.h"
 #include "engine/network/classifier.h"

@@ -1,4 +1,5 @@
 /* Guidance: every form against PyTorch's float64 velocities, Gaussians against their closed form, and its rules. */
+#include "engine/fm.h"
 #include "engine/memory.h"
 #include "engine/model.h"
 #include "tests/support/temp_folder.h"

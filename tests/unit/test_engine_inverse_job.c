@@ -1,5 +1,6 @@
 /* Inverse problems as jobs: a mixture of Gaussians, part of which is observed, from the spec to the samples. */
 #include "engine/batch/job.h"
+#include "engine/fm.h"
 #include "engine/inverse/replacement.h"
 #include "engine/memory.h"
 #include "engine/model.h"

@@ -1,5 +1,6 @@
 /* Latents joined two by two or drawn anew in part, and data that noise is added to. */
 #include "engine/flow/path.h"
+#include "engine/fm.h"
 #include "engine/math/rng.h"
 #include "engine/model.h"
 #include "tests/support/usual_path.h"

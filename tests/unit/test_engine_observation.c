@@ -1,5 +1,6 @@
 /* Guidance by the gradient of an observation's likelihood: against PyTorch's autograd in float64, on Gaussians whose
  * posterior is known, and its rules. */
+#include "engine/fm.h"
 #include "engine/inverse/likelihood.h"
 #include "engine/model.h"
 #include "tests/support/temp_folder.h"

@@ -1,6 +1,7 @@
 /* engine/flow/prediction and the change of the path: networks read in every way under every scheduler, by the whole
  * engine, against tests/golden/predictions; and what no reference has against its own definition. */
 #include "engine/flow/field.h"
+#include "engine/fm.h"
 #include "engine/memory.h"
 #include "tests/support/network_case.h"
 #include "tests/support/temp_folder.h"

@@ -1,5 +1,6 @@
 /* engine/flow/prediction: networks that return two predictions, read, fed to solvers and served by the engine. */
 #include "engine/flow/field.h"
+#include "engine/fm.h"
 #include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "engine/model.h"

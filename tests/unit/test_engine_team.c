@@ -1,5 +1,6 @@
 /* engine/batch/team: workers that share a call hand out every piece once, and no bit tells who ran it. */
 #include "engine/batch/team.h"
+#include "engine/fm.h"
 #include "engine/memory.h"
 #include "engine/model.h"
 #include "tests/unit/suites.h"
