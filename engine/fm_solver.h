@@ -103,7 +103,6 @@ typedef struct fm_sampling {
                    .noise_scale = 1,                                                               \
                    .signal_to_noise = 0.16,                                                        \
                    .corrector_steps = 1,                                                           \
-                   .pnp_power = 1,                                                                 \
                    .pnp_samples = 5})
 
 /* ---- Settings ---- */

@@ -277,7 +277,7 @@ SECOND = {"operator": "mask", "mask": [0, 1]}
 def observed(method, y, **more):
     body = {"observation": {**SECOND, **method, "y": y}, "seed": 3, **more}
     if method["method"] == "pnp_flow":
-        body["solver"] = {"pnp_power": 0, "steps": 200}
+        body["solver"] = {"steps": 200}
     return body
 
 
