@@ -22,7 +22,7 @@ fm_model *engine_case_model(const char *folder, size_t workers)
 
 fm_model *engine_case_model_of_text(const char *config, size_t workers)
 {
-    temp_folder folder;
+    temp_folder folder = {.parent = ""};
     temp_folder_make(&folder);
     temp_folder_write_text(&folder, "config.json", config);
     fm_model *model = engine_case_model(folder.path, workers);
