@@ -1,9 +1,9 @@
-/* The in-flight batch: same bytes in any mix, cancellation, counts, limits. */
+/* The in-flight batch: what a row depends on, cancellation, counts, limits. */
 #include "engine/fm.h"
 #include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "engine/model.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/engine_case.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
@@ -12,29 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_MODELS   4
-#define WEAK       3 /* guides the second; asked for nothing itself */
-#define N_REQUESTS 200
-#define MAX_ROWS   40
-#define MAX_STEPS  24
+#define N_MODELS  3
+#define MAX_STEPS 24
 
 static const char *const folders[N_MODELS] = {
-    "tests/golden/mlp-moons-otcfm", "tests/golden/mlp-labels", "tests/golden/gaussian-mixture-2d",
-    "tests/golden/guidance/mlp-labels-weak"};
+    "tests/golden/mlp-moons-otcfm", "tests/golden/mlp-labels", "tests/golden/gaussian-mixture-2d"};
 
 static fm_model *models[N_MODELS];
 static fm_engine *engine;
 
 static void open_models(size_t workers)
 {
-    fm_error err;
     for (size_t i = 0; i < N_MODELS; i++) {
-        fm_model_options options = {.workers = workers, .gradient_bytes = SIZE_MAX};
-        ck_assert_msg(fm_model_open(folders[i], &options, &models[i], &err) == FM_OK, "%s",
-                      err.text);
+        models[i] = engine_case_model(folders[i], workers);
     }
-    fm_engine_options options = {.workers = workers};
-    ck_assert_msg(fm_engine_new(&options, &engine, &err) == FM_OK, "%s", err.text);
+    engine = engine_case_engine(workers);
 }
 
 static void close_models(void)
@@ -50,26 +42,14 @@ static double unit_grid[MAX_STEPS + 1];
 static fm_job_spec mixture_spec(size_t n_rows, size_t steps)
 {
     fm_grid_uniform(0, 1, steps, unit_grid);
-    return (fm_job_spec){.task = FM_TASK_SAMPLE,
-                         .model = models[2],
-                         .n_rows = n_rows,
-                         .seed = 1,
-                         .guidance = {.scale = 1},
-                         .solver = {.method = fm_method_find("euler"),
-                                    .grid = unit_grid,
-                                    .n_grid = steps + 1,
-                                    .rtol = 1e-5,
-                                    .atol = 1e-5,
-                                    .max_evaluations = 1000}};
+    fm_job_spec spec = engine_case_spec(models[2], n_rows, "euler", steps + 1, unit_grid);
+    spec.solver.max_evaluations = 1000;
+    return spec;
 }
 
 static fm_job *run(const fm_job_spec *spec)
 {
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
-    return job;
+    return engine_case_run(engine, spec);
 }
 
 START_TEST(sample_i_depends_on_seed_and_i_alone)
@@ -508,28 +488,15 @@ START_TEST(fields_of_times_that_a_row_did_not_reach_are_those_of_its_last)
 }
 END_TEST
 
-/* A model of this configuration, beside the others. */
-static fm_model *open_model_text(temp_folder *folder, const char *config)
-{
-    fm_error err;
-    fm_model *model = NULL;
-    fm_model_options options = {.workers = 2};
-    temp_folder_make(folder);
-    temp_folder_write_text(folder, "config.json", config);
-    ck_assert_msg(fm_model_open(folder->path, &options, &model, &err) == FM_OK, "%s", err.text);
-    return model;
-}
-
 START_TEST(guidance_on_gaussians_gives_the_closed_form)
 {
-    temp_folder folder;
     open_models(2);
-    fm_model *guided = open_model_text(
-        &folder,
+    fm_model *guided = engine_case_model_of_text(
         "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"gaussian_mixture\","
         "\"weights\":[1],\"means\":[[0]],\"stds\":[1.2],\"classes\":[{\"weights\":[1],"
         "\"means\":[[1.5]],\"stds\":[0.4]}]},\"flow\":{\"shape\":[1]},"
-        "\"conditioning\":{\"labels\":{\"count\":1,\"null\":1}}}");
+        "\"conditioning\":{\"labels\":{\"count\":1,\"null\":1}}}",
+        2);
     double x[] = {0, 1};
     int32_t labels[] = {0, 0};
     fm_job_spec spec = mixture_spec(2, 1);
@@ -549,20 +516,18 @@ START_TEST(guidance_on_gaussians_gives_the_closed_form)
     fm_job_free(job);
     fm_model_unref(guided);
     close_models();
-    temp_folder_remove(&folder);
 }
 END_TEST
 
 START_TEST(drawn_noise_has_the_scale_of_source_and_path)
 {
-    temp_folder folder;
     open_models(2);
-    fm_model *wide = open_model_text(
-        &folder,
+    fm_model *wide = engine_case_model_of_text(
         "{\"schema\":\"velocityd.model/1\",\"network\":{\"architecture\":\"gaussian_mixture\","
         "\"weights\":[1],\"means\":[[0]],\"stds\":[1]},\"flow\":{\"shape\":[1],"
         "\"source\":{\"type\":\"normal\",\"std\":2},\"scheduler\":{\"type\":\"ve\",\"sigma_max\":5}"
-        "}}");
+        "}}",
+        2);
     double start[] = {0};
     fm_job_spec spec = mixture_spec(4, 1);
     spec.model = wide;
@@ -579,7 +544,6 @@ START_TEST(drawn_noise_has_the_scale_of_source_and_path)
     fm_job_free(job);
     fm_model_unref(wide);
     close_models();
-    temp_folder_remove(&folder);
 }
 END_TEST
 

@@ -5,6 +5,7 @@
 #include "engine/memory.h"
 #include "engine/network/classifier.h"
 #include "engine/network/gradient_network.h"
+#include "tests/support/engine_case.h"
 #include "tests/support/network_case.h"
 #include "tests/unit/suites.h"
 
@@ -129,15 +130,6 @@ END_TEST
 
 /* ---- models ---- */
 
-static fm_model *open_model(void)
-{
-    fm_error err = {0};
-    fm_model *ret = NULL;
-    const fm_model_options options = {.workers = 1};
-    ck_assert_msg(fm_model_open(FOLDER, &options, &ret, &err) == FM_OK, "%s", err.text);
-    return ret;
-}
-
 static void count_lines(void *context, const char *text, size_t length)
 {
     size_t *lines = context;
@@ -148,7 +140,7 @@ static void count_lines(void *context, const char *text, size_t length)
 
 START_TEST(a_classifier_describes_itself)
 {
-    fm_model *model = open_model();
+    fm_model *model = engine_case_model(FOLDER, 1);
     const fm_model_info *info = fm_model_describe(model);
     ck_assert(info->is_classifier && info->bits_promised);
     ck_assert(!info->has_score && !info->has_null_label && !info->has_log_density);
@@ -169,12 +161,8 @@ START_TEST(a_classifier_takes_no_jobs)
 {
     static const double grid[] = {0, 1}, x[DIMENSION], t[1];
     static const int32_t label[1];
-    fm_model *model = open_model();
-    fm_engine *engine = NULL;
-    fm_job *job = NULL;
-    fm_error err = {0};
-    const fm_engine_options options = {.workers = 1};
-    ck_assert_int_eq(fm_engine_new(&options, &engine, &err), FM_OK);
+    fm_model *model = engine_case_model(FOLDER, 1);
+    fm_engine *engine = engine_case_engine(1);
     const fm_job_spec specs[] = {
         {.model = model,
          .n_rows = 1,
@@ -195,8 +183,8 @@ START_TEST(a_classifier_takes_no_jobs)
          .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY)},
     };
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
-        ck_assert_int_eq(fm_engine_submit(engine, &specs[i], &job, &err), FM_EINVAL);
-        ck_assert_str_eq(err.text, "model mlp-classifier is a classifier and has no velocity");
+        engine_case_refuse(engine, &specs[i],
+                           "model mlp-classifier is a classifier and has no velocity");
     }
     fm_engine_free(engine);
     fm_model_unref(model);

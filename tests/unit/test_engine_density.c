@@ -1,57 +1,26 @@
 /* Log likelihoods, divergences and encoding: against closed forms, the libraries' own values, and what Hutchinson's
  * estimator must be. */
 #include "engine/memory.h"
+#include "tests/support/engine_case.h"
 #include "tests/support/flow_case.h"
 #include "tests/support/image_case.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/sanitizer.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static fm_model *model;
-static fm_engine *engine;
+static engine_case test;
 static const double descending[] = {1, 0}, ascending[] = {0, 1};
-
-static void open_folder(const char *folder)
-{
-    fm_error err;
-    fm_model_options options = {.workers = 2};
-    ck_assert_msg(fm_model_open(folder, &options, &model, &err) == FM_OK, "%s", err.text);
-    fm_engine_options engine_options = {.workers = 2};
-    ck_assert_msg(fm_engine_new(&engine_options, &engine, &err) == FM_OK, "%s", err.text);
-}
-
-static void close_all(void)
-{
-    fm_engine_free(engine);
-    fm_model_unref(model);
-}
-
-static fm_job *run(const fm_job_spec *spec)
-{
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
-    return job;
-}
 
 static fm_job_spec spec_of(size_t n_rows, const double grid[2], const char *method,
                            double tolerance)
 {
-    return (fm_job_spec){.task = FM_TASK_SAMPLE,
-                         .model = model,
-                         .n_rows = n_rows,
-                         .seed = 5,
-                         .guidance = {.scale = 1},
-                         .solver = {.method = fm_method_find(method),
-                                    .grid = grid,
-                                    .n_grid = 2,
-                                    .rtol = tolerance,
-                                    .atol = tolerance,
-                                    .max_evaluations = 100000}};
+    fm_job_spec spec = engine_case_spec(test.model, n_rows, method, 2, grid);
+    spec.seed = 5;
+    spec.solver.rtol = spec.solver.atol = tolerance;
+    return spec;
 }
 
 static fm_row_result row_of(const fm_job *job, size_t row)
@@ -70,13 +39,13 @@ static double *closed_form(size_t n, const double *x)
         t[i] = 1;
     }
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                        .model = model,
+                        .model = test.model,
                         .n_rows = n,
                         .guidance = {.scale = 1},
                         .x = x,
                         .t = t,
                         .fields = FM_FIELD_BIT(FM_FIELD_LOG_DENSITY)};
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < n; i++) {
         ret[i] = *row_of(job, i).log_density;
     }
@@ -95,6 +64,8 @@ static const struct {
     {"mlp-checkerboard", "log-density-grid-32x32"},
 };
 
+#define SANITIZED_ROWS ((size_t)160) /* of the reference, where a sanitizer watches */
+
 static double largest_difference(size_t n, const double *a, const double *b)
 {
     double largest = 0;
@@ -108,15 +79,20 @@ START_TEST(log_densities_are_those_of_the_libraries)
 {
     char folder[256];
     (void)snprintf(folder, sizeof folder, "tests/golden/%s", flows[_i].folder);
-    open_folder(folder);
+    engine_case_open(&test, folder, 2);
     flow_case flow;
-    flow_case_open(&flow, folder, flows[_i].name, model);
+    flow_case_open(&flow, folder, flows[_i].name, test.model);
     flow.spec.log_likelihood = true;
-    fm_job *job = run(&flow.spec);
+    if (TESTS_SANITIZED && flow.spec.n_rows > SANITIZED_ROWS) {
+        flow.spec.n_rows = SANITIZED_ROWS;
+    }
+    fm_job *job = engine_case_run(test.engine, &flow.spec);
     size_t n = 0, n_states = 0;
     double *exact = flow_case_values(&flow, "log_density_exact", &n);
     double *theirs = flow_case_values(&flow, "log_density", &n);
     double *latents = flow_case_values(&flow, "x1_exact", &n_states);
+    ck_assert_uint_ge(n, flow.spec.n_rows);
+    n = flow.spec.n_rows;
     double *ours = fm_alloc_array(n, sizeof *ours), moved = 0;
     for (size_t i = 0; i < n; i++) {
         fm_row_result row = row_of(job, i);
@@ -133,18 +109,17 @@ START_TEST(log_densities_are_those_of_the_libraries)
     fm_free(ours);
     fm_job_free(job);
     flow_case_close(&flow);
-    close_all();
+    engine_case_close(&test);
 }
 END_TEST
 
 /* ---- mixtures ---- */
 
 /* Three components in so many dimensions, with made-up means; `one`: a single one. */
-static void open_mixture(temp_folder *folder, size_t dimension, bool one)
+static void open_mixture(size_t dimension, bool one)
 {
     static char text[16384];
     size_t used = 0, n = one ? 1 : 3;
-    temp_folder_make(folder);
     used += (size_t)snprintf(text, sizeof text,
                              "{\"schema\": \"velocityd.model/1\", \"flow\": {\"shape\": [%zu]}, "
                              "\"network\": {\"architecture\": \"gaussian_mixture\", \"weights\": "
@@ -160,14 +135,7 @@ static void open_mixture(temp_folder *folder, size_t dimension, bool one)
         used += (size_t)snprintf(text + used, sizeof text - used, "]");
     }
     (void)snprintf(text + used, sizeof text - used, "]}}");
-    temp_folder_write_text(folder, "config.json", text);
-    open_folder(folder->path);
-}
-
-static void close_mixture(temp_folder *folder)
-{
-    close_all();
-    temp_folder_remove(folder);
+    engine_case_open_model(&test, engine_case_model_of_text(text, 2), 2);
 }
 
 #define N_POINTS ((size_t)40)
@@ -176,9 +144,9 @@ static void close_mixture(temp_folder *folder)
 static double *sampled(size_t n)
 {
     fm_job_spec spec = spec_of(n, ascending, "dopri5", 1e-4);
-    size_t dimension = fm_model_describe(model)->dimension;
+    size_t dimension = fm_model_describe(test.model)->dimension;
     double *ret = fm_alloc_array(n * dimension, sizeof *ret);
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < n; i++) {
         fm_row_result row = row_of(job, i);
         for (size_t k = 0; k < dimension; k++) {
@@ -193,13 +161,12 @@ static const size_t dimensions[] = {2, 5, 64};
 
 START_TEST(log_likelihoods_of_mixtures_are_the_closed_form)
 {
-    temp_folder folder;
-    open_mixture(&folder, dimensions[_i], false);
+    open_mixture(dimensions[_i], false);
     double *x = sampled(N_POINTS), *want = closed_form(N_POINTS, x);
     fm_job_spec spec = spec_of(N_POINTS, descending, "dopri8", 1e-9);
     spec.x = x;
     spec.log_likelihood = true;
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < N_POINTS; i++) {
         double got = row_of(job, i).log_likelihood;
         ck_assert_msg(fabs(got - want[i]) <= 1e-6 * fabs(want[i]), "%.12g, not %.12g", got,
@@ -209,42 +176,40 @@ START_TEST(log_likelihoods_of_mixtures_are_the_closed_form)
     fm_job_free(job);
     fm_free(x);
     fm_free(want);
-    close_mixture(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
 /* The density of the data does not depend on the path to it, on which states are scaled for the network. */
 START_TEST(log_likelihoods_do_not_depend_on_the_path)
 {
-    temp_folder folder;
     fm_path path;
     const double none[FM_PATH_MAX_PARAMETERS] = {0};
-    open_mixture(&folder, 5, false);
+    open_mixture(5, false);
     double *x = sampled(N_POINTS), *want = closed_form(N_POINTS, x);
     ck_assert_int_eq(fm_path_init(&path, fm_path_type_find("cosine"), none, NULL, 1, NULL), FM_OK);
     fm_job_spec spec = spec_of(N_POINTS, descending, "dopri8", 1e-9);
     spec.x = x;
     spec.path = &path;
     spec.log_likelihood = true;
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < N_POINTS; i++) {
         ck_assert_double_eq_tol(row_of(job, i).log_likelihood, want[i], 1e-6 * fabs(want[i]));
     }
     fm_job_free(job);
     fm_free(x);
     fm_free(want);
-    close_mixture(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
 /* log p is integrated from noise to data with the same result as from data to noise. */
 START_TEST(a_samples_log_likelihood_is_that_of_the_point_where_it_ends)
 {
-    temp_folder folder;
-    open_mixture(&folder, 5, false);
+    open_mixture(5, false);
     fm_job_spec spec = spec_of(N_POINTS, ascending, "dopri8", 1e-10);
     spec.log_likelihood = true;
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     double x[5];
     for (size_t i = 0; i < N_POINTS; i++) {
         fm_row_result row = row_of(job, i);
@@ -256,16 +221,15 @@ START_TEST(a_samples_log_likelihood_is_that_of_the_point_where_it_ends)
         fm_free(want);
     }
     fm_job_free(job);
-    close_mixture(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
 /* Along a trajectory, in either direction, the density is the marginal's at each time. */
 START_TEST(log_densities_on_the_way_are_the_marginals)
 {
-    temp_folder folder;
     static const double times[2][3] = {{0, 0.4, 1}, {1, 0.4, 0}};
-    open_mixture(&folder, 2, false);
+    open_mixture(2, false);
     double *given = sampled(4);
     fm_job_spec spec = spec_of(4, _i == 0 ? ascending : descending, "dopri8", 1e-10);
     spec.x = _i == 0 ? NULL : given;
@@ -273,21 +237,21 @@ START_TEST(log_densities_on_the_way_are_the_marginals)
     spec.n_output_times = 3;
     spec.fields = FM_FIELD_BIT(FM_FIELD_X) | FM_FIELD_BIT(FM_FIELD_LOG_DENSITY) |
                   FM_FIELD_BIT(FM_FIELD_DIVERGENCE);
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < 4; i++) {
         fm_row_result row = row_of(job, i);
         for (size_t k = 0; k < 3; k++) {
             double x[2] = {(double)row.fields[FM_FIELD_X][2 * k],
                            (double)row.fields[FM_FIELD_X][2 * k + 1]};
             fm_job_spec at = {.task = FM_TASK_VELOCITY,
-                              .model = model,
+                              .model = test.model,
                               .n_rows = 1,
                               .guidance = {.scale = 1},
                               .x = x,
                               .t = &times[_i][k],
                               .fields = FM_FIELD_BIT(FM_FIELD_LOG_DENSITY) |
                                         FM_FIELD_BIT(FM_FIELD_DIVERGENCE)};
-            fm_job *point = run(&at);
+            fm_job *point = engine_case_run(test.engine, &at);
             ck_assert_double_eq_tol(row.log_density[k], *row_of(point, 0).log_density, 3e-6);
             ck_assert_double_eq(row.divergence[k], *row_of(point, 0).divergence);
             fm_job_free(point);
@@ -295,7 +259,7 @@ START_TEST(log_densities_on_the_way_are_the_marginals)
     }
     fm_job_free(job);
     fm_free(given);
-    close_mixture(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
@@ -303,18 +267,18 @@ END_TEST
 START_TEST(what_is_encoded_and_decoded_is_what_it_was)
 {
     static const double tolerances[] = {1e-5, 1e-6, 1e-7};
-    open_folder("models/gaussian-mixture");
+    engine_case_open(&test, "models/gaussian-mixture", 2);
     double *x = sampled(N_POINTS), *latent = fm_alloc_array(N_POINTS * 2, sizeof *latent);
     fm_job_spec spec = spec_of(N_POINTS, descending, "dopri8", tolerances[_i]);
     spec.x = x;
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < N_POINTS * 2; i++) {
         latent[i] = (double)row_of(job, i / 2).x[i % 2];
     }
     fm_job_free(job);
     spec.solver.grid = ascending;
     spec.x = latent;
-    job = run(&spec);
+    job = engine_case_run(test.engine, &spec);
     double largest = 0;
     for (size_t i = 0; i < N_POINTS * 2; i++) {
         largest = fmax(largest, fabs((double)row_of(job, i / 2).x[i % 2] - x[i]));
@@ -323,18 +287,18 @@ START_TEST(what_is_encoded_and_decoded_is_what_it_was)
     fm_job_free(job);
     fm_free(x);
     fm_free(latent);
-    close_all();
+    engine_case_close(&test);
 }
 END_TEST
 
 /* ---- a trained network ---- */
 
-#define SIDE   ((size_t)161)
+#define SIDE   ((size_t)(TESTS_SANITIZED ? 121 : 161))
 #define EXTENT 8.0
 
 START_TEST(the_density_of_a_trained_network_integrates_to_one)
 {
-    open_folder("tests/golden/mlp-moons-otcfm");
+    engine_case_open(&test, "tests/golden/mlp-moons-otcfm", 2);
     double *x = fm_alloc_array(2 * SIDE * SIDE, sizeof *x), sum = 0;
     double step = 2 * EXTENT / (double)(SIDE - 1);
     for (size_t i = 0; i < SIDE * SIDE; i++) {
@@ -345,14 +309,14 @@ START_TEST(the_density_of_a_trained_network_integrates_to_one)
     fm_job_spec spec = spec_of(SIDE * SIDE, descending, "dopri5", 1e-5);
     spec.x = x;
     spec.log_likelihood = true;
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < SIDE * SIDE; i++) {
         sum += exp(row_of(job, i).log_likelihood) * step * step;
     }
     ck_assert_double_eq_tol(sum, 1, 1e-3);
     fm_job_free(job);
     fm_free(x);
-    close_all();
+    engine_case_close(&test);
 }
 END_TEST
 
@@ -370,7 +334,7 @@ static void estimate(fm_probe probe, const double point[2], double *ret_mean, do
     }
     fm_job_spec spec = {
         .task = FM_TASK_VELOCITY,
-        .model = model,
+        .model = test.model,
         .n_rows = N_PROBED,
         .seed = 11,
         .guidance = {.scale = 1},
@@ -378,7 +342,7 @@ static void estimate(fm_probe probe, const double point[2], double *ret_mean, do
         .t = t,
         .fields = FM_FIELD_BIT(FM_FIELD_DIVERGENCE),
         .divergence = {.method = FM_DIVERGENCE_HUTCHINSON, .probe = probe, .n_probes = 1}};
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     double sum = 0, squares = 0;
     for (size_t i = 0; i < N_PROBED; i++) {
         double value = *row_of(job, i).divergence;
@@ -396,13 +360,13 @@ static void velocity_at(const double x[2], double ret[2])
 {
     static const double t = 0.5;
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                        .model = model,
+                        .model = test.model,
                         .n_rows = 1,
                         .guidance = {.scale = 1},
                         .x = x,
                         .t = &t,
                         .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY)};
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     ret[0] = (double)row_of(job, 0).fields[FM_FIELD_VELOCITY][0];
     ret[1] = (double)row_of(job, 0).fields[FM_FIELD_VELOCITY][1];
     fm_job_free(job);
@@ -427,10 +391,9 @@ static void jacobian(const double point[2], double ret[2][2])
 /* The mixture's Jacobian is symmetric: variance 2 sum_(i != j) J_ij^2, or 2 |J|_F^2. */
 START_TEST(hutchinsons_estimator_is_unbiased_and_has_the_predicted_variance)
 {
-    temp_folder folder;
     const double point[] = {0.3, -0.2};
     double j[2][2], mean, variance;
-    open_mixture(&folder, 2, false);
+    open_mixture(2, false);
     jacobian(point, j);
     double across = 2 * (j[0][1] * j[0][1] + j[1][0] * j[1][0]);
     double along = 2 * (j[0][0] * j[0][0] + j[1][1] * j[1][1]);
@@ -438,20 +401,19 @@ START_TEST(hutchinsons_estimator_is_unbiased_and_has_the_predicted_variance)
     estimate((fm_probe)_i, point, &mean, &variance);
     ck_assert_double_eq_tol(mean, j[0][0] + j[1][1], 4 * sqrt(want / (double)N_PROBED) + 1e-3);
     ck_assert_double_eq_tol(variance, want, 0.05 * want);
-    close_mixture(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
 START_TEST(rademacher_probes_of_a_diagonal_jacobian_have_no_variance)
 {
-    temp_folder folder;
-    open_mixture(&folder, 5, true);
+    open_mixture(5, true);
     double *x = sampled(N_POINTS), *want = closed_form(N_POINTS, x);
     fm_job_spec spec = spec_of(N_POINTS, descending, "dopri8", 1e-9);
     spec.x = x;
     spec.log_likelihood = true;
     spec.divergence = (fm_divergence){.method = FM_DIVERGENCE_HUTCHINSON, .n_probes = 2};
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < N_POINTS; i++) {
         ck_assert_double_eq_tol(row_of(job, i).log_likelihood, want[i], 1e-7);
         ck_assert_double_le(row_of(job, i).standard_error, 1e-12);
@@ -459,22 +421,21 @@ START_TEST(rademacher_probes_of_a_diagonal_jacobian_have_no_variance)
     fm_job_free(job);
     fm_free(x);
     fm_free(want);
-    close_mixture(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
 /* More probes than fit into a call: the estimate of each row is within its own error of the closed form. */
 START_TEST(the_standard_error_says_how_far_an_estimate_is)
 {
-    temp_folder folder;
-    open_mixture(&folder, 5, false);
+    open_mixture(5, false);
     double *x = sampled(N_POINTS), *want = closed_form(N_POINTS, x), squares = 0;
     fm_job_spec spec = spec_of(N_POINTS, descending, "dopri5", 1e-6);
     spec.x = x;
     spec.log_likelihood = true;
     spec.divergence = (fm_divergence){
         .method = FM_DIVERGENCE_HUTCHINSON, .probe = FM_PROBE_GAUSSIAN, .n_probes = 200};
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < N_POINTS; i++) {
         fm_row_result row = row_of(job, i);
         double errors = (row.log_likelihood - want[i]) / row.standard_error;
@@ -485,7 +446,7 @@ START_TEST(the_standard_error_says_how_far_an_estimate_is)
     fm_job_free(job);
     fm_free(x);
     fm_free(want);
-    close_mixture(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
@@ -494,13 +455,13 @@ END_TEST
 START_TEST(samples_have_the_same_bytes_with_their_log_likelihood)
 {
     static double grid[11];
-    open_folder("tests/golden/mlp-moons-otcfm");
+    engine_case_open(&test, "tests/golden/mlp-moons-otcfm", 2);
     fm_grid_uniform(0, 1, 10, grid);
     fm_job_spec spec = spec_of(100, grid, "midpoint", 1e-5);
     spec.solver.n_grid = 11;
-    fm_job *plain = run(&spec);
+    fm_job *plain = engine_case_run(test.engine, &spec);
     spec.log_likelihood = true;
-    fm_job *with = run(&spec);
+    fm_job *with = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < 100; i++) {
         ck_assert_mem_eq(row_of(plain, i).x, row_of(with, i).x, 2 * sizeof(float));
         ck_assert(isnan(row_of(plain, i).log_likelihood));
@@ -509,13 +470,13 @@ START_TEST(samples_have_the_same_bytes_with_their_log_likelihood)
     }
     fm_job_free(plain);
     fm_job_free(with);
-    close_all();
+    engine_case_close(&test);
 }
 END_TEST
 
 START_TEST(a_row_that_stopped_early_has_no_log_likelihood)
 {
-    open_folder("tests/golden/mlp-moons-otcfm");
+    engine_case_open(&test, "tests/golden/mlp-moons-otcfm", 2);
     fm_job_spec spec = spec_of(1, ascending, "dopri5", 1e-6);
     static const double times[] = {0, 1};
     spec.log_likelihood = true;
@@ -523,13 +484,13 @@ START_TEST(a_row_that_stopped_early_has_no_log_likelihood)
     spec.n_output_times = 2;
     spec.fields = FM_FIELD_BIT(FM_FIELD_LOG_DENSITY);
     spec.solver.max_evaluations = 5;
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     fm_row_result row;
     fm_job_row(job, 0, &row);
     ck_assert_int_eq(row.status, FM_ROW_MAX_EVALUATIONS);
     ck_assert(isnan(row.log_likelihood) && isnan(row.log_density[0]) && isnan(row.log_density[1]));
     fm_job_free(job);
-    close_all();
+    engine_case_close(&test);
 }
 END_TEST
 
@@ -537,24 +498,24 @@ START_TEST(densities_are_refused_where_they_cannot_be_integrated)
 {
     fm_error err;
     fm_job *job = NULL;
-    open_folder("tests/golden/mlp-moons-otcfm");
+    engine_case_open(&test, "tests/golden/mlp-moons-otcfm", 2);
     fm_job_spec spec = spec_of(1, ascending, "ddim", 1e-5);
     spec.solver.sampling = FM_SAMPLING_DEFAULT;
     spec.log_likelihood = true;
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
     ck_assert_str_eq(err.text, "densities cannot be integrated with ddim");
     spec = spec_of(1, ascending, "euler", 1e-5);
     spec.log_likelihood = true;
     spec.divergence.method = FM_DIVERGENCE_HUTCHINSON;
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
     spec.divergence.n_probes = FM_MAX_PROBES + 1;
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
     ck_assert_str_eq(err.text, "divergence needs 1 to 1024 probes");
     spec = spec_of(1, ascending, "euler", 1e-5);
     spec.draws = 1;
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
     ck_assert_str_eq(err.text, "draws need points x, and as many rows for each");
-    close_all();
+    engine_case_close(&test);
 }
 END_TEST
 

@@ -2,7 +2,7 @@
 #include "engine/fm.h"
 #include "engine/memory.h"
 #include "engine/model.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/engine_case.h"
 #include "tests/unit/suites.h"
 
 #include <jansson.h>
@@ -38,15 +38,6 @@ static size_t numbers(const json_t *list, double *ret)
         ret[i] = json_number_value(json_array_get(list, i));
     }
     return json_array_size(list);
-}
-
-static fm_model *open_model(const char *folder)
-{
-    fm_error err;
-    fm_model *model = NULL;
-    const fm_model_options options = {.workers = 1};
-    ck_assert_msg(fm_model_open(folder, &options, &model, &err) == FM_OK, "%s", err.text);
-    return model;
 }
 
 static void read_schedule(golden *ret, const json_t *schedule)
@@ -85,7 +76,7 @@ static void read_guidance(golden *ret, const json_t *from)
                                                     .scale = number(condition, "scale", 0)};
     }
     if (json_object_get(from, "model") != NULL) {
-        ret->weak = open_model(WEAK);
+        ret->weak = engine_case_model(WEAK, 1);
         to->model = ret->weak;
     }
     if (json_object_get(from, "negative_label") != NULL) {
@@ -112,7 +103,7 @@ static void golden_open(golden *ret, size_t index)
         ret->labels[i] = (int32_t)number(ret->it, "label", -1);
         ret->negative[i] = (int32_t)number(guidance, "negative_label", 0);
     }
-    ret->model = open_model(LABELLED);
+    ret->model = engine_case_model(LABELLED, 1);
 }
 
 static void golden_close(golden *it)
@@ -124,13 +115,8 @@ static void golden_close(golden *it)
 
 static fm_job *run(const fm_job_spec *spec)
 {
-    fm_error err;
-    fm_engine *engine = NULL;
-    fm_job *job = NULL;
-    const fm_engine_options options = {.workers = 1};
-    ck_assert_msg(fm_engine_new(&options, &engine, &err) == FM_OK, "%s", err.text);
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
+    fm_engine *engine = engine_case_engine(1);
+    fm_job *job = engine_case_run(engine, spec);
     fm_engine_free(engine);
     return job;
 }
@@ -204,7 +190,7 @@ END_TEST
 
 /* ---- Gaussians ---- */
 
-static fm_model *open_gaussians(const temp_folder *folder, const json_t *it)
+static fm_model *open_gaussians(const json_t *it)
 {
     char config[1024];
     const json_t *conditional = json_object_get(it, "conditional");
@@ -218,8 +204,7 @@ static fm_model *open_gaussians(const temp_folder *folder, const json_t *it)
         "\"velocity\"}, \"conditioning\": {\"labels\": {\"count\": 1, \"null\": 1}}}",
         number(unconditional, "mean", 0), number(unconditional, "std", 1),
         number(conditional, "mean", 0), number(conditional, "std", 1));
-    temp_folder_write(folder, "config.json", config, strlen(config));
-    return open_model(folder->path);
+    return engine_case_model_of_text(config, 1);
 }
 
 /* A Gaussian's flow is affine, so that two trajectories tell its mean and its standard deviation; to 1e-6, of which
@@ -229,12 +214,10 @@ START_TEST(guided_gaussians_end_in_the_gaussians_that_quadrature_finds)
     json_t *cases = json_load_file("tests/golden/guidance/gaussian.json", 0, NULL);
     const json_t *it = json_array_get(cases, (size_t)_i);
     ck_assert_ptr_nonnull(it);
-    temp_folder folder;
-    temp_folder_make(&folder);
     static const double grid[] = {0, 1}, x0[] = {0, 1};
     static const int32_t labels[] = {0, 0};
     fm_job_spec spec = {.task = FM_TASK_SAMPLE,
-                        .model = open_gaussians(&folder, it),
+                        .model = open_gaussians(it),
                         .n_rows = 2,
                         .labels = labels,
                         .guidance = {.scale = number(it, "scale", 1)},
@@ -256,7 +239,6 @@ START_TEST(guided_gaussians_end_in_the_gaussians_that_quadrature_finds)
     ck_assert_double_eq_tol(std, number(it, "std", -1), 1e-6);
     fm_job_free(job);
     fm_model_unref(spec.model);
-    temp_folder_remove(&folder);
     json_decref(cases);
 }
 END_TEST
@@ -273,17 +255,14 @@ END_TEST
     "\"source\": {\"type\": \"normal\"}, \"scheduler\": {\"type\": \"%s\"}, "                      \
     "\"prediction\": \"%s\"%s}, \"conditioning\": {\"labels\": {\"count\": 2%s}}}"
 
-static fm_model *open_mixture(temp_folder *folder, const char *scheduler, bool is_classifier,
-                              bool reversed)
+static fm_model *open_mixture(const char *scheduler, bool is_classifier, bool reversed)
 {
     char config[1024];
     (void)snprintf(
         config, sizeof config, MIXTURE, scheduler, is_classifier ? "classifier" : "velocity",
         reversed ? ", \"time\": {\"direction\": \"data_to_noise\", \"scale\": 1000}" : "",
         is_classifier ? "" : ", \"null\": 2");
-    temp_folder_make(folder);
-    temp_folder_write_text(folder, "config.json", config);
-    return open_model(folder->path);
+    return engine_case_model_of_text(config, 1);
 }
 
 typedef struct classified {
@@ -302,15 +281,14 @@ static const classified classified_rows[] = {
 START_TEST(a_classifier_at_scale_one_makes_the_flow_of_its_class)
 {
     const classified *row = &classified_rows[_i];
-    temp_folder folders[2];
-    fm_model *classifier = open_mixture(&folders[1], row->scheduler, true, false);
+    fm_model *classifier = open_mixture(row->scheduler, true, false);
     const double none[FM_PATH_MAX_PARAMETERS] = {0};
     fm_path path;
     static const double grid[] = {0.01, 0.99};
     static const double x0[] = {0.5, 1, -1, 0.25, 0.1, -0.2, 2, 1};
     static const int32_t labels[] = {0, 1, 1, 0}, null[] = {2, 2, 2, 2};
     fm_job_spec spec = {.task = FM_TASK_SAMPLE,
-                        .model = open_mixture(&folders[0], row->scheduler, false, row->reversed),
+                        .model = open_mixture(row->scheduler, false, row->reversed),
                         .n_rows = 4,
                         .labels = labels,
                         .guidance = {.scale = 1},
@@ -343,20 +321,17 @@ START_TEST(a_classifier_at_scale_one_makes_the_flow_of_its_class)
     fm_job_free(guided);
     fm_model_unref(spec.model);
     fm_model_unref(classifier);
-    temp_folder_remove(&folders[0]);
-    temp_folder_remove(&folders[1]);
 }
 END_TEST
 
 /* Before 1e-3 its gradient is that of 1e-3, for a_t is infinite at the source: from t = 0 the flow is off by 1e-6. */
 START_TEST(a_classifier_guides_from_the_source_on)
 {
-    temp_folder folders[2];
-    fm_model *classifier = open_mixture(&folders[1], "condot", true, false);
+    fm_model *classifier = open_mixture("condot", true, false);
     static const double grid[] = {0, 1}, x0[] = {0.5, 1};
     static const int32_t label[] = {0};
     fm_job_spec spec = {.task = FM_TASK_SAMPLE,
-                        .model = open_mixture(&folders[0], "condot", false, false),
+                        .model = open_mixture("condot", false, false),
                         .n_rows = 1,
                         .labels = label,
                         .guidance = {.scale = 1},
@@ -381,8 +356,6 @@ START_TEST(a_classifier_guides_from_the_source_on)
     fm_job_free(guided);
     fm_model_unref(spec.model);
     fm_model_unref(classifier);
-    temp_folder_remove(&folders[0]);
-    temp_folder_remove(&folders[1]);
 }
 END_TEST
 
@@ -399,7 +372,7 @@ static size_t rows_at(const fm_field *field, const fm_guidance *guidance, double
 
 START_TEST(a_velocity_costs_one_evaluation_where_nothing_guides_it)
 {
-    fm_model *model = open_model(LABELLED);
+    fm_model *model = engine_case_model(LABELLED, 1);
     const fm_field *field = &model->field;
     const double t[] = {0, 1}, values[] = {1, 3};
     const fm_guidance interval = {.scale = 3, .has_interval = true, .interval = {0.25, 0.5}};
@@ -422,7 +395,7 @@ END_TEST
 
 START_TEST(a_velocity_is_zero_before_zero_until_and_no_other_quantity_is)
 {
-    fm_model *model = open_model(LABELLED);
+    fm_model *model = engine_case_model(LABELLED, 1);
     const fm_guidance guidance = {.scale = 1, .zero_until = 0.25};
     const fm_condition condition = {.label = 1, .guidance = &guidance};
     double x[2] = {0.5, -1}, out[4] = {3, 4}, v[2];
@@ -462,16 +435,11 @@ END_TEST
 
 /* ---- rules ---- */
 
-static void refused(fm_job_spec *spec, fm_guidance guidance, const char *word)
+static void refused(fm_job_spec *spec, fm_guidance guidance, const char *words)
 {
-    fm_error err = {0};
-    fm_engine *engine = NULL;
-    fm_job *job = NULL;
-    const fm_engine_options options = {.workers = 1};
-    ck_assert_int_eq(fm_engine_new(&options, &engine, &err), FM_OK);
+    fm_engine *engine = engine_case_engine(1);
     spec->guidance = guidance;
-    ck_assert_int_eq(fm_engine_submit(engine, spec, &job, &err), FM_EINVAL);
-    ck_assert_msg(strstr(err.text, word) != NULL, "%s, not %s", err.text, word);
+    engine_case_refuse(engine, spec, words);
     fm_engine_free(engine);
 }
 
@@ -479,9 +447,9 @@ START_TEST(a_job_refuses_guidance_that_breaks_a_rule)
 {
     static const double x[2] = {0, 0}, t[1] = {0.5};
     static const int32_t labels[1] = {1}, bad[1] = {99};
-    fm_model *other = open_model("tests/golden/mlp-reversed");
+    fm_model *other = engine_case_model("tests/golden/mlp-reversed", 1);
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                        .model = open_model(LABELLED),
+                        .model = engine_case_model(LABELLED, 1),
                         .n_rows = 1,
                         .labels = labels,
                         .x = x,

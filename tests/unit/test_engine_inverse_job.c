@@ -4,38 +4,22 @@
 #include "engine/inverse/replacement.h"
 #include "engine/memory.h"
 #include "engine/model.h"
+#include "tests/support/engine_case.h"
 #include "tests/unit/suites.h"
 
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#define STEPS 40
-#define ROWS  300
+#define STEPS   40
+#define ROWS    300
+#define MIXTURE "tests/golden/gaussian-mixture-2d"
 
-static fm_model *model; /* of tests/golden/gaussian-mixture-2d */
-static fm_engine *engine;
+static engine_case test; /* of a mixture */
 static double grid[STEPS + 1], observation[2] = {0, 1.5};
 static const double second[2] = {0, 1};
 static fm_operator forward;
 static fm_inverse inverse;
-
-static void open_model(size_t workers)
-{
-    fm_error err;
-    fm_model_options model_options = {.workers = workers};
-    fm_engine_options options = {.workers = workers};
-    ck_assert_msg(fm_model_open("tests/golden/gaussian-mixture-2d", &model_options, &model, &err) ==
-                      FM_OK,
-                  "%s", err.text);
-    ck_assert_msg(fm_engine_new(&options, &engine, &err) == FM_OK, "%s", err.text);
-}
-
-static void close_model(void)
-{
-    fm_engine_free(engine);
-    fm_model_unref(model);
-}
 
 /* The second coordinate is 1.5, as it is about the second component, N((-1, 1.5), 0.6^2), alone. */
 static fm_job_spec observed_spec(const char *method)
@@ -49,7 +33,7 @@ static fm_job_spec observed_spec(const char *method)
                            .n_observations = 1,
                            .replaces = strcmp(method, "pnp_flow") != 0};
     return (fm_job_spec){.task = FM_TASK_SAMPLE,
-                         .model = model,
+                         .model = test.model,
                          .n_rows = ROWS,
                          .seed = 1,
                          .guidance = {.scale = 1},
@@ -65,10 +49,7 @@ static fm_job_spec observed_spec(const char *method)
 
 static fm_job *run(const fm_job_spec *spec)
 {
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
+    fm_job *job = engine_case_run(test.engine, spec);
     ck_assert_int_eq(fm_job_status(job), FM_OK);
     return job;
 }
@@ -88,7 +69,7 @@ static double mean_of_first(const fm_job *job)
 START_TEST(replaced_samples_have_the_observation_to_the_bit)
 {
     static const char *const methods[] = {"midpoint", "euler_maruyama", "ddpm", "edm_heun"};
-    open_model(2);
+    engine_case_open(&test, MIXTURE, 2);
     fm_job_spec spec = observed_spec(methods[_i]);
     fm_job *job = run(&spec);
     for (size_t i = 0; i < ROWS; i++) {
@@ -97,27 +78,27 @@ START_TEST(replaced_samples_have_the_observation_to_the_bit)
         ck_assert_float_eq(result.x[1], 1.5F);
     }
     fm_job_free(job);
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
 
-/* The mean of the first coordinate: 0.6 of the model, -1 of the posterior, and of one-sided replacement, which lets most
+/* The mean of the first coordinate: 0.6 of the test.model, -1 of the posterior, and of one-sided replacement, which lets most
  * samples end in other components, 0.404 in NumPy (20,000 samples, 40 midpoint steps). */
 START_TEST(replaced_samples_have_the_law_of_another_implementation)
 {
-    open_model(2);
+    engine_case_open(&test, MIXTURE, 2);
     fm_job_spec spec = observed_spec("midpoint");
     spec.n_rows = 4000;
     fm_job *job = run(&spec);
     ck_assert_double_eq_tol(mean_of_first(job), 0.404, 0.1); /* four standard errors */
     fm_job_free(job);
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
 
 START_TEST(recorded_states_show_what_has_been_replaced)
 {
-    open_model(2);
+    engine_case_open(&test, MIXTURE, 2);
     fm_job_spec spec = observed_spec("heun2");
     double times[2] = {0.5, 1};
     spec.output_times = times;
@@ -127,7 +108,7 @@ START_TEST(recorded_states_show_what_has_been_replaced)
         fm_row_result result;
         double state[2] = {0, 0}, scratch[8];
         const fm_replacement replacement = {
-            .inverse = &inverse, .path = &model->config.path, .seed = 1, .sample = i};
+            .inverse = &inverse, .path = &test.model->config.path, .seed = 1, .sample = i};
         ck_assert_uint_le(fm_replacement_scratch_size(&forward), 8);
         fm_replacement_apply(&replacement, STEPS / 2 - 1, 0.5, state, scratch);
         fm_job_row(job, i, &result);
@@ -135,13 +116,13 @@ START_TEST(recorded_states_show_what_has_been_replaced)
         ck_assert_float_eq(result.fields[FM_FIELD_X][3], 1.5F);
     }
     fm_job_free(job);
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
 
 START_TEST(pnp_flow_comes_to_the_observation_and_the_component_that_it_tells)
 {
-    open_model(2);
+    engine_case_open(&test, MIXTURE, 2);
     fm_job_spec spec = observed_spec("pnp_flow");
     spec.solver.sampling.pnp_power = 0;
     ck_assert_double_eq(fm_job_expected_evaluations(&spec), 5 * STEPS);
@@ -152,7 +133,7 @@ START_TEST(pnp_flow_comes_to_the_observation_and_the_component_that_it_tells)
     ck_assert_double_eq_tol(result.x[1], 1.5, 0.05);
     ck_assert_double_eq_tol(mean_of_first(job), -1, 0.35); /* the posterior's; seen: -0.79 */
     fm_job_free(job);
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
 
@@ -165,7 +146,7 @@ START_TEST(without_a_start_pnp_flow_begins_at_the_least_state_that_has_the_obser
     const fm_operator_options options = {.rank = 1, .shape = {2}, .values = row, .n_rows = 1};
     fm_status status = fm_operator_init(&matrix, fm_operator_type_find("matrix"), &options, NULL);
     ck_assert_int_eq(status, FM_OK);
-    open_model(1);
+    engine_case_open(&test, MIXTURE, 1);
     fm_job_spec spec = observed_spec("pnp_flow");
     spec.n_rows = 2;
     spec.output_times = start;
@@ -186,28 +167,20 @@ START_TEST(without_a_start_pnp_flow_begins_at_the_least_state_that_has_the_obser
     fm_job_row(job, 1, &result);
     ck_assert_float_eq(result.fields[FM_FIELD_X][1], 4);
     fm_job_free(job);
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
-
-static void check_refused(const fm_job_spec *spec, const char *text)
-{
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_EINVAL, "%s was accepted", text);
-    ck_assert_msg(strstr(err.text, text) != NULL, "%s: %s", text, err.text);
-}
 
 START_TEST(broken_rules_are_refused_by_name)
 {
     static const double endless[2] = {0, HUGE_VAL}, down[2] = {1, 0}, beyond[2] = {0, 1.5};
     fm_operator other = {.dimension = 3};
-    open_model(1);
+    engine_case_open(&test, MIXTURE, 1);
 #define REFUSED(method, text, ...)                                                                 \
     do {                                                                                           \
         fm_job_spec bad = observed_spec(method);                                                   \
         __VA_ARGS__;                                                                               \
-        check_refused(&bad, text);                                                                 \
+        engine_case_refuse(test.engine, &bad, text);                                               \
     } while (0)
     REFUSED("euler", "inverse: forward", inverse.forward = &other);
     REFUSED("euler", "inverse: forward", inverse.forward = NULL);
@@ -227,7 +200,7 @@ START_TEST(broken_rules_are_refused_by_name)
     REFUSED("euler", "only guide where nothing is sampled", bad.task = FM_TASK_VELOCITY; bad.x = x;
             bad.t = &t; bad.n_rows = 1);
 #undef REFUSED
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
 
@@ -241,7 +214,7 @@ static bool count_allocation(void *context, size_t size_bytes)
 START_TEST(nothing_is_allocated_but_the_job)
 {
     static const char *const methods[] = {"euler", "pnp_flow"};
-    open_model(1);
+    engine_case_open(&test, MIXTURE, 1);
     fm_error err;
     fm_job *job = NULL;
     fm_job_spec spec = observed_spec(methods[_i]);
@@ -252,22 +225,22 @@ START_TEST(nothing_is_allocated_but_the_job)
     inverse.observations = y;
     atomic_int count = 0;
     fm_memory_set_hook(count_allocation, &count);
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_OK);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_OK);
+    ck_assert_ptr_eq(fm_engine_wait(test.engine), job);
     fm_memory_set_hook(NULL, NULL);
     ck_assert_int_eq(atomic_load(&count), 1);
     fm_row_result result;
     fm_job_row(job, ROWS - 1, &result);
     ck_assert_double_eq_tol(result.x[0] + 2 * result.x[1], 1, _i == 0 ? 1e-6 : 0.5);
     fm_job_free(job);
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
 
 /* Of every slot, not once. */
 START_TEST(the_size_of_a_job_counts_the_scratch_of_its_rows)
 {
-    open_model(1);
+    engine_case_open(&test, MIXTURE, 1);
     fm_job_spec spec = observed_spec("euler");
     size_t with = fm_job_size_bytes(&spec);
     size_t slot_bytes = fm_job_inverse_bytes(&spec);
@@ -277,7 +250,7 @@ START_TEST(the_size_of_a_job_counts_the_scratch_of_its_rows)
     ck_assert_uint_eq((with - without) % slot_bytes, 0);
     ck_assert_uint_gt((with - without) / slot_bytes, 1);
     ck_assert_uint_eq(fm_job_inverse_bytes(&spec), 0);
-    close_model();
+    engine_case_close(&test);
 }
 END_TEST
 

@@ -3,6 +3,7 @@
 #include "engine/fm.h"
 #include "engine/math/rng.h"
 #include "engine/model.h"
+#include "tests/support/engine_case.h"
 #include "tests/support/usual_path.h"
 #include "tests/unit/suites.h"
 
@@ -115,31 +116,14 @@ END_TEST
 
 /* ---- data with noise ---- */
 
-static fm_model *model;
-static fm_engine *engine;
-
-static void open_mixture(void)
-{
-    fm_error err;
-    fm_model_options options = {.workers = 2};
-    ck_assert_int_eq(fm_model_open("tests/golden/gaussian-mixture-2d", &options, &model, &err),
-                     FM_OK);
-    fm_engine_options engine_options = {.workers = 2};
-    ck_assert_int_eq(fm_engine_new(&engine_options, &engine, &err), FM_OK);
-}
-
-static void close_mixture(void)
-{
-    fm_engine_free(engine);
-    fm_model_unref(model);
-}
+static engine_case test;
 
 #define N_ROWS 100
 
 static fm_job_spec spec_of(const double *grid, const double *x)
 {
     return (fm_job_spec){.task = FM_TASK_SAMPLE,
-                         .model = model,
+                         .model = test.model,
                          .n_rows = N_ROWS,
                          .seed = 11,
                          .guidance = {.scale = 1},
@@ -154,15 +138,6 @@ static fm_job_spec spec_of(const double *grid, const double *x)
                                     .max_evaluations = 1000}};
 }
 
-static fm_job *run(const fm_job_spec *spec)
-{
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
-    return job;
-}
-
 static void make_data(double *ret)
 {
     for (size_t i = 0; i < 2 * N_ROWS; i++) {
@@ -172,12 +147,13 @@ static void make_data(double *ret)
 
 START_TEST(data_with_noise_at_the_source_is_drawn_noise_bit_for_bit)
 {
-    open_mixture();
+    engine_case_open(&test, "tests/golden/gaussian-mixture-2d", 2);
     static const double grid[] = {0, 1};
     double x[2 * N_ROWS];
     make_data(x);
     fm_job_spec from_data = spec_of(grid, x), from_noise = spec_of(grid, NULL);
-    fm_job *a = run(&from_data), *b = run(&from_noise);
+    fm_job *a = engine_case_run(test.engine, &from_data),
+           *b = engine_case_run(test.engine, &from_noise);
     for (size_t i = 0; i < N_ROWS; i++) {
         fm_row_result left, right;
         fm_job_row(a, i, &left);
@@ -187,13 +163,13 @@ START_TEST(data_with_noise_at_the_source_is_drawn_noise_bit_for_bit)
     }
     fm_job_free(a);
     fm_job_free(b);
-    close_mixture();
+    engine_case_close(&test);
 }
 END_TEST
 
 START_TEST(data_with_noise_lies_on_the_path)
 {
-    open_mixture();
+    engine_case_open(&test, "tests/golden/gaussian-mixture-2d", 2);
     static const double grid[] = {0.75, 1};
     double x[2 * N_ROWS], noise[2];
     make_data(x);
@@ -201,7 +177,7 @@ START_TEST(data_with_noise_lies_on_the_path)
     fm_path_point at = fm_path_at(&path, grid[0]);
     fm_job_spec spec = spec_of(grid, x);
     spec.path = &path;
-    fm_job *job = run(&spec);
+    fm_job *job = engine_case_run(test.engine, &spec);
     for (size_t i = 0; i < N_ROWS; i++) {
         fm_row_result row;
         fm_job_row(job, i, &row);
@@ -212,27 +188,27 @@ START_TEST(data_with_noise_lies_on_the_path)
         }
     }
     fm_job_free(job);
-    close_mixture();
+    engine_case_close(&test);
 }
 END_TEST
 
 START_TEST(noise_is_added_to_data_alone_and_on_the_path)
 {
-    open_mixture();
+    engine_case_open(&test, "tests/golden/gaussian-mixture-2d", 2);
     static const double beyond[] = {-0.5, 1}, grid[] = {0.5, 1};
     double x[2 * N_ROWS];
     make_data(x);
     fm_error err;
     fm_job *job = NULL;
     fm_job_spec spec = spec_of(beyond, x);
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
     spec = spec_of(grid, x);
     spec.x = NULL;
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
     spec = spec_of(grid, x);
     spec.draws = 1;
-    ck_assert_int_eq(fm_engine_submit(engine, &spec, &job, &err), FM_EINVAL);
-    close_mixture();
+    ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
+    engine_case_close(&test);
 }
 END_TEST
 

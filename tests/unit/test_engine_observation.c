@@ -3,7 +3,7 @@
 #include "engine/fm.h"
 #include "engine/inverse/likelihood.h"
 #include "engine/model.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/engine_case.h"
 #include "tests/unit/suites.h"
 
 #include <jansson.h>
@@ -14,30 +14,17 @@
 #define N_CASES   12
 #define DIMENSION 2
 
-static fm_model *model;
-static fm_engine *engine;
+static engine_case test;
 
 static void open_model(const char *folder)
 {
-    fm_error err;
     const fm_model_options options = {.workers = 2, .gradient_bytes = SIZE_MAX};
-    const fm_engine_options engine_options = {.workers = 2};
-    ck_assert_msg(fm_model_open(folder, &options, &model, &err) == FM_OK, "%s", err.text);
-    ck_assert_msg(fm_engine_new(&engine_options, &engine, &err) == FM_OK, "%s", err.text);
-}
-
-static void close_model(void)
-{
-    fm_engine_free(engine);
-    fm_model_unref(model);
+    engine_case_open_model(&test, engine_case_model_with(folder, &options), 2);
 }
 
 static fm_job *run(const fm_job_spec *spec)
 {
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
+    fm_job *job = engine_case_run(test.engine, spec);
     ck_assert_int_eq(fm_job_status(job), FM_OK);
     return job;
 }
@@ -112,7 +99,7 @@ START_TEST(an_observation_guides_the_velocity_as_autograd_in_float64_says)
     golden_open(&it, (size_t)_i);
     open_model("tests/golden/mlp-checkerboard");
     const fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                              .model = model,
+                              .model = test.model,
                               .n_rows = N_POINTS,
                               .guidance = {.scale = 1},
                               .inverse = &it.inverse,
@@ -132,7 +119,7 @@ START_TEST(an_observation_guides_the_velocity_as_autograd_in_float64_says)
                       json_string_value(json_object_get(it.it, "name")), i, found, it.v[i]);
     }
     fm_job_free(job);
-    close_model();
+    engine_case_close(&test);
     json_decref(it.cases);
 }
 END_TEST
@@ -146,7 +133,7 @@ START_TEST(an_observation_guides_from_its_time_on)
     static const double x[] = {0.5, -1, 0.5, -1}, t[] = {0.25, 0.5};
     it.inverse.guidance_from = 0.5;
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                        .model = model,
+                        .model = test.model,
                         .n_rows = 2,
                         .guidance = {.scale = 1},
                         .inverse = &it.inverse,
@@ -165,7 +152,7 @@ START_TEST(an_observation_guides_from_its_time_on)
     }
     fm_job_free(guided);
     fm_job_free(plain);
-    close_model();
+    engine_case_close(&test);
     json_decref(it.cases);
 }
 END_TEST
@@ -185,10 +172,7 @@ static const char standard[] =
  * standard errors of 4000 samples, and the error of the grid. */
 START_TEST(on_normal_data_an_observation_leads_to_the_exact_posterior)
 {
-    temp_folder folder;
-    temp_folder_make(&folder);
-    temp_folder_write_text(&folder, "config.json", standard);
-    open_model(folder.path);
+    engine_case_open_model(&test, engine_case_model_of_text(standard, 2), 2);
     static const double sum[] = {1, 1}, y[] = {1};
     static double grid[STEPS + 1];
     const fm_operator_options options = {
@@ -203,7 +187,7 @@ START_TEST(on_normal_data_an_observation_leads_to_the_exact_posterior)
                                 .guidance_scale = 1};
     fm_grid_uniform(0, 1, STEPS, grid);
     const fm_job_spec spec = {.task = FM_TASK_SAMPLE,
-                              .model = model,
+                              .model = test.model,
                               .n_rows = ROWS,
                               .seed = 7,
                               .guidance = {.scale = 1},
@@ -231,8 +215,7 @@ START_TEST(on_normal_data_an_observation_leads_to_the_exact_posterior)
                             4 * 0.111111 * sqrt(2.0 / ROWS) + 1e-3);
     ck_assert_double_eq_tol(square[1] - mean[1] * mean[1], 1, 4 * sqrt(2.0 / ROWS));
     fm_job_free(job);
-    close_model();
-    temp_folder_remove(&folder);
+    engine_case_close(&test);
 }
 END_TEST
 
@@ -302,14 +285,6 @@ END_TEST
 
 /* ---- rules ---- */
 
-static void refused(const fm_job_spec *spec, const char *word)
-{
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_int_eq(fm_engine_submit(engine, spec, &job, &err), FM_EINVAL);
-    ck_assert_msg(strstr(err.text, word) != NULL, "%s, not %s", err.text, word);
-}
-
 START_TEST(a_job_refuses_what_an_observation_cannot_guide)
 {
     static const double x[DIMENSION], t[1] = {0.5};
@@ -317,30 +292,26 @@ START_TEST(a_job_refuses_what_an_observation_cannot_guide)
     golden_open(&it, 0);
     open_model("tests/golden/mlp-checkerboard");
     fm_job_spec spec = {.task = FM_TASK_VELOCITY,
-                        .model = model,
+                        .model = test.model,
                         .n_rows = 1,
                         .guidance = {.scale = 1},
                         .inverse = &it.inverse,
                         .x = x,
                         .t = t,
                         .fields = FM_FIELD_BIT(FM_FIELD_DIVERGENCE)};
-    refused(&spec, "densities");
+    engine_case_refuse(test.engine, &spec, "densities");
     spec.fields = FM_FIELD_BIT(FM_FIELD_VELOCITY);
     it.inverse.guidance_scale = (double)NAN;
-    refused(&spec, "guidance_scale");
+    engine_case_refuse(test.engine, &spec, "guidance_scale");
     it.inverse.guidance_scale = 0;
-    refused(&spec, "only guide");
-    close_model();
-    fm_error err;
-    const fm_model_options without = {.workers = 2};
-    const fm_engine_options engine_options = {.workers = 2};
-    ck_assert_int_eq(fm_model_open("tests/golden/mlp-checkerboard", &without, &model, &err), FM_OK);
-    ck_assert_int_eq(fm_engine_new(&engine_options, &engine, &err), FM_OK);
-    ck_assert(!fm_model_describe(model)->has_gradients);
-    spec.model = model;
+    engine_case_refuse(test.engine, &spec, "only guide");
+    engine_case_close(&test);
+    engine_case_open(&test, "tests/golden/mlp-checkerboard", 2);
+    ck_assert(!fm_model_describe(test.model)->has_gradients);
+    spec.model = test.model;
     it.inverse.guidance_scale = 1;
-    refused(&spec, "gradients");
-    close_model();
+    engine_case_refuse(test.engine, &spec, "gradients");
+    engine_case_close(&test);
     json_decref(it.cases);
 }
 END_TEST

@@ -3,6 +3,7 @@
 #include "engine/flow/field.h"
 #include "engine/fm.h"
 #include "engine/memory.h"
+#include "tests/support/engine_case.h"
 #include "tests/support/network_case.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/usual_path.h"
@@ -74,13 +75,9 @@ typedef struct case_run {
 
 static void open_run(case_run *run, json_t *scheduler, json_t *prediction)
 {
-    fm_error err;
     write_model(&run->folder, scheduler, prediction);
-    fm_model_options options = {.workers = 1};
-    ck_assert_msg(fm_model_open(run->folder.path, &options, &run->model, &err) == FM_OK, "%s",
-                  err.text);
-    fm_engine_options engine_options = {.workers = 1};
-    ck_assert_int_eq(fm_engine_new(&engine_options, &run->engine, &err), FM_OK);
+    run->model = engine_case_model(run->folder.path, 1);
+    run->engine = engine_case_engine(1);
 }
 
 static void close_run(case_run *run)
@@ -92,13 +89,9 @@ static void close_run(case_run *run)
 
 static fm_job *run_job(const case_run *run, fm_job_spec *spec)
 {
-    fm_error err;
-    fm_job *job = NULL;
     spec->model = run->model;
     spec->guidance.scale = 1;
-    ck_assert_msg(fm_engine_submit(run->engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(run->engine), job);
-    return job;
+    return engine_case_run(run->engine, spec);
 }
 
 /* ---- comparisons ---- */

@@ -5,6 +5,7 @@
 #include "engine/memory.h"
 #include "engine/model.h"
 #include "engine/solve/solve.h"
+#include "tests/support/engine_case.h"
 #include "tests/support/safetensors_image.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/usual_path.h"
@@ -262,20 +263,7 @@ static fm_model *open_linear(temp_folder *folder, const char *flow, size_t first
     safetensors_image image = safetensors_image_make(header, payload, (n_floats + n) * 4);
     temp_folder_write(folder, "model.safetensors", image.data, image.size_bytes);
     safetensors_image_free(&image);
-    fm_model_options options = {.workers = 1};
-    fm_error err;
-    fm_model *model = NULL;
-    ck_assert_msg(fm_model_open(folder->path, &options, &model, &err) == FM_OK, "%s", err.text);
-    return model;
-}
-
-static fm_job *run(fm_engine *engine, const fm_job_spec *spec)
-{
-    fm_error err;
-    fm_job *job = NULL;
-    ck_assert_msg(fm_engine_submit(engine, spec, &job, &err) == FM_OK, "%s", err.text);
-    ck_assert_ptr_eq(fm_engine_wait(engine), job);
-    return job;
+    return engine_case_model(folder->path, 1);
 }
 
 #define N_ROWS  ((size_t)9)
@@ -308,10 +296,8 @@ typedef struct {
 
 static void paired_setup_make(paired_setup *setup)
 {
-    fm_engine_options options = {.workers = 1};
-    fm_error err;
     setup->model = open_linear(&setup->folder, pair_flow, 0, 4);
-    ck_assert_int_eq(fm_engine_new(&options, &setup->engine, &err), FM_OK);
+    setup->engine = engine_case_engine(1);
 }
 
 static void paired_setup_remove(paired_setup *setup)
@@ -330,7 +316,8 @@ START_TEST(the_first_head_flows_as_if_it_were_alone)
     double grid[N_STEPS + 1];
     fm_job_spec spec = sample_spec(both.model, "rk4", grid),
                 other = sample_spec(alone, "rk4", grid);
-    fm_job *pair = run(both.engine, &spec), *single = run(both.engine, &other);
+    fm_job *pair = engine_case_run(both.engine, &spec),
+           *single = engine_case_run(both.engine, &other);
     for (size_t i = 0; i < N_ROWS; i++) {
         fm_row_result a, b;
         fm_job_row(pair, i, &a);
@@ -382,7 +369,7 @@ START_TEST(of_paired_noise_and_data_the_second_head_steers_the_stochastic_equati
     spec.n_output_times = 1;
     spec.fields =
         FM_FIELD_BIT(FM_FIELD_X) | FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_SCORE);
-    fm_job *job = run(setup.engine, &spec);
+    fm_job *job = engine_case_run(setup.engine, &spec);
     for (size_t i = 0; i < N_ROWS; i++) {
         double x[2], at[2];
         fm_row_result result;
@@ -417,7 +404,7 @@ START_TEST(at_a_point_every_field_is_read_from_its_head)
                         .guidance = {.scale = 1},
                         .fields = FM_FIELD_BIT(FM_FIELD_VELOCITY) | FM_FIELD_BIT(FM_FIELD_X1_HAT) |
                                   FM_FIELD_BIT(FM_FIELD_SCORE)};
-    fm_job *job = run(setup.engine, &spec);
+    fm_job *job = engine_case_run(setup.engine, &spec);
     for (size_t i = 0; i < 2; i++) {
         fm_row_result result;
         fm_job_row(job, i, &result);

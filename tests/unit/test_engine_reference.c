@@ -2,6 +2,7 @@
  *
  * Tolerances are those of tests/golden/README.md. */
 #include "engine/memory.h"
+#include "tests/support/engine_case.h"
 #include "tests/support/flow_case.h"
 #include "tests/unit/suites.h"
 
@@ -81,17 +82,12 @@ typedef struct reference_run {
 static void run_flow(reference_run *run, const flow_name *name)
 {
     char folder[256];
-    fm_error err;
     (void)snprintf(folder, sizeof folder, "tests/golden/%s", name->folder);
-    fm_model_options options = {.workers = 2};
-    ck_assert_msg(fm_model_open(folder, &options, &run->model, &err) == FM_OK, "%s", err.text);
+    run->model = engine_case_model(folder, 2);
     ck_assert(fm_model_describe(run->model)->bits_promised);
-    fm_engine_options engine_options = {.workers = 2};
-    ck_assert_msg(fm_engine_new(&engine_options, &run->engine, &err) == FM_OK, "%s", err.text);
+    run->engine = engine_case_engine(2);
     flow_case_open(&run->flow, folder, name->name, run->model);
-    ck_assert_msg(fm_engine_submit(run->engine, &run->flow.spec, &run->job, &err) == FM_OK, "%s",
-                  err.text);
-    ck_assert_ptr_eq(fm_engine_wait(run->engine), run->job);
+    run->job = engine_case_run(run->engine, &run->flow.spec);
     run->dimension = fm_model_describe(run->model)->dimension;
 }
 

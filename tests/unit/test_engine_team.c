@@ -3,6 +3,7 @@
 #include "engine/fm.h"
 #include "engine/memory.h"
 #include "engine/model.h"
+#include "tests/support/engine_case.h"
 #include "tests/unit/suites.h"
 
 #include <pthread.h>
@@ -147,14 +148,10 @@ typedef struct setting {
 
 static void setting_open(setting *ret, size_t workers)
 {
-    fm_error err;
-    fm_model_options options = {.workers = workers};
     for (size_t i = 0; i < N_MODELS; i++) {
-        ck_assert_msg(fm_model_open(folders[i], &options, &ret->models[i], &err) == FM_OK, "%s",
-                      err.text);
+        ret->models[i] = engine_case_model(folders[i], workers);
     }
-    fm_engine_options engine_options = {.workers = workers};
-    ck_assert_int_eq(fm_engine_new(&engine_options, &ret->engine, &err), FM_OK);
+    ret->engine = engine_case_engine(workers);
 }
 
 static void setting_close(setting *it)
