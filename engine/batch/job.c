@@ -206,6 +206,11 @@ static fm_status check_divergence(const fm_job_spec *spec, fm_error *err)
     if (bad || (it->method == FM_DIVERGENCE_HUTCHINSON && it->n_probes == 0)) {
         return fm_fail(err, FM_EINVAL, "divergence needs 1 to %zu probes", FM_MAX_PROBES);
     }
+    if (tangents_of(spec) > 0 && spec->model->network->info.max_tangents == 0) {
+        return fm_fail(err, FM_EINVAL,
+                       "model %s has no densities: a potential's are of float32 networks alone",
+                       spec->model->config.name);
+    }
     return FM_OK;
 }
 

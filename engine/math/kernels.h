@@ -117,6 +117,8 @@ typedef struct fm_kernels {
     /* slopes = d activation / dx at x, element by element; n is a multiple of FM_KERNEL_COLUMNS; slopes may
      * be x. Finite for all finite x. */
     void (*slopes)(fm_activation activation, size_t n, const float *x, float *slopes);
+    /* curvatures = d^2 activation / dx^2 at x, as slopes. */
+    void (*curvatures)(fm_activation activation, size_t n, const float *x, float *curvatures);
 } fm_kernels;
 
 /* The fastest of this machine. Never NULL. Thread: any. */

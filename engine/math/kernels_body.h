@@ -11,6 +11,7 @@
 
 #include "engine/math/kernels.h"
 #include "engine/math/kernels_convolve.h"
+#include "engine/math/kernels_curvature.h"
 #include "engine/math/kernels_matmul.h"
 #include "engine/math/kernels_norm.h"
 #include "engine/math/kernels_slope.h"
@@ -31,6 +32,7 @@ const fm_kernels KERNELS = {
     .exponentials = exponentials,
     .scale_rows = scale_rows,
     .slopes = slopes,
+    .curvatures = curvatures,
 };
 
 #endif
