@@ -49,9 +49,10 @@ typedef struct fm_model_info {
     size_t tile_rows;          /* rows a full network call holds */
     double evaluation_seconds; /* one row of a full tile on one worker, measured at load */
     double call_seconds;       /* a call of one row on one worker, measured at load */
-    bool has_gradients;        /* backward ones of its velocity: fm_inverse.guidance_scale */
-    bool divisible;            /* workers without rows of their own help with a call */
-    bool bits_promised;        /* the start-up check: a row's bits do not depend on its tile */
+    bool has_divergence; /* of its velocity, and so densities; not of potentials in bfloat16 */
+    bool has_gradients;  /* backward ones of its velocity: fm_inverse.guidance_scale */
+    bool divisible;      /* workers without rows of their own help with a call */
+    bool bits_promised;  /* the start-up check: a row's bits do not depend on its tile */
     const char *defaults_json; /* config.json's "defaults" as JSON text; "{}" when absent */
 } fm_model_info;
 

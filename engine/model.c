@@ -142,6 +142,8 @@ static void fill_names(fm_model *model)
     info->compute = fm_architecture_has_weights(config->architecture)
                         ? fm_compute_name(config->compute)
                         : "float64";
+    info->has_divergence =
+        !config->classifier && !(config->potential && config->compute != FM_COMPUTE_FLOAT32);
     info->defaults_json = config->defaults_json;
     info->label_names = (const char *const *)config->label_names;
     info->n_label_names = config->n_label_names;
@@ -170,6 +172,7 @@ static void fill_info(fm_model *model)
     info->label_count = config->label_count;
     info->null_label = config->null_label;
     info->has_log_density = network->has_log_density;
+    assert(config->classifier || info->has_divergence == (network->max_tangents > 0));
     info->has_gradients = network->reverse_rows > 0 && !config->classifier;
     info->field = &model->field;
     info->parameter_count = network->parameter_count;

@@ -138,6 +138,11 @@ void fmp_parse_check_observation(fmp_parse *parse);
  * is broken or out of memory. */
 double *fmp_parse_schedule(fmp_parse *parse);
 
+/* Of a model without has_divergence. */
+#define FMP_NO_DIVERGENCE                                                                          \
+    "needs the divergence, which a potential in bfloat16 does not have (weights.compute float32 "  \
+    "does)"
+
 /* parse_density.c: how divergences are found; then, when the grid and the trajectory are known, what densities need
  * of both. */
 void fmp_parse_divergence(fmp_parse *parse);

@@ -92,6 +92,9 @@ void fmp_parse_check_density(fmp_parse *parse)
     const char *pointer = is_route               ? "/solver"
                           : spec->log_likelihood ? "/log_likelihood"
                                                  : "/trajectory/fields";
+    if (!parse->model->has_divergence) {
+        fmp_parse_fail_at(parse, is_route ? "/x" : pointer, FMP_NO_DIVERGENCE);
+    }
     if (!fm_method_takes_density(spec->solver.method)) {
         fmp_parse_fail_at(
             parse, pointer,

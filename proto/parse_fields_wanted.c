@@ -14,28 +14,32 @@ static fm_field_id field_of(const char *name)
     return (fm_field_id)id;
 }
 
+/* Why the model does not have the field; NULL: it does. */
+static const char *rule_broken_by(const fmp_parse *parse, fm_field_id id)
+{
+    const fm_model_info *model = parse->model;
+    if (id == FM_FIELD_SCORE && !model->has_score) {
+        return "score is not known of this model: its noise and data were paired in training";
+    }
+    if (id == FM_FIELD_LOG_DENSITY && parse->route == FMP_API_VELOCITY && !model->has_log_density) {
+        return "log_density of given points is not known of this model: it is no closed form "
+               "(.../log_likelihood integrates it)";
+    }
+    return id == FM_FIELD_DIVERGENCE && !model->has_divergence ? FMP_NO_DIVERGENCE : NULL;
+}
+
 unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_id fallback)
 {
     json_t *list = parse->values[field];
     unsigned fields = list == NULL ? FM_FIELD_BIT(fallback) : 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         fm_field_id id = field_of(json_string_value(json_array_get(list, i)));
+        const char *rule = rule_broken_by(parse, id);
         fields |= FM_FIELD_BIT(id);
-        if (id == FM_FIELD_SCORE && !parse->model->has_score) {
+        if (rule != NULL) {
             char pointer[64];
             (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
-            fmp_parse_fail_at(parse, pointer,
-                              "score is not known of this model: its noise and data were paired in "
-                              "training");
-        }
-        if (id == FM_FIELD_LOG_DENSITY && parse->route == FMP_API_VELOCITY &&
-            !parse->model->has_log_density) {
-            char pointer[64];
-            (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
-            fmp_parse_fail_at(
-                parse, pointer,
-                "log_density of given points is not known of this model: it is no closed form "
-                "(.../log_likelihood integrates it)");
+            fmp_parse_fail_at(parse, pointer, "%s", rule);
         }
     }
     return fields;

@@ -89,7 +89,9 @@ static void write_supports(fmp_json *json, const fm_model_info *model)
     fmp_json_text(json, "sample");
     fmp_json_text(json, "velocity");
     fmp_json_text(json, "encode");
-    fmp_json_text(json, "log_likelihood");
+    if (model->has_divergence) {
+        fmp_json_text(json, "log_likelihood");
+    }
     fmp_json_text(json, "interpolate");
     fmp_json_text(json, "edit");
     if (model->has_log_density) {

@@ -121,6 +121,8 @@ typedef struct fm_kernels {
      * above. */
     void (*activate_tangents)(fm_activation activation, size_t n, float *x, size_t n_tangents,
                               size_t stride, float *tangents);
+    /* curvatures = d^2 activation / dx^2 at x, as slopes. */
+    void (*curvatures)(fm_activation activation, size_t n, const float *x, float *curvatures);
 } fm_kernels;
 
 /* The fastest of this machine. Never NULL. Thread: any. */

@@ -11,6 +11,7 @@
 
 #include "engine/math/kernels.h"
 #include "engine/math/kernels_convolve.h"
+#include "engine/math/kernels_curvature.h"
 #include "engine/math/kernels_matmul.h"
 #include "engine/math/kernels_norm.h"
 #include "engine/math/kernels_slope.h"
@@ -32,6 +33,7 @@ const fm_kernels KERNELS = {
     .scale_rows = scale_rows,
     .slopes = slopes,
     .activate_tangents = activate_tangents,
+    .curvatures = curvatures,
 };
 
 #endif

@@ -18,22 +18,29 @@
 
 /* ---- views: the same values and ops, elsewhere ---- */
 
-static fm_plan *view_new(const fm_plan *plan)
+static fm_status no_memory(const fm_plan *plan, fm_error *err)
+{
+    return fm_fail(err, FM_ENOMEM, "no memory to place the derivatives of %zu activations",
+                   plan->n_values);
+}
+
+fm_status fm_plan_view_new(const fm_plan *plan, fm_plan **ret, fm_error *err)
 {
     fm_plan *view = fm_alloc(sizeof *view);
     if (view == NULL) {
-        return NULL;
+        return no_memory(plan, err);
     }
     *view = *plan;
     view->values = fm_alloc_array(plan->n_values, sizeof *view->values);
     view->ops = fm_alloc_array(plan->n_ops, sizeof *view->ops);
     if (view->values == NULL || view->ops == NULL) {
         fm_plan_view_free(view);
-        return NULL;
+        return no_memory(plan, err);
     }
     memcpy(view->values, plan->values, plan->n_values * sizeof *view->values);
     memcpy(view->ops, plan->ops, plan->n_ops * sizeof *view->ops);
-    return view;
+    *ret = view;
+    return FM_OK;
 }
 
 void fm_plan_view_free(fm_plan *view)
@@ -43,12 +50,6 @@ void fm_plan_view_free(fm_plan *view)
         fm_free(view->ops);
         fm_free(view);
     }
-}
-
-static fm_status no_memory(const fm_plan *plan, fm_error *err)
-{
-    return fm_fail(err, FM_ENOMEM, "no memory to place the derivatives of %zu activations",
-                   plan->n_values);
 }
 
 static fm_status overflow(const fm_plan *plan, fm_error *err)
@@ -65,20 +66,16 @@ static size_t tangent_rows_bytes(const fm_plan *plan)
            fm_arena_round((plan->max_rows + 1) * sizeof(size_t));
 }
 
-/* An op runs with its own scratch on tangents too, or with that of its jvp. */
-static size_t jvp_bytes(const fm_op *op)
-{
-    return op->scratch_bytes > op->jvp_scratch_bytes ? op->scratch_bytes : op->jvp_scratch_bytes;
-}
-
 fm_status fm_plan_place_tangents(fm_plan *plan, fm_error *err)
 {
     size_t n_pieces = plan->n_values + plan->n_ops;
-    fm_plan *view = view_new(plan);
+    fm_status status = fm_plan_view_new(plan, &plan->tangents, err);
+    if (status != FM_OK) {
+        return status;
+    }
+    fm_plan *view = plan->tangents;
     fm_lifetime *pieces = fm_alloc_array(n_pieces, sizeof *pieces);
-    if (view == NULL || pieces == NULL) {
-        fm_plan_view_free(view);
-        fm_free(pieces);
+    if (pieces == NULL) {
         return no_memory(plan, err);
     }
     bool fits = true;
@@ -89,7 +86,7 @@ fm_status fm_plan_place_tangents(fm_plan *plan, fm_error *err)
     }
     for (size_t i = 0; i < plan->n_ops; i++) {
         pieces[plan->n_values + i] =
-            (fm_lifetime){.size_bytes = jvp_bytes(&plan->ops[i]), .first = i, .last = i};
+            (fm_lifetime){.size_bytes = fm_op_jvp_bytes(&plan->ops[i]), .first = i, .last = i};
     }
     fits = fits && fm_lifetimes_place(pieces, n_pieces, &view->scratch_bytes);
     for (size_t i = 0; i < plan->n_values; i++) {
@@ -99,7 +96,6 @@ fm_status fm_plan_place_tangents(fm_plan *plan, fm_error *err)
         view->ops[i].scratch_offset = pieces[plan->n_values + i].offset;
     }
     fm_free(pieces);
-    plan->tangents = view;
     return fits ? FM_OK : overflow(plan, err);
 }
 
@@ -138,6 +134,23 @@ fm_status fm_op_linear_map_jvp(const fm_op *op, const fm_op_call *call,
     return status == FM_OK ? op->type->eval(tangents->op, &tangents->call) : status;
 }
 
+fm_status fm_plan_walk_tangents(const fm_op_call *call, fm_op_tangents *tangents)
+{
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < call->plan->n_ops && status == FM_OK; i++) {
+        const fm_op *op = &call->plan->ops[i];
+        fm_op_borders_clear(op, call);
+        if (!op->varies) {
+            status = op->type->eval(op, call);
+            continue;
+        }
+        tangents->op = &tangents->call.plan->ops[i];
+        fm_op_borders_clear(op, &tangents->call);
+        status = op->type->jvp(op, call, tangents);
+    }
+    return status;
+}
+
 fm_status fm_plan_jvp(const fm_plan *plan, const fm_tile_row *rows, size_t n_rows, void *scratch,
                       void *tangent_scratch, fm_team *team)
 {
@@ -162,19 +175,7 @@ fm_status fm_plan_jvp(const fm_plan *plan, const fm_tile_row *rows, size_t n_row
     tangents.call.rows = tangent_rows;
     tangents.call.n_rows = n_tangents;
     tangents.call.memory = tangent_scratch;
-    fm_status status = FM_OK;
-    for (size_t i = 0; i < plan->n_ops && status == FM_OK; i++) {
-        const fm_op *op = &plan->ops[i];
-        fm_op_borders_clear(op, &call);
-        if (!op->varies) {
-            status = op->type->eval(op, &call);
-            continue;
-        }
-        tangents.op = &view->ops[i];
-        fm_op_borders_clear(op, &tangents.call);
-        status = op->type->jvp(op, &call, &tangents);
-    }
-    return status;
+    return fm_plan_walk_tangents(&call, &tangents);
 }
 
 /* ---- reverse mode ---- */
@@ -184,11 +185,13 @@ enum { KEPT, COTANGENTS, N_OF_VALUES };
 enum { FORWARD, FORWARD_PIECE, BACKWARD, BACKWARD_PIECE, N_OF_OPS };
 
 /* Moments 0 … n - 1 go forward, op by op, n … 2 n - 1 back. */
-static void op_lifetimes(const fm_op *op, size_t index, size_t n_ops, fm_lifetime *pieces)
+static void op_lifetimes(const fm_plan *kept, const fm_plan *gradients, size_t index,
+                         fm_lifetime *pieces)
 {
-    size_t back = 2 * n_ops - 1 - index;
-    const size_t sizes[N_OF_OPS] = {op->scratch_bytes, op->piece_bytes, op->vjp_scratch_bytes,
-                                    op->vjp_piece_bytes};
+    size_t back = 2 * kept->n_ops - 1 - index;
+    const fm_op *forward = &kept->ops[index], *backward = &gradients->ops[index];
+    const size_t sizes[N_OF_OPS] = {forward->scratch_bytes, forward->piece_bytes,
+                                    backward->vjp_scratch_bytes, backward->vjp_piece_bytes};
     for (size_t k = 0; k < N_OF_OPS; k++) {
         size_t at = k < BACKWARD ? index : back;
         pieces[k] = (fm_lifetime){.size_bytes = sizes[k], .first = at, .last = at};
@@ -207,15 +210,14 @@ static bool value_lifetimes(const fm_value *value, size_t n_ops, fm_lifetime *pi
     return fits;
 }
 
-static void reverse_offsets(const fm_plan *plan, const fm_lifetime *pieces, fm_plan *kept,
-                            fm_plan *gradients)
+static void reverse_offsets(const fm_lifetime *pieces, fm_plan *kept, fm_plan *gradients)
 {
-    for (size_t i = 0; i < plan->n_values; i++) {
+    for (size_t i = 0; i < kept->n_values; i++) {
         kept->values[i].offset = pieces[N_OF_VALUES * i + KEPT].offset;
         gradients->values[i].offset = pieces[N_OF_VALUES * i + COTANGENTS].offset;
     }
-    const fm_lifetime *of_ops = pieces + N_OF_VALUES * plan->n_values;
-    for (size_t i = 0; i < plan->n_ops; i++) {
+    const fm_lifetime *of_ops = pieces + N_OF_VALUES * kept->n_values;
+    for (size_t i = 0; i < kept->n_ops; i++) {
         const fm_lifetime *of_op = of_ops + N_OF_OPS * i;
         kept->ops[i].scratch_offset = of_op[FORWARD].offset;
         kept->ops[i].piece_offset = of_op[FORWARD_PIECE].offset;
@@ -237,40 +239,36 @@ static void rows_limit(fm_plan *view, size_t rows)
     }
 }
 
-/* Places a call of so many rows. Errors: FM_ENOMEM, FM_ETOOBIG. */
-static fm_status reverse_place(fm_plan *plan, size_t rows, fm_error *err)
+fm_status fm_plan_place_reverse(fm_plan *kept, fm_plan *gradients, size_t rows, fm_error *err)
 {
-    size_t n_pieces = N_OF_VALUES * plan->n_values + N_OF_OPS * plan->n_ops;
+    size_t n_pieces = N_OF_VALUES * kept->n_values + N_OF_OPS * kept->n_ops;
     fm_lifetime *pieces = fm_alloc_array(n_pieces, sizeof *pieces);
     if (pieces == NULL) {
-        return no_memory(plan, err);
+        return no_memory(kept, err);
     }
-    rows_limit(plan->kept, rows);
-    rows_limit(plan->gradients, rows);
+    rows_limit(kept, rows);
+    rows_limit(gradients, rows);
     bool fits = true;
-    for (size_t i = 0; i < plan->n_values; i++) {
-        fits &= value_lifetimes(&plan->kept->values[i], plan->n_ops, pieces + N_OF_VALUES * i);
+    for (size_t i = 0; i < kept->n_values; i++) {
+        fits &= value_lifetimes(&kept->values[i], kept->n_ops, pieces + N_OF_VALUES * i);
     }
-    for (size_t i = 0; i < plan->n_ops; i++) {
-        op_lifetimes(&plan->ops[i], i, plan->n_ops,
-                     pieces + N_OF_VALUES * plan->n_values + N_OF_OPS * i);
+    for (size_t i = 0; i < kept->n_ops; i++) {
+        op_lifetimes(kept, gradients, i, pieces + N_OF_VALUES * kept->n_values + N_OF_OPS * i);
     }
-    fits = fits && fm_lifetimes_place(pieces, n_pieces, &plan->kept->scratch_bytes);
-    reverse_offsets(plan, pieces, plan->kept, plan->gradients);
+    fits = fits && fm_lifetimes_place(pieces, n_pieces, &kept->scratch_bytes);
+    reverse_offsets(pieces, kept, gradients);
     fm_free(pieces);
-    return fits ? FM_OK : overflow(plan, err);
+    return fits ? FM_OK : overflow(kept, err);
 }
 
 fm_status fm_plan_place_gradients(fm_plan *plan, size_t bound_bytes, fm_error *err)
 {
-    plan->kept = view_new(plan);
-    plan->gradients = view_new(plan);
-    if (plan->kept == NULL || plan->gradients == NULL) {
-        return no_memory(plan, err);
+    fm_status status = fm_plan_view_new(plan, &plan->kept, err);
+    if (status == FM_OK) {
+        status = fm_plan_view_new(plan, &plan->gradients, err);
     }
-    fm_status status = FM_OK;
-    for (size_t rows = plan->max_rows; rows >= 1; rows /= 2) {
-        status = reverse_place(plan, rows, err);
+    for (size_t rows = plan->max_rows; rows >= 1 && status == FM_OK; rows /= 2) {
+        status = fm_plan_place_reverse(plan->kept, plan->gradients, rows, err);
         if (status != FM_OK || plan->kept->scratch_bytes <= bound_bytes || rows == 1) {
             plan->reverse_rows = rows;
             break;
@@ -285,7 +283,7 @@ size_t fm_plan_reverse_scratch_bytes(const fm_plan *plan)
 }
 
 /* A value's cotangent is first met by its last reader. */
-static void cotangents_begin(const fm_op *op, size_t index, const fm_op_call *call)
+void fm_op_cotangents_begin(const fm_op *op, size_t index, const fm_op_call *call)
 {
     for (size_t i = 0; i < op->n_inputs; i++) {
         const fm_value *value = &call->plan->values[op->inputs[i]];
@@ -314,7 +312,7 @@ fm_status fm_plan_vjp(const fm_plan *plan, const fm_tile_row *rows, size_t n_row
         const fm_op *op = &plan->kept->ops[i];
         if (op->varies) {
             cotangents.op = &plan->gradients->ops[i];
-            cotangents_begin(op, i, &cotangents.call);
+            fm_op_cotangents_begin(op, i, &cotangents.call);
             status = op->type->vjp(op, &call, &cotangents);
         }
     }

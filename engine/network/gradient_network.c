@@ -4,7 +4,6 @@
 #include "engine/memory.h"
 
 #include <assert.h>
-#include <math.h>
 
 typedef struct gradient_network {
     fm_network network;
@@ -96,61 +95,55 @@ static fm_status gradient_eval(const fm_network *network, const fm_tile_row *row
 
 /* ---- Hessian-vector products ---- */
 
-/* Of jvp's scratch: two moved states and their gradients. */
-typedef struct moved {
-    double *x, *gradient; /* [2][dimension] */
-} moved;
+/* The rows and tangents of a call that are still to be done: from that row on, of it from that tangent on. */
+typedef struct rest {
+    const fm_tile_row *rows;
+    size_t n_rows, n_done; /* tangents of the first */
+} rest;
 
-static moved moved_of(const fm_network *network, void *tangent_scratch)
+/* Fills a call of the inner network, of at most so many rows and so many tangents; a row with more of these comes
+ * again. Returns the rows. */
+static size_t tile_fill(const fm_network *network, rest *left, size_t most, fm_tile_row *tile)
 {
-    double *x = tangent_scratch;
-    return (moved){.x = x, .gradient = x + 2 * network->info.dimension};
-}
-
-static double length_of(size_t n, const double *v)
-{
-    double square = 0;
-    for (size_t i = 0; i < n; i++) {
-        square += v[i] * v[i];
-    }
-    return sqrt(square);
-}
-
-static fm_status tangent_run(const fm_network *network, const fm_tile_row *row, size_t k,
-                             void *scratch, void *tangent_scratch)
-{
-    size_t n = network->info.dimension;
-    const double *v = row->tangents + k * n;
-    double *out = row->tangent_out + k * n, length = length_of(n, v);
-    moved at = moved_of(network, tangent_scratch);
-    double step = length > 0 ? FM_GRADIENT_STEP / length : 0;
-    fm_status status = FM_OK;
-    /* One after the other: rows have the same bits in one call as in two. */
-    for (size_t side = 0; side < 2 && status == FM_OK; side++) {
-        double *x = at.x + side * n;
-        for (size_t i = 0; i < n; i++) {
-            x[i] = row->x[i] + (side == 0 ? step : -step) * v[i];
+    size_t n = 0, n_dimension = network->info.dimension;
+    for (size_t room = most; n < most && left->n_rows > 0; n++) {
+        const fm_tile_row *row = left->rows;
+        size_t wanted = row->n_tangents - left->n_done, taken = wanted < room ? wanted : room;
+        if (taken == 0 && wanted > 0) {
+            break;
         }
-        fm_tile_row tile = gradient_row(row);
-        tile.x = x;
-        tile.gradient = at.gradient + side * n;
-        status = gradients((const gradient_network *)network, &tile, 1, scratch, NULL);
+        tile[n] = gradient_row(row);
+        if (taken > 0) {
+            tile[n].tangents = row->tangents + left->n_done * n_dimension;
+            tile[n].n_tangents = taken;
+            tile[n].tangent_out = row->tangent_out + left->n_done * n_dimension;
+        }
+        room -= taken;
+        left->n_done += taken;
+        if (taken == wanted) {
+            *left = (rest){.rows = row + 1, .n_rows = left->n_rows - 1};
+        }
     }
-    for (size_t i = 0; i < n; i++) {
-        double difference = at.gradient[i] - at.gradient[n + i];
-        out[i] = length > 0 ? difference / (2 * step) : 0.0;
-    }
-    return status;
+    return n;
 }
 
 static fm_status gradient_jvp(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
                               void *scratch, void *tangent_scratch, fm_team *team)
 {
-    fm_status status = gradient_eval(network, rows, n_rows, scratch, team);
-    for (size_t i = 0; i < n_rows && status == FM_OK; i++) {
-        for (size_t k = 0; k < rows[i].n_tangents && status == FM_OK; k++) {
-            status = tangent_run(network, &rows[i], k, scratch, tangent_scratch);
+    const fm_network *inner = ((const gradient_network *)network)->inner;
+    assert(network->info.max_tangents > 0);
+    (void)team;
+    double *outputs = outputs_of(inner, scratch);
+    rest left = {.rows = rows, .n_rows = n_rows};
+    fm_status status = FM_OK;
+    while (left.n_rows > 0 && status == FM_OK) {
+        fm_tile_row tile[FM_MAX_TILE_ROWS];
+        size_t n = tile_fill(network, &left, inner->info.reverse_rows, tile);
+        for (size_t i = 0; i < n; i++) {
+            tile[i].out = &outputs[i];
+            tile[i].cotangent = &one;
         }
+        status = inner->ops->hvp(inner, tile, n, scratch, tangent_scratch);
     }
     return status;
 }
@@ -189,8 +182,10 @@ fm_status fm_gradient_network_new(fm_network *inner, fm_gradient_slopes slopes, 
     self->network.info.out_dimension = info->dimension;
     self->network.info.scratch_bytes =
         inner_bytes(inner) + 2 * info->reverse_rows * info->out_dimension * sizeof(double);
-    self->network.info.tangent_scratch_bytes = 4 * info->dimension * sizeof(double);
-    self->network.info.max_tangents = info->max_rows;
+    bool twice = slopes == NULL && info->hvp_scratch_bytes > 0;
+    self->network.info.max_tangents = twice ? info->max_rows : 0;
+    self->network.info.tangent_scratch_bytes = twice ? info->hvp_scratch_bytes : 0;
+    self->network.info.hvp_scratch_bytes = 0;
     self->network.info.reverse_rows = 0;
     self->network.info.reverse_scratch_bytes = 0;
     *ret = &self->network;

@@ -4,15 +4,14 @@
  *   classifier  s = log p(label | x, t) (engine/network/classifier.h)
  *
  *   eval   one reverse pass of the other network, of the cotangents d s / d outputs
- *   jvp    the Hessian of s times a tangent v, by central differences of gradients along v, |v| set to
- *          h = FM_GRADIENT_STEP: (grad s(x + h v) - grad s(x - h v)) / 2 h; in float32 it has about four digits
+ *   jvp    of a potential alone: the Hessian of s times the tangents, one Hessian-vector product of the other network
+ *          (engine/network/second_derivative.h). max_tangents is 0, and there is no jvp, where that has none: of a
+ *          network whose products are in bfloat16; and of a classifier, whose jvp nobody needs.
  * There is no vjp. */
 #ifndef FM_GRADIENT_NETWORK_H
 #define FM_GRADIENT_NETWORK_H
 
 #include "engine/network/network.h"
-
-#define FM_GRADIENT_STEP 0.01
 
 /* Replaces a row's n outputs by d s / d outputs. */
 typedef void (*fm_gradient_slopes)(size_t n, int32_t label, double *outputs);

@@ -31,12 +31,13 @@ typedef struct fm_tile_row {
     double *out;         /* [out_dimension] out */
     double *log_density; /* out, optional (NULL: not wanted); closed forms only */
 
-    /* Of fm_network_ops.jvp alone, J = d out / d x: tangent_out[k] = J tangents[k]. */
+    /* Of fm_network_ops.jvp, J = d out / d x: tangent_out[k] = J tangents[k]; and of .hvp, there
+     * tangent_out[k] = (d gradient / d x) tangents[k], [n_tangents][dimension]. */
     const double *tangents; /* [n_tangents][dimension] in */
     size_t n_tangents;
     double *tangent_out; /* [n_tangents][out_dimension] out */
 
-    /* Of fm_network_ops.vjp alone: gradient = J^T cotangent. */
+    /* Of fm_network_ops.vjp and .hvp: gradient = J^T cotangent. */
     const double *cotangent; /* [out_dimension] in */
     double *gradient;        /* [dimension] out */
 } fm_tile_row;
@@ -50,10 +51,11 @@ typedef struct fm_network_info {
     bool has_log_density;
     bool divisible; /* a call is worth a team */
 
-    size_t max_tangents;          /* of all rows of a call of jvp */
+    size_t max_tangents;          /* of all rows of a call of jvp; 0: there is no jvp */
     size_t tangent_scratch_bytes; /* of jvp, of one worker, beside the scratch */
     size_t reverse_rows;          /* of a call of vjp; 0: there is no vjp */
     size_t reverse_scratch_bytes; /* of vjp, in place of the scratch */
+    size_t hvp_scratch_bytes;     /* of hvp, beside that of vjp; 0: there is no hvp */
 } fm_network_info;
 
 /* The vtable of a kind of network. An architecture file builds an fm_network and fills this. */
@@ -66,7 +68,7 @@ typedef struct fm_network_ops {
     fm_status (*eval)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
                       void *scratch, fm_team *team);
     /* The same with the derivatives along the rows' tangents, any number of each row, of all rows up to
-     * max_tangents. A row's outputs have the bits that eval gives them; a tangent's are a function of the row
+     * max_tangents; where that is 0, it must not be called. A row's outputs have the bits that eval gives them; a tangent's are a function of the row
      * and of that tangent.
      *   tangent_scratch  info.tangent_scratch_bytes, as scratch */
     fm_status (*jvp)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
@@ -76,6 +78,12 @@ typedef struct fm_network_ops {
      *   scratch  info.reverse_scratch_bytes */
     fm_status (*vjp)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
                      void *scratch, fm_team *team);
+    /* The same with the Hessians of <cotangent, out>, the cotangents being constants, times the rows' tangents:
+     * up to reverse_rows rows, and as many tangents of all of them. A row's out and gradient have the bits that vjp
+     * gives them; a product is a function of the row, its cotangent and that tangent.
+     *   tangent_scratch  info.hvp_scratch_bytes, as scratch */
+    fm_status (*hvp)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                     void *scratch, void *tangent_scratch);
     void (*free)(fm_network *network);
 } fm_network_ops;
 

@@ -36,6 +36,14 @@ typedef struct fm_op_cotangents {
     const fm_op *op; /* the op that runs, with a scratch for that */
 } fm_op_cotangents;
 
+/* The tangents of the cotangents of a call's rows: what the reverse mode passes on, differentiated along the tangents. */
+typedef struct fm_op_second {
+    const fm_op_tangents *tangents;     /* of the values, all kept */
+    const fm_op_cotangents *cotangents; /* of the rows themselves; the output's is whole */
+    fm_op_call call; /* its rows are the tangents', its images their cotangents' tangents */
+    const fm_op *op; /* the op that runs, with a scratch for that */
+} fm_op_second;
+
 /* A row of op.def. */
 typedef struct fm_op_type {
     const char *name;
@@ -46,13 +54,16 @@ typedef struct fm_op_type {
     /* after an eval of the whole plan that kept all values: adds the output's cotangent, times the op's transposed
      * Jacobian, to those of the inputs that vary. */
     fm_status (*vjp)(const fm_op *op, const fm_op_call *call, const fm_op_cotangents *cotangents);
+    /* before the vjp of the same call, of a plan that kept all values and their tangents: adds the tangents of what
+     * vjp will add. NULL: the op is not differentiated twice. */
+    fm_status (*hvp)(const fm_op *op, const fm_op_call *call, const fm_op_second *second);
     /* Puts what shapes do not tell (order of columns, activation) into text. */
     void (*describe)(const fm_op *op, char *text, size_t size_bytes);
     void (*free)(void *state);
 } fm_op_type;
 
 typedef enum fm_op_kind {
-#define FM_OP(id, name, jvp, vjp) FM_OP_KIND_##id,
+#define FM_OP(id, name, jvp, vjp, hvp) FM_OP_KIND_##id,
 #include "engine/network/op.def"
 #undef FM_OP
 } fm_op_kind;
@@ -61,8 +72,9 @@ typedef fm_status fm_op_jvp(const fm_op *op, const fm_op_call *call,
                             const fm_op_tangents *tangents);
 typedef fm_status fm_op_vjp(const fm_op *op, const fm_op_call *call,
                             const fm_op_cotangents *cotangents);
+typedef fm_status fm_op_hvp(const fm_op *op, const fm_op_call *call, const fm_op_second *second);
 
-#define FM_OP(id, name, jvp, vjp)                                                                  \
+#define FM_OP(id, name, jvp, vjp, hvp)                                                             \
     fm_status fm_op_##id##_eval(const fm_op *op, const fm_op_call *call);                          \
     void fm_op_##id##_describe(const fm_op *op, char *text, size_t size_bytes);                    \
     void fm_op_##id##_free(void *state);
@@ -75,6 +87,7 @@ fm_op_vjp fm_op_input_vjp, fm_op_linear_vjp, fm_op_output_vjp, fm_op_image_vjp, 
     fm_op_sum_vjp, fm_op_positions_vjp, fm_op_concat_vjp, fm_op_upsample_vjp, fm_op_pool_vjp,
     fm_op_conv_vjp, fm_op_norm_vjp, fm_op_attention_vjp, fm_op_image_output_vjp,
     fm_op_patches_output_vjp;
+fm_op_hvp fm_op_input_hvp, fm_op_linear_hvp, fm_op_output_hvp;
 
 /* The jvp of an op that is linear and has no constant term: eval, twice. */
 fm_op_jvp fm_op_linear_map_jvp;
@@ -92,6 +105,7 @@ struct fm_op {
     size_t piece_offset;
     bool varies;                                                  /* jvp and vjp are called */
     size_t jvp_scratch_bytes, vjp_scratch_bytes, vjp_piece_bytes; /* of these, in place of eval's */
+    size_t hvp_scratch_bytes;
 };
 
 typedef struct fm_value {
@@ -122,6 +136,8 @@ struct fm_plan {
     struct fm_plan *kept,
         *gradients;      /* all values kept, and their cotangents beside them; or NULL */
     size_t reverse_rows; /* that these two have room for */
+    /* The tangents of both, of as many tangents as there are reverse_rows; or NULL. second_derivative.c */
+    struct fm_plan *kept_tangents, *gradient_tangents;
 };
 
 /* Adds an op, with a value of that shape of its making unless it is NULL. Takes state over, on failure
@@ -167,12 +183,36 @@ static inline void *fm_op_vjp_scratch(const fm_op_cotangents *cotangents)
 {
     return cotangents->call.memory + cotangents->op->scratch_offset;
 }
+static inline void *fm_op_hvp_scratch(const fm_op_second *second)
+{
+    return second->call.memory + second->op->scratch_offset;
+}
 
 /* The op's output holds z, and its tangents dz: they become activation(z) and its derivative times dz. */
 void fm_op_activate_jvp(const fm_op *op, const fm_op_call *call, const fm_op_tangents *tangents,
                         fm_activation activation);
 /* factors[i] *= activation'(z[i]), n in whole vectors. */
 void fm_op_multiply_slopes(fm_activation activation, size_t n, const float *z, float *factors);
+
+/* A row of an activation's z, cotangent g, and for each of its tangents dz and dg, a stride apart. */
+typedef struct fm_bend {
+    const float *z, *g, *dz;
+    float *dg;
+    size_t stride, n_tangents;
+} fm_bend;
+/* dg = activation''(z) dz g + activation'(z) dg; the stride is in whole vectors. second_derivative.c */
+void fm_op_bend(fm_activation activation, const fm_bend *row);
+
+/* Values and tangents of all ops, in the call's plan and the tangents' plan, views of one plan. */
+FM_MUST_USE fm_status fm_plan_walk_tangents(const fm_op_call *call, fm_op_tangents *tangents);
+/* Zeros where an op's inputs, which it is the first to meet on the way back, have their cotangents. */
+void fm_op_cotangents_begin(const fm_op *op, size_t index, const fm_op_call *call);
+
+/* An op runs with its own scratch on tangents too, or with that of its jvp. */
+static inline size_t fm_op_jvp_bytes(const fm_op *op)
+{
+    return op->scratch_bytes > op->jvp_scratch_bytes ? op->scratch_bytes : op->jvp_scratch_bytes;
+}
 
 /* to += from, pixel by pixel in whole vectors, for all rows of the call; from may be a vector that is added to
  * every pixel. */

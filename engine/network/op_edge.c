@@ -126,8 +126,9 @@ fm_status fm_op_input_jvp(const fm_op *op, const fm_op_call *call, const fm_op_t
     return FM_OK;
 }
 
-static void waves_gradient(const fm_plan_input_spec *spec, const float *features,
-                           const float *cotangent, double *gradient)
+/* gradient += the product. */
+static void waves_gradient_add(const fm_plan_input_spec *spec, const float *features,
+                               const float *cotangent, double *gradient)
 {
     size_t n = spec->fourier_count, n_entries = fm_plan_input_columns(spec) / (2 * n);
     size_t x = spec->time_first ? n_entries - spec->dimension : 0;
@@ -138,8 +139,15 @@ static void waves_gradient(const fm_plan_input_spec *spec, const float *features
             sum += (double)(k + 1) * ((double)cotangent[sine] * (double)features[cosine] -
                                       (double)cotangent[cosine] * (double)features[sine]);
         }
-        gradient[i] = sum;
+        gradient[i] += sum;
     }
+}
+
+static void waves_gradient(const fm_plan_input_spec *spec, const float *features,
+                           const float *cotangent, double *gradient)
+{
+    memset(gradient, 0, spec->dimension * sizeof *gradient);
+    waves_gradient_add(spec, features, cotangent, gradient);
 }
 
 fm_status fm_op_input_vjp(const fm_op *op, const fm_op_call *call,
@@ -160,6 +168,30 @@ fm_status fm_op_input_vjp(const fm_op *op, const fm_op_call *call,
         }
         features += value->stride;
         cotangent += value->stride;
+    }
+    return FM_OK;
+}
+
+/* The gradient is linear in the cotangent, and of waves in the features too, whose tangents were kept. */
+fm_status fm_op_input_hvp(const fm_op *op, const fm_op_call *call, const fm_op_second *second)
+{
+    const fm_plan_input_spec *spec = op->state;
+    const fm_op_cotangents own = {.call = second->call, .op = second->op};
+    if (spec->fourier_count == 0) {
+        return fm_op_input_vjp(op, &second->call, &own);
+    }
+    size_t stride = call->plan->values[op->output].stride;
+    const float *features = fm_op_value(call, op->output);
+    const float *cotangent = fm_op_value(&second->cotangents->call, op->output);
+    const fm_op_tangents *tangents = second->tangents;
+    for (size_t i = 0; i < call->n_rows; i++, features += stride, cotangent += stride) {
+        for (size_t k = tangents->first[i]; k < tangents->first[i + 1]; k++) {
+            const float *d_features = fm_op_value(&tangents->call, op->output) + k * stride;
+            const float *d_cotangent = fm_op_value(&second->call, op->output) + k * stride;
+            double *product = second->call.rows[k].gradient;
+            waves_gradient(spec, features, d_cotangent, product);
+            waves_gradient_add(spec, d_features, cotangent, product);
+        }
     }
     return FM_OK;
 }
@@ -213,6 +245,15 @@ fm_status fm_op_output_vjp(const fm_op *op, const fm_op_call *call,
             to[j] += (float)call->rows[i].cotangent[j];
         }
     }
+    return FM_OK;
+}
+
+/* A cotangent that a call is given does not depend on the state: its tangents are 0. */
+fm_status fm_op_output_hvp(const fm_op *op, const fm_op_call *call, const fm_op_second *second)
+{
+    (void)op;
+    (void)call;
+    (void)second;
     return FM_OK;
 }
 

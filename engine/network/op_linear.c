@@ -57,7 +57,8 @@ static fm_status linear_new(const fm_dense_spec *spec, bool reverse, linear **re
     return FM_OK;
 }
 
-/* Of vjp: z with its padding rows, what the transposed layer makes, and the layers' own. */
+/* Of vjp: z with its padding rows, what the transposed layer makes, and the layers' own. Of hvp: the same for
+ * tangents, and their dz behind that. */
 typedef struct scratch_layout {
     size_t sums_bytes, gradient_bytes, total_bytes;
 } scratch_layout;
@@ -112,7 +113,9 @@ fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *s
     op->scratch_bytes = fm_dense_scratch_bytes(dense);
     plan->weight_bytes += fm_dense_packed_bytes(dense);
     if (backward != NULL) {
-        op->vjp_scratch_bytes = vjp_scratch(dense, backward, plan->max_rows).total_bytes;
+        const scratch_layout layout = vjp_scratch(dense, backward, plan->max_rows);
+        op->vjp_scratch_bytes = layout.total_bytes;
+        op->hvp_scratch_bytes = fm_arena_round(layout.total_bytes) + layout.sums_bytes;
         plan->weight_bytes += fm_dense_packed_bytes(backward);
     }
     plan->parameter_count +=
@@ -161,19 +164,29 @@ fm_status fm_op_linear_jvp(const fm_op *op, const fm_op_call *call, const fm_op_
     return status;
 }
 
-/* The output's cotangent times the activation's slope, where z is made once more. */
-static fm_status through_activation(const fm_op *op, const fm_op_call *call,
-                                    const fm_op_cotangents *cotangents,
-                                    const scratch_layout *layout)
+/* z of the call's rows, or W times its rows, made once more. */
+static fm_status sums_make(const fm_op *op, const fm_op_call *call, fm_layer_part part, float *z,
+                           void *own)
 {
     const linear *self = op->state;
-    size_t stride = fm_dense_output_stride(self->dense);
-    float *z = fm_op_vjp_scratch(cotangents), *factors = fm_op_value(&cotangents->call, op->output);
-    unsigned char *own = (unsigned char *)z + layout->sums_bytes + layout->gradient_bytes;
     float *in = fm_op_value(call, op->inputs[0]);
     padding_clear(self->dense, call->n_rows, in);
-    fm_status status = fm_dense_run_part(self->dense, FM_LAYER_AFFINE, call->n_rows, in, z, own);
-    fm_op_multiply_slopes(self->activation, call->n_rows * stride, z, factors);
+    return fm_dense_run_part(self->dense, part, call->n_rows, in, z, own);
+}
+
+/* Adds W^T times the output's images, which are cotangents of z or tangents of such, to the input's.
+ *   gradient  the product */
+static fm_status pass_back(const fm_op *op, const fm_op_call *cotangents, float *gradient,
+                           void *own)
+{
+    const linear *self = op->state;
+    float *factors = fm_op_value(cotangents, op->output);
+    padding_clear(self->reverse, cotangents->n_rows, factors);
+    fm_status status = fm_dense_run(self->reverse, cotangents->n_rows, factors, gradient, own);
+    const fm_image to = fm_op_image(cotangents, op->inputs[0]);
+    fm_image from = to;
+    from.data = gradient;
+    fm_op_add(&from, &to, cotangents->n_rows);
     return status;
 }
 
@@ -182,23 +195,59 @@ fm_status fm_op_linear_vjp(const fm_op *op, const fm_op_call *call,
 {
     const linear *self = op->state;
     const scratch_layout layout = vjp_scratch(self->dense, self->reverse, call->plan->max_rows);
+    unsigned char *scratch = fm_op_vjp_scratch(cotangents);
+    unsigned char *gradient = scratch + layout.sums_bytes, *own = gradient + layout.gradient_bytes;
+    float *z = (float *)(void *)scratch, *factors = fm_op_value(&cotangents->call, op->output);
     fm_status status = FM_OK;
     if (self->activation != FM_ACTIVATION_NONE) {
-        status = through_activation(op, call, cotangents, &layout);
+        status = sums_make(op, call, FM_LAYER_AFFINE, z, own);
+        fm_op_multiply_slopes(self->activation, call->n_rows * fm_dense_output_stride(self->dense),
+                              z, factors);
     }
-    unsigned char *scratch = fm_op_vjp_scratch(cotangents);
-    float *gradient = (float *)(void *)(scratch + layout.sums_bytes);
-    float *factors = fm_op_value(&cotangents->call, op->output);
-    padding_clear(self->reverse, call->n_rows, factors);
-    if (status == FM_OK) {
-        status = fm_dense_run(self->reverse, call->n_rows, factors, gradient,
-                              scratch + layout.sums_bytes + layout.gradient_bytes);
+    return status == FM_OK ? pass_back(op, &cotangents->call, (float *)(void *)gradient, own)
+                           : status;
+}
+
+/* The tangents of g_h become those of g_z, row by row. */
+static void bend(const fm_op *op, const fm_op_second *second, const float *z, const float *dz)
+{
+    const linear *self = op->state;
+    const fm_op_tangents *tangents = second->tangents;
+    size_t stride = fm_dense_output_stride(self->dense);
+    const float *g = fm_op_value(&second->cotangents->call, op->output);
+    float *dg = fm_op_value(&second->call, op->output);
+    for (size_t i = 0; i < second->cotangents->call.n_rows; i++) {
+        size_t first = tangents->first[i];
+        const fm_bend row = {.z = z + i * stride,
+                             .g = g + i * stride,
+                             .dz = dz + first * stride,
+                             .dg = dg + first * stride,
+                             .stride = stride,
+                             .n_tangents = tangents->first[i + 1] - first};
+        fm_op_bend(self->activation, &row);
     }
-    const fm_image to = fm_op_image(&cotangents->call, op->inputs[0]);
-    fm_image from = to;
-    from.data = gradient;
-    fm_op_add(&from, &to, call->n_rows);
-    return status;
+}
+
+fm_status fm_op_linear_hvp(const fm_op *op, const fm_op_call *call, const fm_op_second *second)
+{
+    const linear *self = op->state;
+    const scratch_layout layout =
+        vjp_scratch(self->dense, self->reverse, second->call.plan->max_rows);
+    unsigned char *scratch = fm_op_hvp_scratch(second);
+    unsigned char *gradient = scratch + layout.sums_bytes, *own = gradient + layout.gradient_bytes;
+    float *z = (float *)(void *)scratch;
+    float *dz = (float *)(void *)(scratch + fm_arena_round(layout.total_bytes));
+    fm_status status = FM_OK;
+    if (self->activation != FM_ACTIVATION_NONE) {
+        status = sums_make(op, call, FM_LAYER_AFFINE, z, own);
+        if (status == FM_OK) {
+            status = sums_make(op, &second->tangents->call, FM_LAYER_LINEAR, dz, own);
+        }
+        if (status == FM_OK) {
+            bend(op, second, z, dz);
+        }
+    }
+    return status == FM_OK ? pass_back(op, &second->call, (float *)(void *)gradient, own) : status;
 }
 
 void fm_op_linear_describe(const fm_op *op, char *text, size_t size_bytes)

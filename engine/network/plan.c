@@ -6,6 +6,7 @@
 #include "engine/network/derivative.h"
 #include "engine/network/lifetime.h"
 #include "engine/network/op.h"
+#include "engine/network/second_derivative.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,11 +16,12 @@
 #define REVERSE_BYTES ((size_t)64 << 20)
 
 static const fm_op_type op_types[] = {
-#define FM_OP(id, text, forward_mode, reverse_mode)                                                \
+#define FM_OP(id, text, forward_mode, reverse_mode, second_order)                                  \
     [FM_OP_KIND_##id] = {.name = (text),                                                           \
                          .eval = fm_op_##id##_eval,                                                \
                          .jvp = (forward_mode),                                                    \
                          .vjp = (reverse_mode),                                                    \
+                         .hvp = (second_order),                                                    \
                          .describe = fm_op_##id##_describe,                                        \
                          .free = fm_op_##id##_free},
 #include "engine/network/op.def"
@@ -67,6 +69,8 @@ void fm_plan_free(fm_plan *plan)
     fm_plan_view_free(plan->tangents);
     fm_plan_view_free(plan->kept);
     fm_plan_view_free(plan->gradients);
+    fm_plan_view_free(plan->kept_tangents);
+    fm_plan_view_free(plan->gradient_tangents);
     fm_pool_done(&plan->weights);
     fm_free(plan->ops);
     fm_free(plan->values);
@@ -237,8 +241,10 @@ fm_status fm_plan_finish(fm_plan *plan, fm_error *err)
         return fm_fail(err, FM_ETOOBIG, "the activations of %zu rows overflow", plan->max_rows);
     }
     fm_status status = fm_plan_place_tangents(plan, err);
-    return status == FM_OK && plan->reversible ? fm_plan_place_gradients(plan, REVERSE_BYTES, err)
-                                               : status;
+    if (status == FM_OK && plan->reversible) {
+        status = fm_plan_place_gradients(plan, REVERSE_BYTES, err);
+    }
+    return status == FM_OK && plan->reversible ? fm_plan_place_second(plan, err) : status;
 }
 
 size_t fm_plan_scratch_bytes(const fm_plan *plan)
@@ -397,6 +403,13 @@ static fm_status plan_network_vjp(const fm_network *network, const fm_tile_row *
     return fm_plan_vjp(((const fm_plan_network *)network)->plan, rows, n_rows, scratch, team);
 }
 
+static fm_status plan_network_hvp(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
+                                  void *scratch, void *tangent_scratch)
+{
+    return fm_plan_hvp(((const fm_plan_network *)network)->plan, rows, n_rows, scratch,
+                       tangent_scratch);
+}
+
 static void plan_network_free(fm_network *network)
 {
     fm_plan_free(((fm_plan_network *)network)->plan);
@@ -406,6 +419,7 @@ static void plan_network_free(fm_network *network)
 static const fm_network_ops plan_network_ops = {.eval = plan_network_eval,
                                                 .jvp = plan_network_jvp,
                                                 .vjp = plan_network_vjp,
+                                                .hvp = plan_network_hvp,
                                                 .free = plan_network_free};
 
 fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
@@ -428,7 +442,8 @@ fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
                           .max_tangents = plan->max_rows,
                           .tangent_scratch_bytes = fm_plan_tangent_scratch_bytes(plan),
                           .reverse_rows = plan->reverse_rows,
-                          .reverse_scratch_bytes = fm_plan_reverse_scratch_bytes(plan)};
+                          .reverse_scratch_bytes = fm_plan_reverse_scratch_bytes(plan),
+                          .hvp_scratch_bytes = fm_plan_second_scratch_bytes(plan)};
     self->plan = plan;
     *ret = &self->network;
     return FM_OK;

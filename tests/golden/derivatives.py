@@ -24,7 +24,7 @@ import sit  # noqa: E402
 import unet  # noqa: E402
 
 CASES = ["mlp-*", "unet-*", "sit-*"]
-GRADIENTS = ["mlp-classifier", "mlp-potential"]  # whose `out` is a gradient already: they have scripts of their own
+GRADIENTS = ["mlp-classifier", "mlp-potential", "mlp-potential-waves"]  # whose `out` is a gradient already: they have scripts of their own
 SEED = 20
 LARGEST_FILE = 300_000  # bytes; a case with more has its first rows only
 FEW_ROWS = 2

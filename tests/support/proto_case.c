@@ -39,6 +39,7 @@ fm_model_info proto_case_plain(void)
                            .path = &field.path,
                            .field = &field,
                            .has_score = true,
+                           .has_divergence = true,
                            .time_range = {0, 1},
                            .sample_range = {0, 1},
                            .parameter_count = 1234,

@@ -297,6 +297,91 @@ START_TEST(slopes_at_0_are_those_of_pytorch)
 }
 END_TEST
 
+/* d reference_slope / dx, and 0 where there is none. */
+static double reference_curvature(fm_activation activation, double x)
+{
+    const double alpha = 1.6732632423543772848170429916717,
+                 scale = 1.0507009873554804934193349852946, pi = 3.14159265358979323846;
+    double c = 2.0 * sqrt(2.0 / pi), near = fmin(fmax(x, -700.0), 700.0);
+    double s = 1.0 / (1.0 + exp(-near)), bell = s / (1.0 + exp(near)); /* s (1 - s) */
+    switch (activation) {
+    case FM_ACTIVATION_SILU:
+        return bell * (2.0 + near * (1.0 - 2.0 * s));
+    case FM_ACTIVATION_ELU:
+        return x >= 0.0 ? 0.0 : exp(x);
+    case FM_ACTIVATION_SELU:
+        return x >= 0.0 ? 0.0 : scale * alpha * exp(x);
+    case FM_ACTIVATION_GELU:
+        near = fmin(fmax(x, -50.0), 50.0);
+        return exp(-0.5 * near * near) * (2.0 - near * near) / sqrt(2.0 * pi);
+    case FM_ACTIVATION_GELU_TANH: {
+        near = fmin(fmax(x, -20.0), 20.0);
+        double u = 0.5 * c * near * (1.0 + 0.044715 * near * near);
+        double du = 0.5 * c * (1.0 + 3.0 * 0.044715 * near * near);
+        double ddu = 0.5 * c * 6.0 * 0.044715 * near, sech = 1.0 / (cosh(u) * cosh(u));
+        return sech * (du + 0.5 * near * ddu - near * tanh(u) * du * du);
+    }
+    case FM_ACTIVATION_TANH:
+        return -2.0 * tanh(near) / (cosh(near) * cosh(near));
+    case FM_ACTIVATION_SOFTPLUS:
+        return bell;
+    case FM_ACTIVATION_RELU:
+    case FM_ACTIVATION_LEAKY_RELU:
+    case FM_ACTIVATION_NONE:
+    default:
+        return 0.0;
+    }
+}
+
+/* Seen: 2.5e-7, of tanh. */
+START_TEST(every_curvature_is_accurate_everywhere)
+{
+    const fm_kernels *kernels = fm_kernels_find(variants[_i % N_VARIANTS]);
+    fm_activation activation = (fm_activation)(_i / N_VARIANTS);
+    if (kernels == NULL) {
+        return;
+    }
+    float *x = values_new(), *curvatures = values_new();
+    kernels->curvatures(activation, N_VALUES, x, curvatures);
+    for (size_t i = 0; i < N_VALUES; i++) {
+        if (isinf(x[i])) {
+            continue;
+        }
+        double want = reference_curvature(activation, (double)x[i]);
+        ck_assert_msg(fabs((double)curvatures[i] - want) <= 3e-7, "%s %s''(%.9g) = %.9g, want %.9g",
+                      kernels->name, fm_activation_name(activation), (double)x[i],
+                      (double)curvatures[i], want);
+    }
+    kernels->curvatures(activation, N_VALUES, x, x);
+    ck_assert_mem_eq(x, curvatures, N_VALUES * sizeof *x);
+    free(x);
+    free(curvatures);
+}
+END_TEST
+
+START_TEST(curvatures_are_the_central_differences_of_the_slopes)
+{
+    fm_activation activation = (fm_activation)_i;
+    const fm_kernels *kernels = fm_kernels_best();
+    const double step = 1e-5;
+    float *x = values_new(), *curvatures = values_new();
+    kernels->curvatures(activation, N_VALUES, x, curvatures);
+    for (size_t i = 0; i < N_VALUES; i++) {
+        double at = (double)x[i];
+        if (fabs(at) > 1e3 || fabs(at) < 2.0 * step) {
+            continue;
+        }
+        double want =
+            (reference_slope(activation, at + step) - reference_slope(activation, at - step)) /
+            (2.0 * step);
+        ck_assert_msg(fabs((double)curvatures[i] - want) <= 4e-7, "%s''(%.9g) = %.9g, want %.9g",
+                      fm_activation_name(activation), at, (double)curvatures[i], want);
+    }
+    free(x);
+    free(curvatures);
+}
+END_TEST
+
 Suite *suite_engine_activation(void)
 {
     Suite *suite = suite_create("engine/activation");
@@ -317,6 +402,8 @@ Suite *suite_engine_activation(void)
                         all);
     tcase_add_loop_test(slopes, slopes_are_the_central_differences_of_the_activation, 0, all);
     tcase_add_loop_test(slopes, slopes_at_0_are_those_of_pytorch, 0, all);
+    tcase_add_loop_test(slopes, every_curvature_is_accurate_everywhere, 0, all);
+    tcase_add_loop_test(slopes, curvatures_are_the_central_differences_of_the_slopes, 0, N_SLOPES);
     suite_add_tcase(suite, slopes);
     return suite;
 }

@@ -40,6 +40,14 @@ static fm_model_info scored(void)
     return info;
 }
 
+static fm_model_info bfloat16_potential(void)
+{
+    fm_model_info info = proto_case_plain();
+    info.prediction = "potential";
+    info.has_divergence = false;
+    return info;
+}
+
 static fm_model_info classifier(void)
 {
     fm_model_info info = proto_case_without_null();
@@ -570,6 +578,16 @@ static const refusal refusals[] = {
      V,
      "{\"x\": [[1, 2]], \"t\": 0.5, \"fields\": [\"x1_hat\", \"score\"]}",
      {"/fields/1 score is not known of this model: its noise and data were paired"}},
+    {bfloat16_potential,
+     V,
+     "{\"x\": [[1, 2]], \"t\": 0.5, \"fields\": [\"divergence\"]}",
+     {"/fields/0 needs the divergence, which a potential in bfloat16 does not have"}},
+    {bfloat16_potential, L, "{\"x\": [[1, 2]]}", {"/x needs the divergence"}},
+    {bfloat16_potential, S, "{\"log_likelihood\": true}", {"/log_likelihood needs the divergence"}},
+    {bfloat16_potential,
+     S,
+     "{\"trajectory\": {\"points\": 2, \"fields\": [\"log_density\"]}}",
+     {"/trajectory/fields needs the divergence"}},
     /* schedule */
     {PLAIN,
      S,
