@@ -148,7 +148,7 @@ START_TEST(more_tangents_than_fit_are_taken_in_turns)
     fm_tile_row rows[ROWS];
     ck_assert_uint_lt(it.network->info.max_tangents, TANGENTS);
     for (size_t k = 1; k < TANGENTS; k++) {
-        tangents[2 * k] = (double)k / TANGENTS;
+        tangents[2 * k] = (double)k / (double)TANGENTS;
         tangents[2 * k + 1] = 1 - tangents[2 * k] / 3;
     }
     for (size_t i = 0; i < ROWS; i++) {
