@@ -172,7 +172,8 @@ static void fill_info(fm_model *model)
     info->label_count = config->label_count;
     info->null_label = config->null_label;
     info->has_log_density = network->has_log_density;
-    assert(config->classifier || info->has_divergence == (network->max_tangents > 0));
+    assert(model->network == NULL || config->classifier ||
+           info->has_divergence == (network->max_tangents > 0));
     info->has_gradients = network->reverse_rows > 0 && !config->classifier;
     info->field = &model->field;
     info->parameter_count = network->parameter_count;

@@ -68,8 +68,8 @@ typedef struct fm_network_ops {
     fm_status (*eval)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
                       void *scratch, fm_team *team);
     /* The same with the derivatives along the rows' tangents, any number of each row, of all rows up to
-     * max_tangents; where that is 0, it must not be called. A row's outputs have the bits that eval gives them; a tangent's are a function of the row
-     * and of that tangent.
+     * max_tangents; where that is 0, it must not be called. A row's outputs have the bits that eval gives them; a
+     * tangent's are a function of the row and of that tangent.
      *   tangent_scratch  info.tangent_scratch_bytes, as scratch */
     fm_status (*jvp)(const fm_network *network, const fm_tile_row *rows, size_t n_rows,
                      void *scratch, void *tangent_scratch, fm_team *team);

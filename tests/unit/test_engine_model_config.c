@@ -308,7 +308,7 @@ START_TEST(every_reference_configuration_is_read)
         count++;
     }
     ck_assert_int_eq(closedir(listing), 0);
-    ck_assert_uint_eq(count, 14);
+    ck_assert_uint_eq(count, 15);
 }
 END_TEST
 
