@@ -1,6 +1,7 @@
 /* Log likelihoods, divergences and encoding: against closed forms, the libraries' own values, and what Hutchinson's
  * estimator must be. */
 #include "engine/memory.h"
+#include "engine/model.h"
 #include "tests/support/engine_case.h"
 #include "tests/support/flow_case.h"
 #include "tests/support/image_case.h"
@@ -515,6 +516,10 @@ START_TEST(densities_are_refused_where_they_cannot_be_integrated)
     spec.draws = 1;
     ck_assert_int_eq(fm_engine_submit(test.engine, &spec, &job, &err), FM_EINVAL);
     ck_assert_str_eq(err.text, "draws need points x, and as many rows for each");
+    test.model->info.has_divergence = false;
+    spec = spec_of(1, ascending, "euler", 1e-5);
+    spec.log_likelihood = true;
+    engine_case_refuse(test.engine, &spec, "model mlp-moons-otcfm has no divergence");
     engine_case_close(&test);
 }
 END_TEST

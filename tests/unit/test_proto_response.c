@@ -382,6 +382,7 @@ START_TEST(models_are_listed_with_what_they_are)
     fm_model_info classifier = proto_case_without_null();
     classifier.prediction = "classifier";
     classifier.is_classifier = true;
+    image.has_divergence = false;
     const fm_model_info *models[] = {&plain, &labelled, &image, &classifier};
     fmp_buffer buffer;
     fmp_buffer_init(&buffer, SIZE_MAX);
@@ -411,6 +412,8 @@ START_TEST(models_are_listed_with_what_they_are)
     check_member(second, "supports", NULL,
                  "[\"sample\",\"velocity\",\"encode\",\"log_likelihood\",\"interpolate\",\"edit\","
                  "\"log_density\",\"guidance\"]");
+    check_member(json_array_get(data, 2), "supports", NULL,
+                 "[\"sample\",\"velocity\",\"encode\",\"interpolate\",\"edit\"]");
     const json_t *last = json_array_get(data, 3);
     check_member(last, "prediction", NULL, "\"classifier\"");
     check_member(last, "labels", "null", "null");
