@@ -1,0 +1,42 @@
+/* What a kind of point knows: a row of space.def. For engine/space alone; space.c walks over parts and copies.
+ *
+ * All functions are about one point. Sizes depend on the part alone. Rules of fm_space_ functions of the same name hold
+ * (space.h); where arguments may overlap is said there. Scratch is on the stack: points are small. */
+#ifndef FM_UNIT_H
+#define FM_UNIT_H
+
+#include "engine/space/space.h"
+
+typedef struct fm_unit_sizes {
+    size_t states, inputs, outputs, dimensions;
+    size_t draws; /* of each kind, for a point of the source */
+} fm_unit_sizes;
+
+typedef struct fm_unit_type {
+    fm_unit_sizes (*sizes)(const fm_space_part *part);
+    const char *rule; /* "must be a unit vector" */
+    unsigned sources; /* bits 1 << fm_source_id */
+    /* False where x is too far off to be meant. */
+    bool (*accept)(const fm_space_part *part, double *x, double slack);
+    void (*exp)(const fm_space_part *part, const double *x, const double *u, double *y);
+    void (*log)(const fm_space_part *part, const double *x, const double *y, double *u);
+    double (*distance)(const fm_space_part *part, const double *x, const double *y);
+    void (*project)(const fm_space_part *part, double *x); /* the nearest point, in place */
+    void (*pull)(const fm_space_part *part, const double *x, const double *u, double *v);
+    void (*input)(const fm_space_part *part, const double *x, double *ret);
+    void (*velocity)(const fm_space_part *part, const double *x, const double *output, double *v);
+    void (*push)(const fm_space_part *part, const double *x, const double *coordinates,
+                 double *ret);
+    void (*coordinates)(const fm_space_part *part, const double *x, const double *output,
+                        double *ret);
+    double (*rest)(const fm_space_part *part, const double *x, const double *output);
+    void (*draw)(const fm_space_part *part, double scale, const double *normals,
+                 const double *uniforms, double *ret);
+    double (*source_log_density)(const fm_space_part *part, double scale, const double *x);
+} fm_unit_type;
+
+#define FM_SPACE(ID, name, axes, unit) extern const fm_unit_type unit;
+#include "engine/space/space.def"
+#undef FM_SPACE
+
+#endif
