@@ -107,6 +107,16 @@ typedef struct fm_sampling {
 
 /* ---- Settings ---- */
 
+/* How a step is made where x + u leaves the space. */
+typedef enum fm_step_form {
+    FM_STEP_EXPONENTIAL, /* along geodesics */
+    FM_STEP_PROJECTION,  /* in the space around, then to the nearest point */
+    FM_N_STEP_FORMS,
+} fm_step_form;
+
+fm_step_form fm_step_form_find(const char *name); /* FM_N_STEP_FORMS when there is none */
+const char *fm_step_form_name(fm_step_form form);
+
 typedef struct fm_solver {
     const fm_method *method;
     /* [n_grid] strictly monotone, >= 2. Fixed-step methods: the ends of every step; adaptive
@@ -114,6 +124,7 @@ typedef struct fm_solver {
     const double *grid;
     size_t n_grid;
     double rtol, atol;        /* adaptive: >= 0, not both 0 */
+    fm_step_form step;        /* of spaces that are not flat */
     double first_step;        /* adaptive: 0 chooses one after Hairer, Norsett and Wanner */
     fm_sampling sampling;     /* of methods that have options */
     uint64_t max_evaluations; /* >= 1; reaching it ends a trajectory with FM_ROW_MAX_EVALUATIONS */

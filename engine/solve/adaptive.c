@@ -22,12 +22,12 @@
  * rounding only is stretched. A step too small to move t ends the trajectory as FM_ROW_NON_FINITE: a
  * singularity stands in its way. An error estimate or new state that is not finite although all
  * velocities were (overflow) rejects the step with the smallest factor, so it ends in the same way. */
-#include "engine/solve/method.h"
-#include "engine/solve/vector.h"
+#include "engine/solve/chart.h"
 
 #include <assert.h>
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #define SAFETY      0.9
 #define MIN_FACTOR  0.2
@@ -46,7 +46,9 @@ typedef struct adaptive {
     double next;   /* size of the step to try next, signed; of the probe in PROBE */
     double *y;     /* the wanted row's state, then the new state; the old one once it is accepted */
     double *z;     /* state of an extra row, output state; with output times only */
-    double *k[FM_MAX_STAGES]; /* slopes */
+    double *k[FM_MAX_STAGES]; /* slopes, in the chart of the step's start */
+    fm_chart chart;
+    double *raw; /* the last slope as it was found, where the space is not flat; else NULL */
 } adaptive;
 
 static size_t adaptive_own_bytes(void)
@@ -57,7 +59,9 @@ static size_t adaptive_own_bytes(void)
 static size_t adaptive_vectors(const fm_solve_plan *plan)
 {
     const fm_tableau *tableau = plan->solver.method->tableau;
-    return 1 + tableau->stages + (plan->n_output_times > 0 ? 1 + tableau->extra : 0);
+    size_t chart = fm_chart_vectors(plan);
+    return 1 + tableau->stages + (plan->n_output_times > 0 ? 1 + tableau->extra : 0) + chart +
+           (chart > 0);
 }
 
 static void adaptive_start(fm_solve *solve, double *vectors)
@@ -76,6 +80,8 @@ static void adaptive_start(fm_solve *solve, double *vectors)
     for (size_t i = 0; i < slopes; i++, vectors += solve->stride) {
         own->k[i] = vectors;
     }
+    vectors = fm_chart_place(&own->chart, solve, vectors);
+    own->raw = own->chart.u != NULL ? vectors : NULL;
     fm_solve_want_at(solve, solve->t, solve->x, own->k[0]);
 }
 
@@ -90,7 +96,7 @@ static void want_row(fm_solve *solve, size_t i, const double *x0, double *state)
     for (size_t j = 0; j < i; j++) {
         fm_sum_add(&sum, own->step * row[j], own->k[j]);
     }
-    fm_vector_move(solve->dimension, state, x0, &sum);
+    fm_chart_move(solve, &own->chart, state, x0, &sum);
     double c = tableau->c[i];
     own->stage = i;
     fm_solve_want_row(solve, i, c == 1 ? own->t1 : own->t0 + c * own->step, state, own->k[i]);
@@ -150,7 +156,7 @@ static void begin_probe(fm_solve *solve)
     fm_sum sum;
     sum.n_terms = 0;
     fm_sum_add(&sum, own->next, own->k[0]);
-    fm_vector_move(solve->dimension, own->y, solve->x, &sum);
+    fm_chart_move(solve, &own->chart, own->y, solve->x, &sum);
     bool whole = fabs(own->next) == fabs(solve->last - solve->t);
     fm_solve_want_at(solve, whole ? solve->last : solve->t + own->next, own->y, own->k[1]);
 }
@@ -159,6 +165,7 @@ static void begin_probe(fm_solve *solve)
 static void end_probe(fm_solve *solve)
 {
     adaptive *own = solve->own;
+    fm_chart_pull(solve, &own->chart, solve->x, own->k[1]);
     double h0 = fabs(own->next);
     double d1 = scaled_norm(solve, 1, own->k[0], 0, NULL);
     double d2 = scaled_norm(solve, 1, own->k[1], -1, own->k[0]) / h0;
@@ -187,7 +194,7 @@ static void give_inside(fm_solve *solve)
             }
             fm_sum_add(&sum, own->step * value, own->k[i]);
         }
-        fm_vector_move(solve->dimension, own->z, own->y, &sum);
+        fm_chart_move(solve, &own->chart, own->z, own->y, &sum);
         fm_output_give(solve, time, own->z);
     }
 }
@@ -203,8 +210,9 @@ static void end_step(fm_solve *solve)
         return;
     }
     size_t final = solve->method->tableau->stages - 1;
-    double *slope = own->k[final];
-    own->k[final] = own->k[0];
+    double **last = own->raw != NULL ? &own->raw : &own->k[final];
+    double *slope = *last;
+    *last = own->k[0];
     own->k[0] = slope;
     begin_step(solve, solve->slack);
 }
@@ -255,7 +263,7 @@ static void judge_step(fm_solve *solve)
         for (size_t i = 0; i < tableau->stages; i++) {
             fm_sum_add(&sum, own->step * tableau->b[i], own->k[i]);
         }
-        fm_vector_move(solve->dimension, own->y, solve->x, &sum);
+        fm_chart_move(solve, &own->chart, own->y, solve->x, &sum);
     }
     sum.n_terms = 0;
     for (size_t i = 0; i < tableau->stages; i++) {
@@ -271,6 +279,17 @@ static void judge_step(fm_solve *solve)
     }
     solve->rejected++;
     begin_step(solve, 0); /* stretched again it might never shrink */
+}
+
+/* The slope of row own->stage has been found; the step starts at x0. */
+static void take_slope(fm_solve *solve, const double *x0)
+{
+    adaptive *own = solve->own;
+    double *slope = own->k[own->stage];
+    if (own->raw != NULL && own->stage + 1 == solve->method->tableau->stages) {
+        memcpy(own->raw, slope, solve->dimension * sizeof *slope);
+    }
+    fm_chart_pull(solve, &own->chart, x0, slope);
 }
 
 static void adaptive_advance(fm_solve *solve)
@@ -290,6 +309,7 @@ static void adaptive_advance(fm_solve *solve)
         end_probe(solve);
         break;
     case STAGE:
+        take_slope(solve, solve->x);
         if (own->stage + 1 < tableau->stages) {
             want_row(solve, own->stage + 1, solve->x, own->y);
         } else {
@@ -297,6 +317,7 @@ static void adaptive_advance(fm_solve *solve)
         }
         break;
     case EXTRA:
+        take_slope(solve, own->y);
         if (own->stage + 1 < tableau->stages + tableau->extra) {
             want_row(solve, own->stage + 1, own->y, own->z);
         } else {

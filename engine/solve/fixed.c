@@ -1,6 +1,5 @@
 /* Runge-Kutta methods on a given grid. */
 #include "engine/solve/hermite.h"
-#include "engine/solve/vector.h"
 
 #include <assert.h>
 
@@ -13,6 +12,7 @@ typedef struct fixed {
     double *y;             /* the wanted stage's state */
     double *k[MAX_STAGES]; /* slopes */
     fm_hermite hermite;
+    fm_chart chart;
 } fixed;
 
 static size_t fixed_own_bytes(void)
@@ -22,7 +22,8 @@ static size_t fixed_own_bytes(void)
 
 static size_t fixed_vectors(const fm_solve_plan *plan)
 {
-    return 1 + plan->solver.method->tableau->stages + fm_hermite_vectors(plan);
+    return 1 + plan->solver.method->tableau->stages + fm_hermite_vectors(plan) +
+           fm_chart_vectors(plan);
 }
 
 static void fixed_start(fm_solve *solve, double *vectors)
@@ -36,7 +37,8 @@ static void fixed_start(fm_solve *solve, double *vectors)
     for (size_t i = 0; i < stages; i++, vectors += solve->stride) {
         own->k[i] = vectors;
     }
-    (void)fm_hermite_place(&own->hermite, solve, vectors);
+    vectors = fm_hermite_place(&own->hermite, solve, vectors);
+    (void)fm_chart_place(&own->chart, solve, vectors);
     own->h = plan->solver.grid[1] - plan->solver.grid[0];
     fm_solve_want_row(solve, 0, solve->t, solve->x, own->k[0]);
 }
@@ -63,8 +65,11 @@ static void fixed_advance(fm_solve *solve)
     fixed *own = solve->own;
     const fm_tableau *tableau = solve->method->tableau;
     const double *grid = solve->plan->solver.grid;
-    if (!fm_hermite_give(solve, &own->hermite, own->step, own->k[0])) {
+    if (!fm_hermite_give(solve, &own->hermite, &own->chart, own->step, own->k[0])) {
         return;
+    }
+    if (own->stage > 0) {
+        fm_chart_pull(solve, &own->chart, solve->x, own->k[own->stage]);
     }
     size_t stage = ++own->stage;
     bool complete = stage == tableau->stages;
@@ -74,7 +79,7 @@ static void fixed_advance(fm_solve *solve)
     for (size_t j = 0; j < stage; j++) {
         fm_sum_add(&sum, own->h * row[j], own->k[j]);
     }
-    fm_vector_move(solve->dimension, own->y, solve->x, &sum);
+    fm_chart_move(solve, &own->chart, own->y, solve->x, &sum);
     if (complete) {
         finish_step(solve);
         return;

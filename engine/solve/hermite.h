@@ -1,9 +1,10 @@
 /* Outputs inside the steps of methods that look at every grid point: cubic Hermite interpolation of the states and
- * slopes at both ends of a step. The slope at the end is the first look of the next step, so outputs leave one
+ * slopes at both ends of a step, in the chart of its start where the space is not flat. The slope at the end is the first look of the next step, so outputs leave one
  * evaluation after the step's end; in the last step that evaluation is an extra one, made only if an output needs it. */
 #ifndef FM_HERMITE_H
 #define FM_HERMITE_H
 
+#include "engine/solve/chart.h"
 #include "engine/solve/method.h"
 
 typedef struct fm_hermite {
@@ -21,7 +22,8 @@ double *fm_hermite_place(fm_hermite *hermite, const fm_solve *solve, double *vec
 bool fm_hermite_arrive(fm_solve *solve, fm_hermite *hermite, size_t index, double **y,
                        double **slope);
 /* The slope at solve->x, the end of step index - 1. False when the trajectory has ended. */
-bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, size_t index, const double *slope);
+bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, fm_chart *chart, size_t index,
+                     const double *slope);
 
 /* The extra evaluation, 0 or 1. */
 double fm_hermite_expected(const fm_solve_plan *plan);

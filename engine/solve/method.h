@@ -108,6 +108,9 @@ static inline void fm_solve_want_row(fm_solve *solve, size_t i, double t, const 
  * after. */
 bool fm_solve_accepts(fm_solve *solve, size_t index, double t, double *x);
 
+/* Numbers of want.v. */
+size_t fm_solve_velocities(const fm_solve_plan *plan);
+
 /* Times of a trajectory closer than this differ by rounding only and count as equal. */
 double fm_solve_slack(const fm_solve_plan *plan);
 

@@ -338,6 +338,11 @@ fm_solve *fm_solve_init(void *memory, const fm_solve_plan *plan, uint64_t sample
     return solve;
 }
 
+size_t fm_solve_velocities(const fm_solve_plan *plan)
+{
+    return plan->n_velocity > 0 ? plan->n_velocity : plan->dimension;
+}
+
 bool fm_solve_accepts(fm_solve *solve, size_t index, double t, double *x)
 {
     const fm_solve_plan *plan = solve->plan;
@@ -384,7 +389,7 @@ void fm_solve_give(fm_solve *solve)
 {
     assert(!solve->ended);
     solve->evaluations++;
-    if (!fm_vector_finite(solve->dimension, solve->want.v) ||
+    if (!fm_vector_finite(fm_solve_velocities(solve->plan), solve->want.v) ||
         (solve->score != NULL && !fm_vector_finite(solve->dimension, solve->score))) {
         fm_solve_end(solve, FM_ROW_NON_FINITE);
         return;

@@ -39,6 +39,7 @@
 #include "engine/flow/path.h"
 #include "engine/fm_inverse.h"
 #include "engine/fm_solver.h"
+#include "engine/space/space.h"
 
 typedef struct fm_solve fm_solve;
 
@@ -59,6 +60,11 @@ typedef struct fm_solve_plan {
     /* Of the dimension, the last so many: integrals along the flow, 0 at the start, which are no part of the path
      * that is measured. */
     size_t n_integrals;
+    /* Where the states live, without the integrals; NULL or flat: x + u is a step. Outlives the plan. */
+    const fm_space *space;
+    /* Numbers that the caller writes to want.v; 0: one for each of the dimension. Of tokens there are as many as the
+     * space has outputs: logits, and the slopes of parts that are none. */
+    size_t n_velocity;
     const fm_path *path; /* that the flow follows, for methods that know it; outlives the plan */
     uint64_t seed;       /* of stochastic methods' noise */
     /* The caller writes scores, for methods that use them; else the velocity tells them. */
@@ -76,7 +82,7 @@ typedef struct fm_solve_plan {
 typedef struct fm_solve_want {
     double t;
     const double *x; /* [dimension] where */
-    double *v;       /* [dimension] the caller writes dx/dt here */
+    double *v;       /* [plan's n_velocity] the caller writes dx/dt here */
     double *score;   /* [dimension] and the score here; NULL where the plan gives none */
     bool
         integrals; /* the slopes of the plan's integrals are read; else 0 will do, for their weights are 0 */

@@ -62,16 +62,17 @@ typedef enum fm_representation {
 
 typedef struct fm_space_part {
     fm_space_id id;
-    size_t n;      /* numbers of a point on the wire; SPD: rows of the matrix */
-    size_t copies; /* points; of tokens, their number */
+    size_t n;                         /* numbers of a point on the wire; SPD: rows of the matrix */
+    size_t copies;                    /* points; of tokens, their number */
     fm_representation representation; /* SO3, SE3 */
     size_t vocabulary;                /* TOKENS: values of a token, the mask included */
     fm_source source;
 } fm_space_part;
 
-#define FM_SPACE_MAX_PARTS     8
-#define FM_SPACE_MAX_SPD_ROWS  16
-#define FM_SPACE_POINT_SLACK   1e-3 /* a client's point may be off its space by so much: it is rounded text */
+#define FM_SPACE_MAX_PARTS    8
+#define FM_SPACE_MAX_SPD_ROWS 16
+#define FM_SPACE_POINT_SLACK                                                                       \
+    1e-3 /* a client's point may be off its space by so much: it is rounded text */
 
 typedef struct fm_space {
     fm_space_part parts[FM_SPACE_MAX_PARTS];
@@ -118,7 +119,7 @@ void fm_space_between(const fm_space *space, const double *x, const double *y, d
 
 /* ---- the network's side ---- */
 
-void fm_space_input(const fm_space *space, const double *x, double *ret);             /* [inputs] */
+void fm_space_input(const fm_space *space, const double *x, double *ret); /* [inputs] */
 /* The slope that an output stands for: its projection to the tangent space at x. v [states] may not be output. */
 void fm_space_velocity(const fm_space *space, const double *x, const double *output, double *v);
 /* The input's tangent [inputs] along the slope with these coordinates [dimensions]. */

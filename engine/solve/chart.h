@@ -1,0 +1,29 @@
+/* Steps on any space, for the Runge-Kutta steppers: where a stage is, and what the velocity there is worth at the step's
+ * start. engine/space/space.h has the equation. On a flat space both are nothing but x + u. */
+#ifndef FM_CHART_H
+#define FM_CHART_H
+
+#include "engine/solve/method.h"
+#include "engine/solve/vector.h"
+
+typedef struct fm_chart {
+    double *u;     /* [dimension] of the stage that is wanted: in the chart; NULL on flat spaces */
+    double *slope; /* [dimension] a slope in the chart */
+} fm_chart;
+
+/* Vectors that it takes; place() is given so many, solve->stride apart, and returns the first behind them. */
+size_t fm_chart_vectors(const fm_solve_plan *plan);
+double *fm_chart_place(fm_chart *chart, const fm_solve *solve, double *vectors);
+
+/* y = the stage at u = sum of the step that starts at x; u is kept. */
+void fm_chart_move(const fm_solve *solve, fm_chart *chart, double *y, const double *x,
+                   const fm_sum *sum);
+/* v, found at that stage, becomes its slope in the chart at x, in place. */
+void fm_chart_pull(const fm_solve *solve, const fm_chart *chart, const double *x, double *v);
+
+/* The state at share theta of a step of size h from x0 to x1 with these slopes, each at its own end: cubic Hermite
+ * interpolation in the chart at x0. x1 lies within the reach of a geodesic. */
+void fm_chart_hermite(const fm_solve *solve, fm_chart *chart, double *ret, const double *x0,
+                      const double *v0, const double *x1, const double *v1, double h, double theta);
+
+#endif
