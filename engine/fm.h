@@ -22,6 +22,7 @@
 #include "engine/fm_model.h"
 #include "engine/fm_path.h"
 #include "engine/fm_solver.h"
+#include "engine/fm_space.h"
 #include "engine/fm_state.h"
 #include "engine/status.h"
 

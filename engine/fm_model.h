@@ -4,6 +4,7 @@
 
 #include "engine/annotate.h"
 #include "engine/fm_path.h"
+#include "engine/fm_space.h"
 #include "engine/fm_state.h"
 #include "engine/status.h"
 
@@ -24,7 +25,8 @@ typedef struct fm_model_info {
     const char *license;             /* "" when absent */
     const char *version;             /* "sha256:…" over config.json and the weights */
     const char *architecture;        /* "mlp" */
-    const char *space;               /* "euclidean" */
+    const char *space;               /* "euclidean"; "product" */
+    const fm_space *geometry;        /* what points are there */
     const char *prediction;          /* "velocity"; of a pair the first; "classifier" */
     const char *second_prediction;   /* of a pair, else NULL */
     const char *output_kind;         /* "points"; "image": shape [channels, height, width] */
@@ -49,6 +51,7 @@ typedef struct fm_model_info {
     size_t tile_rows;          /* rows a full network call holds */
     double evaluation_seconds; /* one row of a full tile on one worker, measured at load */
     double call_seconds;       /* a call of one row on one worker, measured at load */
+    bool has_tokens;     /* between which nothing is continuous: no encoding, and no divergence */
     bool has_divergence; /* of its velocity, and so densities; not of potentials in bfloat16 */
     bool has_gradients;  /* backward ones of its velocity: fm_inverse.guidance_scale */
     bool divisible;      /* workers without rows of their own help with a call */

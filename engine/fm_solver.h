@@ -4,6 +4,7 @@
 
 #include "engine/annotate.h"
 #include "engine/fm_path.h"
+#include "engine/fm_space.h"
 #include "engine/status.h"
 
 #include <math.h>
@@ -19,13 +20,15 @@ typedef struct fm_method_info {
     unsigned order;              /* declared order of convergence */
     double evaluations_per_step; /* of an accepted step, first-same-as-last counted once */
     bool adaptive, stochastic;
-    const char *spaces; /* "euclidean" */
+    const char *spaces; /* words: "euclidean manifolds" */
 } fm_method_info;
 
 size_t fm_method_count(void);
 const fm_method *fm_method_at(size_t index);
 const fm_method *fm_method_find(const char *name); /* NULL when there is none */
 const fm_method_info *fm_method_describe(const fm_method *method);
+/* Whether its steps are made for states there. */
+bool fm_method_serves(const fm_method *method, const fm_space *space);
 /* Words: the members of fm_sampling that it reads, by the names that requests have for them; "": none. */
 const char *fm_method_options(const fm_method *method);
 /* Whether its grid must lie within [0, 1], where paths are. */

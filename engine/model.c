@@ -123,6 +123,16 @@ static bool affords_gradients(const fm_model *model, size_t gradient_bytes)
     return true;
 }
 
+/* Between which nothing is continuous. */
+static bool has_tokens(const fm_space *space)
+{
+    bool found = false;
+    for (size_t i = 0; i < space->n_parts; i++) {
+        found |= space->parts[i].id == FM_SPACE_TOKENS;
+    }
+    return found;
+}
+
 static void fill_names(fm_model *model)
 {
     const fm_model_config *config = &model->config;
@@ -132,7 +142,10 @@ static void fill_names(fm_model *model)
     info->license = config->license;
     info->version = model->version;
     info->architecture = fm_architecture_name(config->architecture);
-    info->space = "euclidean";
+    const fm_space *space = &config->space;
+    info->space = space->is_product ? "product" : fm_space_name(space->parts[0].id);
+    info->geometry = space;
+    info->has_tokens = has_tokens(space);
     const fm_predictions *predictions = &config->predictions;
     info->prediction = fm_model_config_prediction(config);
     info->second_prediction = fm_predictions_count(predictions) > 1
@@ -142,8 +155,9 @@ static void fill_names(fm_model *model)
     info->compute = fm_architecture_has_weights(config->architecture)
                         ? fm_compute_name(config->compute)
                         : "float64";
-    info->has_divergence =
-        !config->classifier && !(config->potential && config->compute != FM_COMPUTE_FLOAT32);
+    info->has_divergence = !config->classifier &&
+                           !(config->potential && config->compute != FM_COMPUTE_FLOAT32) &&
+                           !info->has_tokens;
     info->defaults_json = config->defaults_json;
     info->label_names = (const char *const *)config->label_names;
     info->n_label_names = config->n_label_names;
@@ -162,8 +176,8 @@ static void fill_info(fm_model *model)
     info->path = &config->path;
     info->paired = config->paired;
     info->is_classifier = config->classifier;
-    info->has_score =
-        !config->classifier && (!config->paired || fm_predictions_have_score(&config->predictions));
+    info->has_score = !config->classifier && config->space.is_flat &&
+                      (!config->paired || fm_predictions_have_score(&config->predictions));
     memcpy(info->time_range, config->time_range, sizeof info->time_range);
     memcpy(info->sample_range, config->sample_range, sizeof info->sample_range);
     memcpy(info->output_range, config->output_range, sizeof info->output_range);
@@ -172,9 +186,9 @@ static void fill_info(fm_model *model)
     info->label_count = config->label_count;
     info->null_label = config->null_label;
     info->has_log_density = network->has_log_density;
-    assert(model->network == NULL || config->classifier ||
-           info->has_divergence == (network->max_tangents > 0));
-    info->has_gradients = network->reverse_rows > 0 && !config->classifier;
+    assert(model->network == NULL || config->classifier || !info->has_divergence ||
+           network->max_tangents > 0);
+    info->has_gradients = network->reverse_rows > 0 && !config->classifier && config->space.is_flat;
     info->field = &model->field;
     info->parameter_count = network->parameter_count;
     info->memory_bytes = network->weight_bytes + model->scratch.size_bytes;

@@ -98,6 +98,11 @@ double *fmp_parse_states(fmp_parse *parse, fmp_field_id field, size_t n_rows);
 fmp_vector fmp_parse_vector(fmp_parse *parse, fmp_field_id field, json_t *object, size_t least,
                             size_t most);
 
+/* parse_space.c: refuses what is for other spaces than the model's; whether n points [n][dimension] are the model's, which
+ * are made exact. */
+void fmp_parse_check_space(fmp_parse *parse);
+bool fmp_parse_accept_points(fmp_parse *parse, fmp_field_id field, double *points, size_t n);
+
 /* parse_labels.c: one label, or of a field one for every row, malloc()ed; need spec.n_rows. NULL only when out of
  * memory; the labels are not all set when a rule is broken. */
 bool fmp_parse_label(fmp_parse *parse, const fm_model_info *model, json_t *value,

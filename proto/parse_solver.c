@@ -11,6 +11,7 @@
 #define DENSITY_METHOD       "dopri5"
 #define RETURN_METHOD        "dopri8" /* where what is made of points must lead back to them */
 #define PNP_METHOD           "pnp_flow"
+#define TOKEN_METHOD         "ctmc_euler"
 #define BASE_STEPS           50
 #define BASE_TOLERANCE       1e-5
 #define BASE_MAX_EVALUATIONS 10000
@@ -157,6 +158,16 @@ static void check_direction(fmp_parse *parse)
     }
 }
 
+static void check_space(fmp_parse *parse)
+{
+    const fm_method *method = parse->request->spec.solver.method;
+    if (!fm_method_serves(method, parse->model->geometry)) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_METHOD,
+                       "%s is not a method for %s: see GET /v1/solvers",
+                       fm_method_describe(method)->name, parse->model->space);
+    }
+}
+
 static void read_time_grid(fmp_parse *parse, bool adaptive)
 {
     const double *range = parse->span;
@@ -279,6 +290,9 @@ static const char *base_method(const fmp_parse *parse)
         bool is_pnp = observation->method == FMP_OBSERVATION_PNP_FLOW;
         return is_pnp ? PNP_METHOD : BASE_METHOD;
     }
+    if (parse->model->has_tokens) {
+        return TOKEN_METHOD;
+    }
     if (parse->route == FMP_API_SAMPLE) {
         return BASE_METHOD;
     }
@@ -302,6 +316,10 @@ void fmp_parse_solver(fmp_parse *parse)
                         ? BASE_MAX_EVALUATIONS
                         : parse->limits->max_evaluations;
     solver->max_evaluations = count_or(parse, FMP_FIELD_SOLVER_MAX_EVALUATIONS, base);
+    if (parse->values[FMP_FIELD_SOLVER_STEP] != NULL) {
+        solver->step = fm_step_form_find(json_string_value(parse->values[FMP_FIELD_SOLVER_STEP]));
+    }
+    check_space(parse);
     refuse_unused(parse, adaptive);
     fmp_parse_solver_options(parse);
     check_one_grid_key(parse);

@@ -287,7 +287,12 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
                        .shape = {n_rows}};
     assert(model->rank <= FM_MAX_RANK && model->dimension >= 1);
     memcpy(array.shape + 1, model->shape, model->rank * sizeof *model->shape);
-    return fmp_parse_array(parse, field, &array);
+    double *points = fmp_parse_array(parse, field, &array);
+    if (points != NULL && !fmp_parse_accept_points(parse, field, points, n_rows)) {
+        free(points);
+        return NULL;
+    }
+    return points;
 }
 
 double *fmp_parse_states(fmp_parse *parse, fmp_field_id field, size_t n_rows)

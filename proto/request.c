@@ -194,6 +194,7 @@ static void read_common(fmp_parse *parse)
         fmp_parse_integer(parse->values[FMP_FIELD_TIMEOUT_MS], &timeout_ms)) {
         request->timeout_ms = (uint64_t)timeout_ms;
     }
+    fmp_parse_check_space(parse);
     fmp_parse_labels(parse);
     fmp_parse_guidance(parse);
     fmp_parse_divergence(parse);
@@ -401,6 +402,22 @@ static fmp_parse begin(fmp_api_route route, const fm_model_info *model, const fm
                        .request = ret};
 }
 
+/* Routes that are made for points of flat space; the others say field by field what is not for them. */
+static bool has_route(const fmp_parse *parse)
+{
+    bool edits = (parse->route & FMP_API_EDITS) != 0;
+    bool goes_back = parse->route == FMP_API_ENCODE || parse->route == FMP_API_VELOCITY;
+    bool lacks = (edits && !parse->model->geometry->is_flat) ||
+                 (goes_back && parse->model->has_tokens) ||
+                 (parse->route == FMP_API_LOG_LIKELIHOOD && parse->model->has_tokens);
+    if (lacks) {
+        fmp_problem_set(parse->problem, FMP_PROBLEM_INVALID_REQUEST,
+                        "%s does not take this: its points are of the space %s, see its supports",
+                        parse->model->name, parse->model->space);
+    }
+    return !lacks;
+}
+
 /* A classifier answers no request of its own. */
 static bool has_velocity(const fmp_parse *parse)
 {
@@ -431,7 +448,7 @@ bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t leng
                               uint64_t drawn_seed, fmp_request *ret, fmp_problem *problem)
 {
     fmp_parse parse = begin(route, model, limits, ret, problem);
-    bool loaded = has_velocity(&parse) && load_body(&parse, body, length);
+    bool loaded = has_velocity(&parse) && has_route(&parse) && load_body(&parse, body, length);
     if (loaded) {
         fmp_parse_fields(&parse);
         read_points(&parse);

@@ -51,6 +51,42 @@ static void write_prediction(fmp_json *json, const fm_model_info *model)
     fmp_json_close(json, ']');
 }
 
+/* What is a part's own: its source, and how the network sees its points. */
+static void write_part(fmp_json *json, const fm_space_part *part)
+{
+    const fm_source *source = &part->source;
+    fmp_json_key(json, "source");
+    fmp_json_open(json, '{');
+    fmp_json_pair_text(json, "type", fm_source_name(source->id));
+    if (source->id == FM_SOURCE_NORMAL || source->id == FM_SOURCE_WRAPPED_NORMAL) {
+        fmp_json_pair_number(json, "std", source->std);
+    }
+    if (part->id == FM_SPACE_SE3) {
+        fmp_json_pair_bool(json, "centered", source->centered);
+    }
+    fmp_json_close(json, '}');
+    if (part->id == FM_SPACE_TOKENS) {
+        fmp_json_pair_unsigned(json, "vocabulary_size", part->vocabulary);
+    }
+}
+
+/* Of a product, whose shape is all of them in a row. */
+static void write_factors(fmp_json *json, const fm_space *space)
+{
+    fmp_json_key(json, "factors");
+    fmp_json_open(json, '[');
+    for (size_t i = 0; i < space->n_parts; i++) {
+        const fm_space_part *part = &space->parts[i];
+        fmp_json_open(json, '{');
+        fmp_json_pair_text(json, "space", fm_space_name(part->id));
+        fmp_json_pair_unsigned(json, "points", part->copies);
+        fmp_json_pair_unsigned(json, "numbers", fm_space_point_numbers(part));
+        write_part(json, part);
+        fmp_json_close(json, '}');
+    }
+    fmp_json_close(json, ']');
+}
+
 static void write_flow(fmp_json *json, const fm_model_info *model)
 {
     fmp_json_pair_text(json, "space", model->space);
@@ -60,11 +96,11 @@ static void write_flow(fmp_json *json, const fm_model_info *model)
         fmp_json_unsigned(json, model->shape[i]);
     }
     fmp_json_close(json, ']');
-    fmp_json_key(json, "source");
-    fmp_json_open(json, '{');
-    fmp_json_pair_text(json, "type", "normal");
-    fmp_json_pair_number(json, "std", model->path->source_std);
-    fmp_json_close(json, '}');
+    if (model->geometry->is_product) {
+        write_factors(json, model->geometry);
+    } else {
+        write_part(json, &model->geometry->parts[0]);
+    }
     fmp_json_key(json, "path");
     fmp_json_open(json, '{');
     fmp_response_write_path(json, "scheduler", model->path);
@@ -88,12 +124,16 @@ static void write_supports(fmp_json *json, const fm_model_info *model)
     }
     fmp_json_text(json, "sample");
     fmp_json_text(json, "velocity");
-    fmp_json_text(json, "encode");
+    if (!model->has_tokens) {
+        fmp_json_text(json, "encode");
+    }
     if (model->has_divergence) {
         fmp_json_text(json, "log_likelihood");
     }
-    fmp_json_text(json, "interpolate");
-    fmp_json_text(json, "edit");
+    if (model->geometry->is_flat) {
+        fmp_json_text(json, "interpolate");
+        fmp_json_text(json, "edit");
+    }
     if (model->has_log_density) {
         fmp_json_text(json, "log_density");
     }

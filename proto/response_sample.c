@@ -152,7 +152,7 @@ static void write_schedule(fmp_json *json, const fm_schedule *schedule)
 }
 
 /* Every setting that had effect, given or by default. */
-static void write_solver(fmp_json *json, const fmp_request *request)
+static void write_solver(fmp_json *json, const fmp_request *request, const fm_model_info *model)
 {
     const fm_solver *solver = &request->spec.solver;
     fmp_json_key(json, "solver");
@@ -166,6 +166,9 @@ static void write_solver(fmp_json *json, const fmp_request *request)
         }
     } else if (request->grid_from_steps) {
         fmp_json_pair_unsigned(json, "steps", request->n_steps);
+    }
+    if (!model->geometry->is_flat) {
+        fmp_json_pair_text(json, "step", fm_step_form_name(solver->step));
     }
     if (request->schedule.type != NULL) {
         write_schedule(json, &request->schedule);
@@ -301,7 +304,7 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
     if (request->path != NULL) {
         fmp_response_write_path(&json, "scheduler", request->path);
     }
-    write_solver(&json, request);
+    write_solver(&json, request, model);
     fmp_response_write_guidance(&json, request, model);
     fmp_response_write_observation(&json, request);
     write_stats(&json, request, rows);

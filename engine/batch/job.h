@@ -48,6 +48,9 @@ struct fm_row {
     double *traces;
     size_t n_tangents; /* in them */
     fm_row_asides asides;
+    /* [fm_row_space_numbers()] where the states are not in flat space; else NULL. */
+    double *ambient;
+    double divergence_rest;   /* what the traces lack there; else 0 */
     double *inverse_scratch;  /* of the observation's operator; NULL where nothing is observed */
     double start_log_density; /* of the source at the start; with integrals */
     size_t n_read;            /* outputs whose fields are known */
@@ -157,6 +160,27 @@ void fm_row_give_integrals(fm_row *row);
 double fm_row_source_log_density(const fm_row *row, double t, const double *x);
 /* The row has ended: its log likelihood, and the log densities of its outputs, or NAN where it has not ended well. */
 void fm_row_densities(fm_row *row, const fm_solve_report *report);
+
+/* ---- row_space.c: where the states are not in flat space ---- */
+
+bool fm_job_is_flat(const fm_job_spec *spec);
+/* Of a slot's `ambient`; 0 in flat space. */
+size_t fm_row_space_numbers(const fm_job_spec *spec);
+/* Draws x0; scale: the path's sigma. */
+void fm_row_draw_on_space(const fm_row *row, double scale, double *ret);
+/* x, noise, becomes the state on the way to the data where the path has this alpha. */
+void fm_row_add_noise_on_space(const fm_row *row, double alpha, const double *data, double *x);
+/* x as it leaves: a copy made exact, valid until the next of these calls; x itself in flat space. */
+const double *fm_row_exact_state(const fm_row *row, const double *x);
+/* fm_row_answer()'s part. */
+void fm_row_answer_on_space(fm_row *row, const fm_field_outputs *outputs);
+/* The tangent of the network's input along the slope with these coordinates, and <coordinates, those of the velocity's
+ * derivative> from the image of that tangent; scratch [dimensions]. */
+void fm_row_push(const fm_row *row, const double *coordinates, double *ret);
+double fm_row_product_on_space(const fm_row *row, const double *coordinates, const double *image,
+                               double *scratch);
+/* x, velocity or x1_hat from row->output; [dimension], valid until the next of these calls. */
+const double *fm_row_field_on_space(const fm_row *row, fm_field_id id);
 
 /* ---- row_asides.c: what guidance needs beside the row's own network ---- */
 

@@ -59,8 +59,14 @@ static size_t state_bytes(const fm_job_spec *spec)
 static size_t output_bytes(const fm_job_spec *spec)
 {
     size_t n = fm_predictions_count(&spec->model->config.predictions);
-    bool kept = spec->task == FM_TASK_VELOCITY || fm_job_read_fields(spec) != 0 || n > 1;
-    return kept ? fm_arena_round(n * spec->model->config.dimension * sizeof(double)) : 0;
+    bool kept = spec->task == FM_TASK_VELOCITY || fm_job_read_fields(spec) != 0 || n > 1 ||
+                !fm_job_is_flat(spec);
+    return kept ? fm_arena_round(n * spec->model->config.space.outputs * sizeof(double)) : 0;
+}
+
+static size_t ambient_bytes(const fm_job_spec *spec)
+{
+    return fm_arena_round(fm_row_space_numbers(spec) * sizeof(double));
 }
 
 static size_t trace_bytes(const fm_job_spec *spec)
@@ -104,12 +110,13 @@ fm_job_layout fm_job_layout_of(const fm_job_spec *spec)
         add(&layout, spec->n_rows, sizeof(double));
     }
     size_t aside_bytes = fm_row_asides_bytes(spec);
-    if (solve_bytes > SIZE_MAX / 4 || aside_bytes > SIZE_MAX / 4 || dimension > SIZE_MAX / 64) {
+    if (solve_bytes > SIZE_MAX / 4 || aside_bytes > SIZE_MAX / 4 || dimension > SIZE_MAX / 64 ||
+        spec->model->config.space.outputs > SIZE_MAX / 64) {
         layout.overflow = true;
         return layout;
     }
     layout.solver_bytes = fm_arena_round(solve_bytes) + state_bytes(spec) + output_bytes(spec) +
-                          trace_bytes(spec) + fm_arena_round(aside_bytes) +
+                          trace_bytes(spec) + ambient_bytes(spec) + fm_arena_round(aside_bytes) +
                           fm_job_inverse_bytes(spec);
     add(&layout, layout.n_slots, layout.solver_bytes);
     return layout;
@@ -131,7 +138,7 @@ static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layou
 {
     const fm_job_spec *spec = &job->spec;
     size_t state = state_bytes(spec), output = output_bytes(spec), traces = trace_bytes(spec);
-    size_t asides = fm_arena_round(fm_row_asides_bytes(spec));
+    size_t ambient = ambient_bytes(spec), asides = fm_arena_round(fm_row_asides_bytes(spec));
     size_t inverse = fm_job_inverse_bytes(spec);
     unsigned char *memory = take(arena, layout->n_slots, layout->solver_bytes);
     job->n_slots = layout->n_slots;
@@ -142,6 +149,8 @@ static void place_slots(fm_job *job, fm_arena *arena, const fm_job_layout *layou
         row->output = output > 0 ? (double *)(void *)(memory + state) : NULL;
         row->traces = traces > 0 ? (double *)(void *)(memory + state + output) : NULL;
         unsigned char *behind = memory + state + output + traces;
+        row->ambient = ambient > 0 ? (double *)(void *)behind : NULL;
+        behind += ambient;
         fm_row_asides_place(row, behind);
         behind += asides;
         row->inverse_scratch = inverse > 0 ? (double *)(void *)behind : NULL;

@@ -36,6 +36,36 @@ static fm_status check_labels(const fm_job_spec *spec, fm_error *err)
     return FM_OK;
 }
 
+/* What is made of sums of points, or of the whole of a state. */
+static fm_status check_space(const fm_job_spec *spec, fm_error *err)
+{
+    const fm_guidance *guidance = &spec->guidance;
+    const char *space = spec->model->info.space;
+    const struct {
+        bool used;
+        const char *what;
+    } rows[] = {
+        {spec->inverse != NULL, "an observation"},
+        {spec->path != NULL, "another scheduler"},
+        {spec->draws > 0, "dequantisation"},
+        {spec->measures_path, "measures of the path"},
+        {guidance->model != NULL || guidance->classifier != NULL, "guidance by another model"},
+        {guidance->channels > 0 || !fm_guidance_is_plain(guidance),
+         "guidance of channels, by projection or with zero_star"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && !fm_job_is_flat(spec); i++) {
+        if (rows[i].used) {
+            return fm_fail(err, FM_EINVAL, "a flow on %s does not take %s", space, rows[i].what);
+        }
+    }
+    const fm_space *geometry = spec->model->info.geometry;
+    if (spec->task == FM_TASK_SAMPLE && spec->x == NULL && geometry->is_external) {
+        return fm_fail(err, FM_EINVAL, "x must be given: the source of model %s is external",
+                       spec->model->config.name);
+    }
+    return FM_OK;
+}
+
 fm_status fm_job_check(const fm_job_spec *spec, fm_error *err)
 {
     const fm_model_config *config = &spec->model->config;
@@ -57,7 +87,10 @@ fm_status fm_job_check(const fm_job_spec *spec, fm_error *err)
     if (spec->adds_noise && (spec->x == NULL || spec->draws > 0 || !(first >= 0 && first <= 1))) {
         return fm_fail(err, FM_EINVAL, "noise is added to points x at a time from 0 to 1");
     }
-    fm_status options = check_divergence(spec, err);
+    fm_status options = check_space(spec, err);
+    if (options == FM_OK) {
+        options = check_divergence(spec, err);
+    }
     if (options == FM_OK) {
         options = fm_job_check_guidance(spec, err);
     }

@@ -95,10 +95,11 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x)
 {
     fm_row *row = context;
     fm_job *job = row->job;
+    const double *exact = fm_row_exact_state(row, x);
     if (!job->spec.output_every_step) {
         assert(index < job->spec.n_output_times);
         size_t offset = (row->index * job->spec.n_output_times + index) * job->dimension;
-        row->overflowed |= fm_row_to_float(x, job->trajectory + offset, job->dimension);
+        row->overflowed |= fm_row_to_float(exact, job->trajectory + offset, job->dimension);
         keep_integrals(row, index, x);
         row->n_recorded = index + 1;
         return;
@@ -110,7 +111,7 @@ void fm_row_keep_output(void *context, size_t index, double t, const double *x)
         return;
     }
     float *to = recording->x + recording->count * job->dimension;
-    row->overflowed |= fm_row_to_float(x, to, job->dimension);
+    row->overflowed |= fm_row_to_float(exact, to, job->dimension);
     recording->times[recording->count] = t;
     keep_integrals(row, recording->count, x);
     recording->count++;
@@ -133,7 +134,7 @@ static void end_sample(fm_row *row)
     fm_solve_report report;
     fm_solve_describe(row->solve, &report);
     float *x = job->x + row->index * job->dimension;
-    row->overflowed |= fm_row_to_float(report.x, x, job->dimension);
+    row->overflowed |= fm_row_to_float(fm_row_exact_state(row, report.x), x, job->dimension);
     fill_unreached(row, x);
     fm_row_densities(row, &report);
     job->records[row->index] =
@@ -176,6 +177,13 @@ static void draw_start(const fm_row *row, double *ret)
     const fm_job *job = row->job;
     const fm_job_spec *spec = &job->spec;
     fm_path_point at = fm_path_at(job->plan.path, spec->solver.grid[0]);
+    if (!fm_job_is_flat(spec)) {
+        fm_row_draw_on_space(row, at.sigma, ret);
+        if (spec->adds_noise) {
+            fm_row_add_noise_on_space(row, at.alpha, spec->x + row->index * job->dimension, ret);
+        }
+        return;
+    }
     fm_rng_normal(spec->seed, row->index, FM_RNG_SOURCE_NOISE, 0, job->dimension, ret);
     for (size_t i = 0; i < job->dimension; i++) {
         ret[i] *= at.sigma;
@@ -194,7 +202,8 @@ static void start_sample(fm_row *row)
     if (spec->draws > 0) {
         dequantize(row, x0);
     } else if (spec->x != NULL && !spec->adds_noise) {
-        memcpy(x0, spec->x + row->index * job->dimension, job->dimension * sizeof *x0);
+        const double *x = spec->x + row->index * job->dimension;
+        memcpy(x0, fm_row_exact_state(row, x), job->dimension * sizeof *x0);
     } else if (spec->adds_noise || !fm_row_start_inverse(row, x0)) {
         draw_start(row, x0);
     }
@@ -227,6 +236,7 @@ void fm_row_start(fm_row *row)
     row->n_recorded = 0;
     row->n_read = 0;
     row->n_tangents = 0;
+    row->divergence_rest = 0;
     int32_t unconditional = config->has_null_label ? config->null_label : 0;
     const int32_t *negative = spec->guidance.negative_labels;
     row->condition = (fm_condition){
@@ -248,7 +258,7 @@ void fm_row_start(fm_row *row)
 double *fm_row_network_output(const fm_row *row)
 {
     bool pair = fm_predictions_count(&row->job->spec.model->field.predictions) > 1;
-    return row->reading || pair ? row->output : row->want.v;
+    return row->reading || pair || row->ambient != NULL ? row->output : row->want.v;
 }
 
 void fm_row_answer(fm_row *row, const double *others)
@@ -261,7 +271,9 @@ void fm_row_answer(fm_row *row, const double *others)
                                       .stride = row->job->spec.model->network->info.out_dimension,
                                       .model = row->asides.model_out,
                                       .gradient = fm_row_weighted_gradient(row)};
-    if (row->reading) {
+    if (row->ambient != NULL) {
+        fm_row_answer_on_space(row, &outputs);
+    } else if (row->reading) {
         fm_field_combine(field, &row->condition, want->t, dimension, &outputs);
     } else {
         fm_field_answer(field, &row->condition, want->t, dimension, want->x, &outputs, want->v,

@@ -4,7 +4,7 @@
  *
  * The solver integrates -div u beside the state, one integral for the exact divergence or one for each probe, in
  * the same steps and under the same error norm. At the earlier end of the grid the density is the source's,
- * N(0, sigma^2 I) with the path's sigma there. A Jacobian's trace is gathered tangent by tangent, in as many calls
+ * N(0, sigma^2 I) with the path's sigma there, or what the space says. A Jacobian's trace is gathered tangent by tangent, in as many calls
  * as they need; each product is a function of the trajectory alone, and they are added in order.
  * Source: Chen et al., arXiv:1806.07366, section 4; Lipman et al., arXiv:2412.06264, section 3.5. */
 #include "engine/batch/job.h"
@@ -34,31 +34,52 @@ bool fm_row_wants_tangents(const fm_row *row)
 static void draw_probe(const fm_row *row, size_t k, double *ret)
 {
     const fm_job_spec *spec = &row->job->spec;
-    size_t dimension = row->job->dimension;
+    size_t dimension = spec->model->config.space.dimensions;
     fm_rng_normal(spec->seed, row->index, FM_RNG_PROBE, k * dimension, dimension, ret);
     for (size_t i = 0; i < dimension && spec->divergence.probe == FM_PROBE_RADEMACHER; i++) {
         ret[i] = ret[i] > 0 ? 1 : -1;
     }
 }
 
+/* Tangent k in an orthonormal basis, times scale: a unit vector, or a probe. */
+static void tangent_at(const fm_row *row, size_t k, double scale, double *ret)
+{
+    const fm_job_spec *spec = &row->job->spec;
+    size_t dimension = spec->model->config.space.dimensions;
+    if (spec->divergence.method == FM_DIVERGENCE_EXACT) {
+        memset(ret, 0, dimension * sizeof *ret);
+        ret[k] = scale;
+        return;
+    }
+    draw_probe(row, k, ret);
+    for (size_t i = 0; i < dimension && scale != 1.0; i++) {
+        ret[i] *= scale;
+    }
+}
+
 size_t fm_row_tangents(const fm_row *row, double scale, double *ret)
 {
     const fm_job *job = row->job;
-    size_t dimension = job->dimension, left = job->n_tangents - row->n_tangents;
+    size_t inputs = job->spec.model->config.space.inputs, left = job->n_tangents - row->n_tangents;
     size_t n = left < job->tangents_a_call ? left : job->tangents_a_call;
     for (size_t k = 0; k < n; k++) {
-        double *tangent = ret + k * dimension;
-        if (job->spec.divergence.method == FM_DIVERGENCE_EXACT) {
-            memset(tangent, 0, dimension * sizeof *tangent);
-            tangent[row->n_tangents + k] = scale;
-            continue;
-        }
-        draw_probe(row, row->n_tangents + k, tangent);
-        for (size_t i = 0; i < dimension && scale != 1.0; i++) {
-            tangent[i] *= scale;
+        double *tangent = ret + k * inputs;
+        if (row->ambient == NULL) {
+            tangent_at(row, row->n_tangents + k, scale, tangent);
+        } else {
+            tangent_at(row, row->n_tangents + k, 1, row->ambient);
+            fm_row_push(row, row->ambient, tangent);
         }
     }
     return n;
+}
+
+/* The same as product() where the space is not flat; of tangent k. */
+static double product_on_space(const fm_row *row, size_t k, const double *image)
+{
+    size_t dimensions = row->job->spec.model->config.space.dimensions;
+    tangent_at(row, k, 1, row->ambient);
+    return fm_row_product_on_space(row, row->ambient, image, row->ambient + dimensions);
 }
 
 /* z . J z of the velocity, J z its reading from z and the image of the scaled z. */
@@ -80,7 +101,7 @@ bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *
 {
     const fm_job *job = row->job;
     const fm_field *field = &job->spec.model->field;
-    size_t dimension = job->dimension;
+    size_t dimension = job->spec.model->config.space.outputs;
     size_t image_size = fm_predictions_count(&field->predictions) * dimension;
     fm_field_at at = fm_field_velocity_at(field, &row->condition, row->want.t);
     if (row->n_tangents == 0) {
@@ -93,7 +114,8 @@ bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *
             .out = image, .others = image + n * image_size, .stride = n * image_size};
         fm_field_combine(field, &row->condition, row->want.t, dimension, &outputs);
         row->traces[exact ? 0 : row->n_tangents + k] +=
-            product(&at, dimension, tangents + k * dimension, image);
+            row->ambient != NULL ? product_on_space(row, row->n_tangents + k, image)
+                                 : product(&at, dimension, tangents + k * dimension, image);
     }
     row->n_tangents += n;
     if (row->n_tangents < job->n_tangents) {
@@ -114,14 +136,16 @@ static double mean_of(const double *values, size_t n)
 
 double fm_row_divergence(const fm_row *row)
 {
-    return mean_of(row->traces, fm_divergence_traces(&row->job->spec.divergence));
+    return mean_of(row->traces, fm_divergence_traces(&row->job->spec.divergence)) +
+           row->divergence_rest;
 }
 
 void fm_row_give_integrals(fm_row *row)
 {
     const fm_job *job = row->job;
     for (size_t k = 0; k < job->n_integrals; k++) {
-        row->want.v[job->dimension + k] = row->want.integrals ? -row->traces[k] : 0;
+        row->want.v[job->dimension + k] =
+            row->want.integrals ? -(row->traces[k] + row->divergence_rest) : 0;
     }
 }
 
@@ -131,6 +155,9 @@ double fm_row_source_log_density(const fm_row *row, double t, const double *x)
 {
     const fm_job *job = row->job;
     double sigma = fm_path_at(job->plan.path, t).sigma, square = 0;
+    if (!fm_job_is_flat(&job->spec)) {
+        return fm_space_source_log_density(job->plan.space, sigma, x);
+    }
     for (size_t i = 0; i < job->dimension; i++) {
         square += x[i] / sigma * (x[i] / sigma);
     }

@@ -111,7 +111,11 @@ static bool read_all(fm_row *row, double t, const double *x, const double *out, 
                                     : fm_field_at_time(field, &row->condition, t);
     bool finite = true;
     for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
-        if ((fields & FM_FIELD_BIT(id)) != 0) {
+        if ((fields & FM_FIELD_BIT(id)) != 0 && row->ambient != NULL) {
+            const double *value = fm_row_field_on_space(row, (fm_field_id)id);
+            finite &=
+                write_field((fm_linear){.out = 1}, job->dimension, x, value, place_of(row, id, k));
+        } else if ((fields & FM_FIELD_BIT(id)) != 0) {
             fm_linear reading = fm_field_reading(&at, (fm_field_id)id);
             finite &= write_field(reading, job->dimension, x, out, place_of(row, id, k));
         }
@@ -135,6 +139,9 @@ static void want_output(fm_row *row, const fm_outputs *outputs)
     const float *x = outputs->x + row->n_read * dimension;
     for (size_t i = 0; i < dimension; i++) {
         row->vector[i] = (double)x[i];
+    }
+    if (row->ambient != NULL) {
+        memcpy(row->vector, fm_row_exact_state(row, row->vector), dimension * sizeof *row->vector);
     }
     row->want = (fm_solve_want){.t = outputs->times[row->n_read], .x = row->vector};
 }

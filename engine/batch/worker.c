@@ -137,8 +137,14 @@ static fm_call_buffers buffers_of(const fm_model *model, size_t worker)
 /* The state as the network is fed it. */
 static const double *network_state(const fm_row *row, double scale, fm_call_buffers *buffers)
 {
-    size_t dimension = row->job->dimension;
+    const fm_space *space = &row->job->spec.model->config.space;
+    size_t dimension = space->inputs;
     double *scaled = buffers->states;
+    if (!space->is_flat) {
+        fm_space_input(space, row->want.x, scaled);
+        buffers->states += dimension;
+        return scaled;
+    }
     if (scale == 1.0) {
         return row->want.x;
     }

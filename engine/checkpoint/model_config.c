@@ -264,6 +264,7 @@ static fm_status read_root(const fm_json_node *root, fm_model_config *config, fm
         read_weights,
         fm_model_config_read_flow,
         fm_model_config_read_network,
+        fm_model_config_finish_space,
         fm_model_config_read_conditioning,
         read_output,
         read_defaults,

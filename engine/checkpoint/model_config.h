@@ -10,6 +10,7 @@
 #include "engine/fm_model.h"
 #include "engine/math/activation.h"
 #include "engine/math/compute.h"
+#include "engine/space/space.h"
 
 typedef enum fm_architecture {
 #define FM_ARCHITECTURE(id, name, has_weights, constructor) FM_ARCHITECTURE_##id,
@@ -103,14 +104,17 @@ typedef struct fm_model_config {
     fm_compute compute;
     char *weights_entry; /* dotted path inside a PyTorch file, or NULL: find it */
     size_t rank, shape[FM_MAX_RANK], dimension;
-    fm_path path;              /* with the source's standard deviation */
+    fm_space space;         /* of so many numbers */
+    size_t vocabulary_size; /* of tokens, the mask included; 0: the network's keys do not say it */
+    fm_path path;           /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
     bool reversible;           /* the network is to have a reverse mode */
     /* Its one output is a potential; its gradient, the velocity, counts from there on. */
     bool potential;
     /* Its outputs are one logit a label; the gradient of a label's log probability counts from there on. */
     bool classifier;
-    fm_predictions predictions;
+    fm_predictions predictions; /* of logits and of slopes on a space: velocity */
+    bool predicts_logits;
     bool paired;        /* flow.coupling: noise and data were paired in training */
     bool data_to_noise; /* flow.time.direction: the network's t = 0 is data */
     double time_scale;

@@ -1,98 +1,12 @@
-/* config.json's "flow": space, shape, source and time; scheduler and prediction are model_config_path.c's. */
+/* config.json's "flow": coupling and time; space, shape and source are model_config_space.c's, scheduler and prediction
+ * model_config_path.c's. */
 #include "engine/checkpoint/model_config_private.h"
-#include "engine/memory.h"
 
 #include <math.h>
-
-#define MAX_DIMENSION ((size_t)1 << 28)
 
 static bool is_closed_form(const fm_model_config *config)
 {
     return !fm_architecture_has_weights(config->architecture);
-}
-
-static fm_status read_space(const fm_json_node *flow, fm_error *err)
-{
-    static const fm_json_choice spaces[] = {
-        {"euclidean", 0},
-        {"sphere", FM_JSON_UNSUPPORTED},
-        {"torus", FM_JSON_UNSUPPORTED},
-        {"hyperbolic", FM_JSON_UNSUPPORTED},
-        {"so3", FM_JSON_UNSUPPORTED},
-        {"se3", FM_JSON_UNSUPPORTED},
-        {"spd", FM_JSON_UNSUPPORTED},
-        {"product", FM_JSON_UNSUPPORTED},
-        {"tokens", FM_JSON_UNSUPPORTED},
-        {0},
-    };
-    int space = 0;
-    fm_json_node node = fm_json_member(flow, "space");
-    fm_status status = fm_json_read_choice(&node, spaces, &space, err);
-    fm_json_node factors = fm_json_member(flow, "factors");
-    if (status == FM_OK && fm_json_present(&factors)) {
-        status = fm_json_unsupported(&factors, err);
-    }
-    return status;
-}
-
-static fm_status read_shape(const fm_json_node *flow, fm_model_config *config, fm_error *err)
-{
-    fm_json_node node = fm_json_member(flow, "shape");
-    fm_status status = fm_json_require(&node, err);
-    if (status == FM_OK) {
-        status = fm_json_check_array(&node, 1, FM_MAX_RANK, err);
-    }
-    if (status != FM_OK) {
-        return status;
-    }
-    config->rank = json_array_size(node.value);
-    config->dimension = 1;
-    for (size_t axis = 0; axis < config->rank; axis++) {
-        fm_json_node item = fm_json_item(&node, axis);
-        status = fm_json_read_size(&item, 1, MAX_DIMENSION, &config->shape[axis], err);
-        if (status != FM_OK) {
-            return status;
-        }
-        if (config->shape[axis] > MAX_DIMENSION / config->dimension) {
-            return fm_json_fail(&node, err, FM_EFORMAT, "must have a product of at most %zu",
-                                MAX_DIMENSION);
-        }
-        config->dimension *= config->shape[axis];
-    }
-    return FM_OK;
-}
-
-static fm_status read_source(const fm_json_node *flow, fm_model_config *config, fm_error *err)
-{
-    static const fm_json_choice types[] = {
-        {"normal", 0},
-        {"uniform", FM_JSON_UNSUPPORTED},
-        {"mask", FM_JSON_UNSUPPORTED},
-        {"uniform_tokens", FM_JSON_UNSUPPORTED},
-        {"wrapped_normal", FM_JSON_UNSUPPORTED},
-        {"dataset", FM_JSON_UNSUPPORTED},
-        {"external", FM_JSON_UNSUPPORTED},
-        {0},
-    };
-    static const char *const keys[] = {"type", "std", NULL};
-    fm_json_node node = fm_json_member(flow, "source");
-    fm_json_node type = fm_json_member(&node, "type");
-    fm_json_node std = fm_json_member(&node, "std");
-    config->path.source_std = 1.0;
-    int ignored = 0;
-    /* The type first: it says more than a key that only another type has. */
-    fm_status status = fm_json_read_choice(&type, types, &ignored, err);
-    if (status == FM_OK) {
-        status = fm_json_check_object(&node, keys, err);
-    }
-    if (status == FM_OK) {
-        status = fm_json_read_number(&std, &config->path.source_std, err);
-    }
-    if (status == FM_OK && !(config->path.source_std > 0.0)) {
-        status = fm_json_fail(&std, err, FM_EFORMAT, "must be above 0, found %g",
-                              config->path.source_std);
-    }
-    return status;
 }
 
 /* ---- Coupling and prediction ---- */
@@ -138,6 +52,32 @@ static fm_status check_prediction(const fm_json_node *flow, const fm_model_confi
         fm_json_node node = fm_json_member(flow, "prediction");
         return fm_json_fail(&node, err, FM_EFORMAT, "must be velocity for %s",
                             fm_architecture_name(config->architecture));
+    }
+    return FM_OK;
+}
+
+/* Beyond Euclidean space a network says where to go, or of tokens which they will be: what else it might predict is made
+ * of sums of points. */
+static fm_status check_space(const fm_json_node *flow, const fm_model_config *config, fm_error *err)
+{
+    const fm_space *space = &config->space;
+    fm_space_id first = space->parts[0].id;
+    if (!space->is_product && first == FM_SPACE_EUCLIDEAN) {
+        return FM_OK;
+    }
+    if (!fm_model_config_serves_spaces(config)) {
+        fm_json_node node = fm_json_member(flow, "space");
+        return fm_json_fail(&node, err, FM_EFORMAT, "must be euclidean for %s",
+                            fm_architecture_name(config->architecture));
+    }
+    bool tokens = !space->is_product && first == FM_SPACE_TOKENS;
+    bool single = fm_predictions_count(&config->predictions) == 1 && !config->potential &&
+                  !config->classifier;
+    if (!single || config->predicts_logits != tokens || !has_velocity(config)) {
+        fm_json_node node = fm_json_member(flow, "prediction");
+        return fm_json_fail(&node, err, FM_EFORMAT, "must be %s for %s",
+                            tokens ? "logits" : "velocity",
+                            space->is_product ? "a product" : fm_space_name(first));
     }
     return FM_OK;
 }
@@ -252,21 +192,24 @@ static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm
 fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *config,
                                     fm_error *err)
 {
-    static const char *const keys[] = {"space",      "shape",    "source", "factors", "scheduler",
-                                       "prediction", "coupling", "time",   NULL};
+    static const char *const keys[] = {"space",
+                                       "shape",
+                                       "source",
+                                       "factors",
+                                       "representation",
+                                       "vocabulary_size",
+                                       "scheduler",
+                                       "prediction",
+                                       "coupling",
+                                       "time",
+                                       NULL};
     fm_json_node flow = fm_json_member(root, "flow");
     fm_status status = fm_json_require(&flow, err);
     if (status == FM_OK) {
         status = fm_json_check_object(&flow, keys, err);
     }
     if (status == FM_OK) {
-        status = read_space(&flow, err);
-    }
-    if (status == FM_OK) {
-        status = read_shape(&flow, config, err);
-    }
-    if (status == FM_OK) {
-        status = read_source(&flow, config, err);
+        status = fm_model_config_read_space(&flow, config, err);
     }
     if (status == FM_OK) {
         status = fm_model_config_read_scheduler(&flow, config, err);
@@ -282,6 +225,9 @@ fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *c
     }
     if (status == FM_OK) {
         status = check_prediction(&flow, config, err);
+    }
+    if (status == FM_OK) {
+        status = check_space(&flow, config, err);
     }
     return status == FM_OK ? read_time(&flow, config, err) : status;
 }

@@ -36,6 +36,12 @@ bool fm_architecture_has_weights(fm_architecture architecture)
     return has_weights[architecture];
 }
 
+/* The others are made of images, or of sums of points. */
+bool fm_model_config_serves_spaces(const fm_model_config *config)
+{
+    return config->architecture == FM_ARCHITECTURE_MLP;
+}
+
 fm_status fm_model_config_read_architecture(const fm_json_node *root, fm_model_config *config,
                                             fm_error *err)
 {

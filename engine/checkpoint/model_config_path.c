@@ -120,8 +120,9 @@ fm_status fm_model_config_read_scheduler(const fm_json_node *flow, fm_model_conf
 /* The contract's names; which of them are served is for prediction.def to say. */
 static const char *const prediction_names[] = {"velocity", "x1",        "epsilon",    "score", "v",
                                                "edm",      "potential", "classifier", "logits"};
-/* No rows of their own: engine/network/gradient_network.h takes the gradient of what they return. */
-enum { POTENTIAL = 6, CLASSIFIER = 7 };
+/* No rows of their own: engine/network/gradient_network.h takes the gradient of what the first two return, and of logits
+ * engine/solve/markov.c draws tokens. */
+enum { POTENTIAL = 6, CLASSIFIER = 7, LOGITS = 8 };
 
 #define N_PREDICTIONS (sizeof prediction_names / sizeof *prediction_names)
 
@@ -130,18 +131,20 @@ const char *fm_model_config_prediction(const fm_model_config *config)
     if (config->potential || config->classifier) {
         return prediction_names[config->potential ? POTENTIAL : CLASSIFIER];
     }
+    if (config->predicts_logits) {
+        return prediction_names[LOGITS];
+    }
     return fm_prediction_type_name(config->predictions.first.type);
 }
 
-/*   alone  it may be a potential or a classifier: *ret is NULL then */
+/*   alone  it may be a potential, a classifier or logits: *ret is NULL then */
 static fm_status read_prediction_type(const fm_json_node *node, bool alone,
                                       const fm_prediction_type **ret, fm_error *err)
 {
     fm_json_choice choices[N_PREDICTIONS + 1] = {{0}};
     for (size_t i = 0; i < N_PREDICTIONS; i++) {
-        bool is_gradient = i == POTENTIAL || i == CLASSIFIER;
-        bool served =
-            fm_prediction_type_find(prediction_names[i]) != NULL || (alone && is_gradient);
+        bool is_special = i == POTENTIAL || i == CLASSIFIER || i == LOGITS;
+        bool served = fm_prediction_type_find(prediction_names[i]) != NULL || (alone && is_special);
         choices[i] = (fm_json_choice){.name = prediction_names[i],
                                       .value = served ? (int)i : FM_JSON_UNSUPPORTED};
     }
@@ -213,9 +216,14 @@ static bool is_served(const fm_model_config *config)
            (config->classifier && config->architecture == FM_ARCHITECTURE_GAUSSIAN_MIXTURE);
 }
 
-static fm_status read_gradient(const fm_json_node *node, fm_model_config *config, fm_error *err)
+static fm_status read_special(const fm_json_node *node, fm_model_config *config, fm_error *err)
 {
     const char *name = json_string_value(node->value);
+    config->predicts_logits = strcmp(name, prediction_names[LOGITS]) == 0;
+    if (config->predicts_logits) {
+        config->predictions.first.type = fm_prediction_type_find("velocity");
+        return FM_OK;
+    }
     config->potential = strcmp(name, prediction_names[POTENTIAL]) == 0;
     config->classifier = !config->potential;
     if (!is_served(config)) {
@@ -236,6 +244,9 @@ fm_status fm_model_config_read_prediction(const fm_json_node *flow, fm_model_con
         return read_pair(&node, &config->predictions, err);
     }
     fm_status status = read_one(&node, true, &config->predictions.first, err);
-    bool is_gradient = status == FM_OK && config->predictions.first.type == NULL;
-    return is_gradient ? read_gradient(&node, config, err) : status;
+    bool is_special = status == FM_OK && config->predictions.first.type == NULL;
+    bool by_default = !fm_json_present(&node) && !config->space.is_product &&
+                      config->space.parts[0].id == FM_SPACE_TOKENS;
+    config->predicts_logits = by_default;
+    return is_special ? read_special(&node, config, err) : status;
 }

@@ -14,6 +14,13 @@ FM_MUST_USE fm_status fm_model_config_read_architecture(const fm_json_node *root
 /* /flow; after the architecture. */
 FM_MUST_USE fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *config,
                                                 fm_error *err);
+/* Of /flow what says where states live; the space is finished after the network, which may say how many tokens there are. */
+FM_MUST_USE fm_status fm_model_config_read_space(const fm_json_node *flow, fm_model_config *config,
+                                                 fm_error *err);
+FM_MUST_USE fm_status fm_model_config_finish_space(const fm_json_node *root,
+                                                   fm_model_config *config, fm_error *err);
+/* Whether the architecture can be of a flow that is not Euclidean. */
+bool fm_model_config_serves_spaces(const fm_model_config *config);
 /* /flow/scheduler, after the source, and /flow/prediction. */
 FM_MUST_USE fm_status fm_model_config_read_scheduler(const fm_json_node *flow,
                                                      fm_model_config *config, fm_error *err);

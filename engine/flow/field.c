@@ -392,6 +392,9 @@ bool fm_flow_has_field(const fm_model_info *model, const fm_path *path, fm_field
     if (id == FM_FIELD_X || id == FM_FIELD_LOG_DENSITY) {
         return true;
     }
+    if (!model->geometry->is_flat && (id == FM_FIELD_X0_HAT || id == FM_FIELD_SCORE)) {
+        return false;
+    }
     bool of_velocity = id == FM_FIELD_VELOCITY || id == FM_FIELD_DIVERGENCE;
     fm_field_at at = of_velocity ? fm_field_velocity_at(model->field, &condition, t)
                                  : fm_field_at_time(model->field, &condition, t);

@@ -311,7 +311,7 @@ static fm_status layer_fail(const layers *all, size_t index, const fm_model_conf
                               all->count, before->stem, before->outputs, before->inputs);
     }
     return fm_fail_prefix(err, status, "layer 1 of %zu, whose input is x [%zu], t%s%s", all->count,
-                          config->dimension,
+                          config->space.inputs,
                           config->mlp.label == FM_MLP_LABEL_CONCAT ? " and label" : "",
                           config->mlp.fourier_count > 0 ? " as sines and cosines" : "");
 }
@@ -321,7 +321,8 @@ static size_t outputs_of(const fm_model_config *config)
     if (config->classifier) {
         return (size_t)config->label_count;
     }
-    return config->potential ? 1 : fm_predictions_count(&config->predictions) * config->dimension;
+    return config->potential ? 1
+                             : fm_predictions_count(&config->predictions) * config->space.outputs;
 }
 
 /* Takes all, past the first failure too: the record of what was asked for is what users are shown. */
@@ -433,7 +434,7 @@ fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const f
 {
     (void)path; /* it predicts the velocity; the path was the training's business */
     const fm_mlp_config *mlp = &config->mlp;
-    fm_plan_input_spec input = {.dimension = config->dimension,
+    fm_plan_input_spec input = {.dimension = config->space.inputs,
                                 .time_first = mlp->time_first,
                                 .has_label = mlp->label == FM_MLP_LABEL_CONCAT,
                                 .fourier_count = mlp->fourier_count};

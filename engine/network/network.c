@@ -45,7 +45,7 @@ fm_status fm_network_new(const fm_model_config *config, fm_weights *weights, con
         fm_network_free(network);
         return status;
     }
-    assert(network->info.dimension == config->dimension && network->info.max_rows > 0);
+    assert(network->info.dimension == config->space.inputs && network->info.max_rows > 0);
     *ret = network;
     return FM_OK;
 }

@@ -84,7 +84,7 @@ void fm_chart_hermite(const fm_solve *solve, fm_chart *chart, double *ret, const
                       const double *v0, const double *x1, const double *v1, double h, double theta)
 {
     size_t n = solve->dimension, first_integral = n - solve->plan->n_integrals;
-    if (chart->u == NULL) {
+    if (chart == NULL || chart->u == NULL) {
         fm_vector_hermite(n, ret, x0, v0, x1, v1, h, theta);
         return;
     }

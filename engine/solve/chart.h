@@ -22,7 +22,7 @@ void fm_chart_move(const fm_solve *solve, fm_chart *chart, double *y, const doub
 void fm_chart_pull(const fm_solve *solve, const fm_chart *chart, const double *x, double *v);
 
 /* The state at share theta of a step of size h from x0 to x1 with these slopes, each at its own end: cubic Hermite
- * interpolation in the chart at x0. x1 lies within the reach of a geodesic. */
+ * interpolation in the chart at x0. x1 lies within the reach of a geodesic. chart NULL: the space is flat. */
 void fm_chart_hermite(const fm_solve *solve, fm_chart *chart, double *ret, const double *x0,
                       const double *v0, const double *x1, const double *v1, double h, double theta);
 

@@ -39,6 +39,7 @@ static void fixed_start(fm_solve *solve, double *vectors)
     }
     vectors = fm_hermite_place(&own->hermite, solve, vectors);
     (void)fm_chart_place(&own->chart, solve, vectors);
+    own->hermite.chart = &own->chart;
     own->h = plan->solver.grid[1] - plan->solver.grid[0];
     fm_solve_want_row(solve, 0, solve->t, solve->x, own->k[0]);
 }
@@ -65,7 +66,7 @@ static void fixed_advance(fm_solve *solve)
     fixed *own = solve->own;
     const fm_tableau *tableau = solve->method->tableau;
     const double *grid = solve->plan->solver.grid;
-    if (!fm_hermite_give(solve, &own->hermite, &own->chart, own->step, own->k[0])) {
+    if (!fm_hermite_give(solve, &own->hermite, own->step, own->k[0])) {
         return;
     }
     if (own->stage > 0) {

@@ -55,8 +55,7 @@ bool fm_hermite_arrive(fm_solve *solve, fm_hermite *hermite, size_t index, doubl
     return true;
 }
 
-bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, fm_chart *chart, size_t index,
-                     const double *slope)
+bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, size_t index, const double *slope)
 {
     if (!hermite->pending) {
         return true;
@@ -65,8 +64,8 @@ bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, fm_chart *chart, size
     double h = grid[1] - grid[0];
     double time;
     while (fm_output_before(solve, grid[1], &time)) {
-        fm_chart_hermite(solve, chart, hermite->between, hermite->x, hermite->slope, solve->x,
-                         slope, h, (time - grid[0]) / h);
+        fm_chart_hermite(solve, hermite->chart, hermite->between, hermite->x, hermite->slope,
+                         solve->x, slope, h, (time - grid[0]) / h);
         fm_output_give(solve, time, hermite->between);
     }
     fm_output_at(solve, grid[1], solve->x);

@@ -10,6 +10,7 @@
 typedef struct fm_hermite {
     bool pending;                /* the step before this one has outputs inside */
     double *x, *slope, *between; /* where it started; with output times only */
+    fm_chart *chart;             /* of methods that know any space; else NULL: flat */
 } fm_hermite;
 
 /* Vectors that it takes; place() is given so many, solve->stride apart, and returns the first behind them. */
@@ -22,8 +23,7 @@ double *fm_hermite_place(fm_hermite *hermite, const fm_solve *solve, double *vec
 bool fm_hermite_arrive(fm_solve *solve, fm_hermite *hermite, size_t index, double **y,
                        double **slope);
 /* The slope at solve->x, the end of step index - 1. False when the trajectory has ended. */
-bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, fm_chart *chart, size_t index,
-                     const double *slope);
+bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, size_t index, const double *slope);
 
 /* The extra evaluation, 0 or 1. */
 double fm_hermite_expected(const fm_solve_plan *plan);

@@ -51,6 +51,27 @@ const char *fm_method_options(const fm_method *method)
     return method->stepper->options != NULL ? method->stepper->options : "";
 }
 
+static bool has_word(const char *words, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = words; (at = strstr(at, word)) != NULL; at += length) {
+        bool begins = at == words || at[-1] == ' ';
+        if (begins && (at[length] == ' ' || at[length] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool fm_method_serves(const fm_method *method, const fm_space *space)
+{
+    const char *kind = space->is_flat ? "euclidean" : "manifolds";
+    for (size_t i = 0; i < space->n_parts; i++) {
+        kind = space->parts[i].id == FM_SPACE_TOKENS ? "tokens" : kind;
+    }
+    return has_word(method->info.spaces, kind);
+}
+
 bool fm_method_needs_path(const fm_method *method)
 {
     return method->stepper->needs_path;
@@ -216,6 +237,23 @@ static fm_status check_inverse(const fm_solve_plan *plan, fm_error *err)
     return FM_OK;
 }
 
+static fm_status check_space(const fm_solve_plan *plan, fm_error *err)
+{
+    const fm_space *space = plan->space;
+    if (space == NULL) {
+        return FM_OK;
+    }
+    if (!fm_method_serves(plan->solver.method, space)) {
+        return fm_fail(err, FM_EINVAL, "solver.method %s is not made for %s",
+                       plan->solver.method->info.name,
+                       space->is_product ? "products" : fm_space_name(space->parts[0].id));
+    }
+    if (plan->measures_path && !space->is_flat) {
+        return fm_fail(err, FM_EINVAL, "measures_path must not go with a space that is not flat");
+    }
+    return FM_OK;
+}
+
 /* How a trajectory runs is measured of the flow's. */
 static fm_status check_measures(const fm_solve_plan *plan, fm_error *err)
 {
@@ -250,7 +288,7 @@ fm_status fm_solve_check(const fm_solve_plan *plan, fm_error *err)
     status = status == FM_OK ? check_after_step(plan, err) : status;
     status = status == FM_OK ? check_inverse(plan, err) : status;
     status = status == FM_OK ? check_measures(plan, err) : status;
-    return status;
+    return status == FM_OK ? check_space(plan, err) : status;
 }
 
 double fm_solve_slack(const fm_solve_plan *plan)

@@ -29,80 +29,14 @@
 #ifndef FM_SPACE_H
 #define FM_SPACE_H
 
-#include "engine/status.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-
-typedef enum fm_space_id {
-#define FM_SPACE(ID, name, axes, unit) FM_SPACE_##ID,
-#include "engine/space/space.def"
-#undef FM_SPACE
-    FM_N_SPACES,
-} fm_space_id;
-
-typedef enum fm_source_id {
-#define FM_SOURCE(ID, name) FM_SOURCE_##ID,
-#include "engine/space/source.def"
-#undef FM_SOURCE
-    FM_N_SOURCES,
-} fm_source_id;
-
-typedef struct fm_source {
-    fm_source_id id;
-    double std;    /* NORMAL, WRAPPED_NORMAL; > 0 */
-    bool centered; /* SE3: translations have mean zero, and so have their slopes */
-} fm_source;
-
-/* How a network sees a rotation. */
-typedef enum fm_representation {
-    FM_REPRESENTATION_QUATERNION, /* 4 numbers in; 4 out, dq/dt before its projection */
-    FM_REPRESENTATION_MATRIX, /* 9 in, row-major; 3 out, the angular velocity in the body's frame */
-} fm_representation;
-
-typedef struct fm_space_part {
-    fm_space_id id;
-    size_t n;                         /* numbers of a point on the wire; SPD: rows of the matrix */
-    size_t copies;                    /* points; of tokens, their number */
-    fm_representation representation; /* SO3, SE3 */
-    size_t vocabulary;                /* TOKENS: values of a token, the mask included */
-    fm_source source;
-} fm_space_part;
-
-#define FM_SPACE_MAX_PARTS    8
-#define FM_SPACE_MAX_SPD_ROWS 16
-#define FM_SPACE_POINT_SLACK                                                                       \
-    1e-3 /* a client's point may be off its space by so much: it is rounded text */
-
-typedef struct fm_space {
-    fm_space_part parts[FM_SPACE_MAX_PARTS];
-    size_t n_parts;
-    bool is_product; /* as config.json says it */
-    bool is_flat;    /* Euclidean with noise about 0, all of it: x + u will do */
-    size_t states, inputs, outputs, dimensions; /* sums over the parts */
-} fm_space;
-
-const char *fm_space_name(fm_space_id id);
-fm_space_id fm_space_find(const char *name); /* FM_N_SPACES when there is none */
-size_t fm_space_axes(fm_space_id id);
-const char *fm_source_name(fm_source_id id);
-fm_source_id fm_source_find(const char *name); /* FM_N_SOURCES when there is none */
-/* Whether points of this kind can be drawn so. */
-bool fm_source_is_of(fm_source_id source, fm_space_id space);
+#include "engine/fm_space.h"
 
 /* Sums up what the parts are, once `parts`, `n_parts` and `is_product` are set.
  * Errors: FM_EINVAL a size is out of its range (a sphere has at least 2 numbers, so3 4, se3 7, spd at most
  *         FM_SPACE_MAX_SPD_ROWS rows); the text says it. */
 FM_MUST_USE fm_status fm_space_init(fm_space *space, fm_error *err);
 
-/* ---- points ---- */
-
-/* Whether every point of x [states] is one of the space, within FM_SPACE_POINT_SLACK, made exact in place (unit length,
- * angles in [0, 2 pi), w >= 0, symmetric). False: *ret_rule says what a point must be ("must be a unit vector"), and
- * *ret_at is the first number of the first that is not. */
-bool fm_space_accept(const fm_space *space, double *x, const char **ret_rule, size_t *ret_at);
-/* As they go out: like accept, of points that are on the space but for rounding. */
-void fm_space_normalise(const fm_space *space, double *x);
+/* ---- steps ---- */
 
 /* y = exp_x(u), on the space; y may be x, not u. */
 void fm_space_exp(const fm_space *space, const double *x, const double *u, double *y);

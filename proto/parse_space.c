@@ -1,0 +1,55 @@
+/* Models whose points are not in flat space: what of a request is not for them, and whether points are theirs. */
+#include "proto/parse.h"
+
+#include <stdio.h>
+
+/* Fields that are made for sums of points, or that ask for quantities which are. */
+static const fmp_field_id for_flat_space[] = {
+    FMP_FIELD_SCHEDULER,          FMP_FIELD_STATS,
+    FMP_FIELD_GUIDANCE_CHANNELS,  FMP_FIELD_GUIDANCE_RESCALE,
+    FMP_FIELD_GUIDANCE_ZERO_STAR, FMP_FIELD_GUIDANCE_PROJECTION,
+    FMP_FIELD_GUIDANCE_MODEL,     FMP_FIELD_GUIDANCE_CLASSIFIER,
+};
+
+void fmp_parse_check_space(fmp_parse *parse)
+{
+    const fm_model_info *model = parse->model;
+    size_t n = sizeof for_flat_space / sizeof *for_flat_space;
+    for (size_t i = 0; i < n && !model->geometry->is_flat; i++) {
+        if (parse->present[for_flat_space[i]]) {
+            fmp_parse_fail(parse, for_flat_space[i],
+                           "is for models in Euclidean space; this one's space is %s",
+                           model->space);
+        }
+    }
+    if (model->geometry->is_flat && parse->present[FMP_FIELD_SOLVER_STEP]) {
+        fmp_parse_fail(parse, FMP_FIELD_SOLVER_STEP,
+                       "is for models whose space is not Euclidean: there both are x + u");
+    }
+    bool is_given = parse->present[FMP_FIELD_X0] || parse->route != FMP_API_SAMPLE;
+    if (model->geometry->is_external && !is_given && !parse->defaults_only) {
+        fmp_parse_fail(parse, FMP_FIELD_X0, "is required: the model's source is external");
+    }
+}
+
+bool fmp_parse_accept_points(fmp_parse *parse, fmp_field_id field, double *points, size_t n)
+{
+    const fm_space *space = parse->model->geometry;
+    bool accepted = true;
+    for (size_t i = 0; i < n && !space->is_flat; i++) {
+        const char *rule = NULL;
+        size_t at = 0;
+        if (!fm_space_accept(space, points + i * space->states, &rule, &at)) {
+            char pointer[FMP_POINTER_BYTES];
+            (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
+            bool is_one_point = space->n_parts == 1 && space->parts[0].copies == 1;
+            if (is_one_point) {
+                fmp_parse_fail_at(parse, pointer, "%s", rule);
+            } else {
+                fmp_parse_fail_at(parse, pointer, "%s from its number %zu on", rule, at);
+            }
+            accepted = false;
+        }
+    }
+    return accepted;
+}
