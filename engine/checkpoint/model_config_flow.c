@@ -63,7 +63,10 @@ static fm_status check_space(const fm_json_node *flow, const fm_model_config *co
     const fm_space *space = &config->space;
     fm_space_id first = space->parts[0].id;
     if (!space->is_product && first == FM_SPACE_EUCLIDEAN) {
-        return FM_OK;
+        fm_json_node node = fm_json_member(flow, "prediction");
+        return config->predicts_logits
+                   ? fm_json_fail(&node, err, FM_EFORMAT, "must not be logits: they are of tokens")
+                   : FM_OK;
     }
     if (!fm_model_config_serves_spaces(config)) {
         fm_json_node node = fm_json_member(flow, "space");

@@ -114,6 +114,15 @@ fm_status fm_space_init(fm_space *space, fm_error *err)
     return FM_OK;
 }
 
+fm_space fm_space_euclidean(size_t n)
+{
+    fm_space ret = {.parts = {{.id = FM_SPACE_EUCLIDEAN, .n = n, .copies = 1}}, .n_parts = 1};
+    ret.parts[0].source = (fm_source){.id = FM_SOURCE_NORMAL, .std = 1};
+    ret.states = ret.inputs = ret.outputs = ret.velocities = ret.dimensions = n;
+    ret.is_flat = true;
+    return ret;
+}
+
 /* ---- the walk ---- */
 
 /* A point of a part, and where its numbers begin. */

@@ -36,6 +36,9 @@
  *         FM_SPACE_MAX_SPD_ROWS rows); the text says it. */
 FM_MUST_USE fm_status fm_space_init(fm_space *space, fm_error *err);
 
+/* n numbers in flat space. */
+fm_space fm_space_euclidean(size_t n);
+
 /* ---- steps ---- */
 
 /* y = exp_x(u), on the space; y may be x, not u. */

@@ -20,6 +20,12 @@ static void set_field(void)
     field.time_scale = 1;
 }
 
+/* Of all models that say nothing else; how many numbers a point has matters in other spaces alone. */
+static const fm_space flat = {
+    .parts = {{.id = FM_SPACE_EUCLIDEAN, .n = 2, .copies = 1, .source = {.std = 1}}},
+    .n_parts = 1,
+    .is_flat = true};
+
 fm_model_info proto_case_plain(void)
 {
     set_field();
@@ -29,7 +35,7 @@ fm_model_info proto_case_plain(void)
                            .version = "sha256:00ff",
                            .architecture = "mlp",
                            .space = "euclidean",
-
+                           .geometry = &flat,
                            .prediction = "velocity",
                            .output_kind = "points",
                            .compute = "float32",

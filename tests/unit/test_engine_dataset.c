@@ -37,6 +37,7 @@ static fm_model_config config_of(const char *scheduler, size_t dimension)
     fm_model_config config = {.architecture = FM_ARCHITECTURE_DATASET,
                               .folder = folder.path,
                               .dimension = dimension,
+                              .space = fm_space_euclidean(dimension),
                               .predictions.first.type = fm_prediction_type_find("velocity"),
                               .time_scale = 1,
                               .path = usual_path(scheduler, 1),

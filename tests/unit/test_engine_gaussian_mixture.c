@@ -18,6 +18,7 @@ static fm_model_config config_of(const char *scheduler)
 {
     return (fm_model_config){.architecture = FM_ARCHITECTURE_GAUSSIAN_MIXTURE,
                              .dimension = 2,
+                             .space = fm_space_euclidean(2),
                              .predictions.first.type = fm_prediction_type_find("velocity"),
                              .time_scale = 1,
                              .path = usual_path(scheduler, 1),
@@ -73,6 +74,7 @@ START_TEST(one_gaussian_to_another_is_the_affine_field)
     double s = 0.5;
     fm_model_config config = config_of("condot");
     config.dimension = 1;
+    config.space = fm_space_euclidean(1);
     config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &m, &s, 0};
     network_case it;
     open_config(&it, &config);
@@ -101,6 +103,7 @@ START_TEST(ten_euler_steps_between_gaussians_are_the_known_affine_map)
     double s = 0.5;
     fm_model_config config = config_of("condot");
     config.dimension = 1;
+    config.space = fm_space_euclidean(1);
     config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &m, &s, 0};
     network_case it;
     open_config(&it, &config);
@@ -131,6 +134,7 @@ START_TEST(guided_gaussians_end_in_the_known_gaussian)
     fm_mixture_config class = {1, one, &m, &s, 0};
     fm_model_config config = config_of("condot");
     config.dimension = 1;
+    config.space = fm_space_euclidean(1);
     config.has_labels = config.has_null_label = true;
     config.label_count = config.null_label = 1;
     config.gaussian_mixture.mixture = (fm_mixture_config){1, one, &zero, &wide, 0};

@@ -43,6 +43,7 @@ static fm_model_config config_of(size_t dimension)
 {
     return (fm_model_config){.architecture = FM_ARCHITECTURE_MLP,
                              .dimension = dimension,
+                             .space = fm_space_euclidean(dimension),
                              .time_scale = 1,
                              .mlp = {.activation = FM_ACTIVATION_SILU}};
 }
