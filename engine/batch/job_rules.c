@@ -49,6 +49,8 @@ static fm_status check_space(const fm_job_spec *spec, fm_error *err)
         {spec->path != NULL, "another scheduler"},
         {spec->draws > 0, "dequantisation"},
         {spec->measures_path, "measures of the path"},
+        {(spec->fields & (FM_FIELD_BIT(FM_FIELD_SCORE) | FM_FIELD_BIT(FM_FIELD_X0_HAT))) != 0,
+         "the fields score and x0_hat"},
         {guidance->model != NULL || guidance->classifier != NULL, "guidance by another model"},
         {guidance->channels > 0 || !fm_guidance_is_plain(guidance),
          "guidance of channels, by projection or with zero_star"},

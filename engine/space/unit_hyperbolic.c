@@ -127,7 +127,7 @@ static void gyration(const products *at, double *of_x, double *of_y)
 {
     double below = 1 - 2 * at->xy + at->xx * at->yy;
     *of_x = 2 * (-at->xv * at->yy - at->yv + 2 * at->xy * at->yv) / below;
-    *of_y = 2 * (at->yv * at->xx + at->xv) / below;
+    *of_y = 2 * (at->xv - at->yv * at->xx) / below;
 }
 
 static void pull(const fm_space_part *part, const double *x, const double *u, double *v)
