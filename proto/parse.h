@@ -85,6 +85,8 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows);
 typedef struct fmp_array {
     const char *name, *items;            /* "y", "observations": for what is said of it */
     size_t least, most;                  /* of the first length */
+    bool on_globe;                       /* points of three numbers may also be {"lat", "lon"} */
+    bool are_tokens;                     /* they may be int32 in base64 */
     size_t rank, shape[FM_MAX_RANK + 1]; /* the first as it was found */
 } fmp_array;
 

@@ -1,7 +1,9 @@
 /* Models whose points are not in flat space: what of a request is not for them, and whether points are theirs. */
+#include "proto/lat_lon.h"
 #include "proto/parse.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* Fields that are made for sums of points, or that ask for quantities which are. */
 static const fmp_field_id for_flat_space[] = {
@@ -26,6 +28,18 @@ void fmp_parse_check_space(fmp_parse *parse)
         fmp_parse_fail(parse, FMP_FIELD_SOLVER_STEP,
                        "is for models whose space is not Euclidean: there both are x + u");
     }
+    json_t *coordinates = parse->values[FMP_FIELD_COORDINATES];
+    bool lat_lon = coordinates != NULL && strcmp(json_string_value(coordinates), "lat_lon") == 0;
+    if (lat_lon && !fmp_model_is_on_globe(model)) {
+        fmp_parse_fail(
+            parse, FMP_FIELD_COORDINATES,
+            "must be cartesian: the model's points are not on the sphere of unit vectors "
+            "of three numbers");
+    }
+    if (lat_lon && parse->request->encoding != FMP_ENCODING_JSON) {
+        fmp_parse_fail(parse, FMP_FIELD_COORDINATES, "must be cartesian unless the answer is JSON");
+    }
+    parse->request->lat_lon = lat_lon;
     bool is_given = parse->present[FMP_FIELD_X0] || parse->route != FMP_API_SAMPLE;
     if (model->geometry->is_external && !is_given && !parse->defaults_only) {
         fmp_parse_fail(parse, FMP_FIELD_X0, "is required: the model's source is external");

@@ -69,6 +69,7 @@ typedef struct fmp_request {
     fm_schedule schedule;     /* that made the grid; type NULL: none did */
     size_t guide, classifier; /* of fmp_limits.models, for spec.guidance; FMP_NO_MODEL: none */
     bool has_trajectory;
+    bool lat_lon; /* points of the globe go out as latitude and longitude */
     bool wants_straightness, wants_kinetic_energy, wants_curvature; /* in stats */
     /* owned */
     double *grid, *output_times, *x, *t;

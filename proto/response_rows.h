@@ -39,7 +39,7 @@ void fmp_response_write_times(fmp_json *json, const fm_job_stats *stats);
 /* "status" of every row */
 void fmp_response_write_statuses(fmp_json *json, const fmp_rows *rows);
 /* One state of every row: `key`: [n_rows, …shape].
- *   which  passed to state() */
+ *   which  the field that it is, FM_FIELD_X of samples; passed to state() */
 typedef const float *fmp_row_state(const fm_row_result *row, unsigned which);
 void fmp_response_write_states(fmp_json *json, const char *key, const fmp_request *request,
                                const fm_model_info *model, const fmp_rows *rows,
