@@ -40,6 +40,13 @@ void fmp_parse_check_space(fmp_parse *parse)
         fmp_parse_fail(parse, FMP_FIELD_COORDINATES, "must be cartesian unless the answer is JSON");
     }
     parse->request->lat_lon = lat_lon;
+    if (parse->present[FMP_FIELD_DRAWS] && !fmp_model_is_text(model)) {
+        fmp_parse_fail(parse, FMP_FIELD_DRAWS, "is for models of tokens");
+    }
+    if (parse->present[FMP_FIELD_START] && model->has_tokens) {
+        fmp_parse_fail(parse, FMP_FIELD_START,
+                       "is not for models with tokens: there is no way from noise to them");
+    }
     bool is_given = parse->present[FMP_FIELD_X0] || parse->route != FMP_API_SAMPLE;
     if (model->geometry->is_external && !is_given && !parse->defaults_only) {
         fmp_parse_fail(parse, FMP_FIELD_X0, "is required: the model's source is external");

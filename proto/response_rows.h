@@ -18,6 +18,9 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
                                const fm_model_info *model, const char *id, const fmp_rows *rows);
 void fmp_response_write_velocity(fmp_buffer *buffer, const fmp_request *request,
                                  const fm_model_info *model, const char *id, const fmp_rows *rows);
+/* Of FM_TASK_BOUND. */
+void fmp_response_write_bound(fmp_buffer *buffer, const fmp_request *request,
+                              const fm_model_info *model, const char *id, const fmp_rows *rows);
 /* samples, or velocity, as a .npy file. The latter needs the field velocity. */
 void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
                             const fm_model_info *model, const fmp_rows *rows);
