@@ -27,7 +27,7 @@ size_t fm_method_count(void);
 const fm_method *fm_method_at(size_t index);
 const fm_method *fm_method_find(const char *name); /* NULL when there is none */
 const fm_method_info *fm_method_describe(const fm_method *method);
-/* Whether its steps are made for states there. */
+/* Whether its steps are made for states there; NULL: Euclidean. */
 bool fm_method_serves(const fm_method *method, const fm_space *space);
 /* Words: the members of fm_sampling that it reads, by the names that requests have for them; "": none. */
 const char *fm_method_options(const fm_method *method);
@@ -81,6 +81,11 @@ typedef enum fm_last_step {
 fm_last_step fm_last_step_find(const char *name); /* FM_N_LAST_STEPS when there is none */
 const char *fm_last_step_name(fm_last_step last_step);
 
+/* Of tokens: how often they jump to and fro beyond what the flow asks for; c(t) = scale t^power (1 - t)^end_power. */
+typedef struct fm_corrector {
+    double scale, power, end_power; /* >= 0; scale 0: not at all */
+} fm_corrector;
+
 /* What some methods are told beside the grid; fm_method_options() names what a method reads. */
 typedef struct fm_sampling {
     fm_diffusion diffusion;
@@ -95,6 +100,10 @@ typedef struct fm_sampling {
     unsigned corrector_steps; /* of Langevin's corrector, after each step */
     double pnp_power;         /* >= 0: a of pnp_flow's step sizes (1 - t)^a */
     unsigned pnp_samples;     /* >= 1: of pnp_flow, draws of noise in a step, an evaluation each */
+    double temperature; /* >= 0: of tokens, what logits are divided by; 0: the likeliest alone */
+    unsigned top_k;     /* of tokens, so many of the likeliest; 0: all */
+    double top_p;       /* (0, 1]: of tokens, the fewest that have this share of the probability */
+    fm_corrector corrector;
 } fm_sampling;
 
 #define FM_SAMPLING_DEFAULT                                                                        \
@@ -106,7 +115,9 @@ typedef struct fm_sampling {
                    .noise_scale = 1,                                                               \
                    .signal_to_noise = 0.16,                                                        \
                    .corrector_steps = 1,                                                           \
-                   .pnp_samples = 5})
+                   .pnp_samples = 5,                                                               \
+                   .temperature = 1,                                                               \
+                   .top_p = 1})
 
 /* ---- Settings ---- */
 

@@ -18,6 +18,10 @@ static fm_field_id field_of(const char *name)
 static const char *rule_broken_by(const fmp_parse *parse, fm_field_id id)
 {
     const fm_model_info *model = parse->model;
+    bool is_flat = model->geometry->is_flat;
+    if (!is_flat && (id == FM_FIELD_SCORE || id == FM_FIELD_X0_HAT)) {
+        return "must not have score and x0_hat where the model's space is not Euclidean";
+    }
     if (id == FM_FIELD_SCORE && !model->has_score) {
         return "score is not known of this model: its noise and data were paired in training";
     }
@@ -50,6 +54,7 @@ void fmp_parse_check_fields_at(fmp_parse *parse, const char *pointer, double t)
     const fm_job_spec *spec = &parse->request->spec;
     for (unsigned id = 0; id < FM_N_FIELDS; id++) {
         if ((spec->fields & FM_FIELD_BIT(id)) != 0 &&
+            rule_broken_by(parse, (fm_field_id)id) == NULL &&
             !fm_flow_has_field(parse->model, spec->path, (fm_field_id)id, t)) {
             char text[FMP_NUMBER_MAX_BYTES + 1];
             text[fmp_number_write_double(text, t)] = '\0';

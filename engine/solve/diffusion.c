@@ -91,6 +91,11 @@ static fm_status check_table(const fm_diffusion *table, fm_error *err)
     return FM_OK;
 }
 
+static bool is_not_negative(double value)
+{
+    return value >= 0 && isfinite(value);
+}
+
 static bool is_within(double value, double least, double most)
 {
     return value >= least && value <= most;
@@ -104,22 +109,27 @@ fm_status fm_sampling_check(const fm_sampling *sampling, fm_error *err)
         bool holds;
     } rules[] = {
         {"diffusion.norm must be finite and not negative",
-         sampling->diffusion.norm >= 0 && isfinite(sampling->diffusion.norm)},
+         is_not_negative(sampling->diffusion.norm)},
         {"eta must be from 0 to 1", is_within(sampling->eta, 0, 1)},
         {"refresh must be from 0 to 1", is_within(sampling->refresh, 0, 1)},
-        {"overshoot must be finite and not negative",
-         sampling->overshoot >= 0 && isfinite(sampling->overshoot)},
-        {"churn must be finite and not negative",
-         sampling->churn >= 0 && isfinite(sampling->churn)},
+        {"overshoot must be finite and not negative", is_not_negative(sampling->overshoot)},
+        {"churn must be finite and not negative", is_not_negative(sampling->churn)},
         {"churn_range must be two ascending numbers of at least 0",
          range[0] >= 0 && range[1] >= range[0]},
         {"noise_scale must be finite and above 0",
          sampling->noise_scale > 0 && isfinite(sampling->noise_scale)},
         {"snr must be finite and above 0",
          sampling->signal_to_noise > 0 && isfinite(sampling->signal_to_noise)},
-        {"pnp_power must be finite and not negative",
-         sampling->pnp_power >= 0 && isfinite(sampling->pnp_power)},
+        {"pnp_power must be finite and not negative", is_not_negative(sampling->pnp_power)},
         {"pnp_samples must be at least 1", sampling->pnp_samples >= 1},
+        {"temperature must be finite and not negative", is_not_negative(sampling->temperature)},
+        {"top_p must be above 0 and at most 1", sampling->top_p > 0 && sampling->top_p <= 1},
+        {"corrector.scale must be finite and not negative",
+         is_not_negative(sampling->corrector.scale)},
+        {"corrector.power must be finite and not negative",
+         is_not_negative(sampling->corrector.power)},
+        {"corrector.end_power must be finite and not negative",
+         is_not_negative(sampling->corrector.end_power)},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (!rules[i].holds) {

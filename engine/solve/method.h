@@ -32,9 +32,13 @@ typedef fm_step_sum fm_step_rule(const fm_solve_plan *plan, const fm_step *step)
 typedef struct fm_stepper {
     size_t (*own_bytes)(void);                    /* of the stepper's struct */
     size_t (*vectors)(const fm_solve_plan *plan); /* [dimension] buffers it takes, x not counted */
-    void (*start)(fm_solve *solve, double *vectors); /* vectors: that many, solve->stride apart */
+    size_t (*numbers)(const fm_solve_plan *plan); /* and so many more, side by side; NULL: none */
+    /* vectors: that many, solve->stride apart; behind them the numbers */
+    void (*start)(fm_solve *solve, double *vectors);
     void (*advance)(fm_solve *solve);
     double (*expected)(const fm_solve_plan *plan); /* evaluations, max_evaluations aside */
+    /* Its own rules, after all others; NULL: none. Errors: FM_EINVAL, the text names the field. */
+    fm_status (*check)(const fm_solve_plan *plan, fm_error *err);
     fm_step_rule *rule; /* of samplers with one evaluation a step, else NULL */
     const struct fm_implicit_tableau *implicit; /* of implicit methods, else NULL */
     const char *options;                        /* words of fm_method_options(), or NULL: none */
@@ -52,7 +56,7 @@ extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_explic
     fm_stepper_noise_refresh, fm_stepper_overshoot, fm_stepper_euler_maruyama,
     fm_stepper_stochastic_heun, fm_stepper_edm_heun, fm_stepper_predictor_corrector,
     fm_stepper_dpmpp_2m, fm_stepper_dpmpp_3m, fm_stepper_dpmpp_2s, fm_stepper_unipc,
-    fm_stepper_pnp_flow;
+    fm_stepper_pnp_flow, fm_stepper_ctmc_euler, fm_stepper_ctmc_exact, fm_stepper_ctmc_tau_leaping;
 
 struct fm_method {
     fm_method_info info;

@@ -36,12 +36,17 @@ static size_t own_bytes(void)
 
 static size_t vectors(const fm_solve_plan *plan)
 {
+    (void)plan;
+    return VECTORS;
+}
+
+static size_t numbers(const fm_solve_plan *plan)
+{
     const fm_operator *forward = plan->inverse == NULL ? NULL : plan->inverse->forward;
     if (forward == NULL) {
-        return VECTORS; /* of a plan that will be refused */
+        return 0; /* of a plan that will be refused */
     }
-    size_t n = forward->observation_dimension + fm_operator_scratch_size(forward);
-    return VECTORS + 1 + n / plan->dimension;
+    return forward->observation_dimension + fm_operator_scratch_size(forward);
 }
 
 static void want_draw(fm_solve *solve)
@@ -116,6 +121,7 @@ static double expected(const fm_solve_plan *plan)
 
 const fm_stepper fm_stepper_pnp_flow = {.own_bytes = own_bytes,
                                         .vectors = vectors,
+                                        .numbers = numbers,
                                         .start = start,
                                         .advance = advance,
                                         .expected = expected,

@@ -65,8 +65,8 @@ static bool has_word(const char *words, const char *word)
 
 bool fm_method_serves(const fm_method *method, const fm_space *space)
 {
-    const char *kind = space->is_flat ? "euclidean" : "manifolds";
-    for (size_t i = 0; i < space->n_parts; i++) {
+    const char *kind = space == NULL || space->is_flat ? "euclidean" : "manifolds";
+    for (size_t i = 0; space != NULL && i < space->n_parts; i++) {
         kind = space->parts[i].id == FM_SPACE_TOKENS ? "tokens" : kind;
     }
     return has_word(method->info.spaces, kind);
@@ -239,19 +239,18 @@ static fm_status check_inverse(const fm_solve_plan *plan, fm_error *err)
 
 static fm_status check_space(const fm_solve_plan *plan, fm_error *err)
 {
+    const fm_method *method = plan->solver.method;
     const fm_space *space = plan->space;
-    if (space == NULL) {
-        return FM_OK;
+    if (!fm_method_serves(method, space)) {
+        return fm_fail(err, FM_EINVAL, "solver.method %s is not made for %s", method->info.name,
+                       space == NULL       ? fm_space_name(FM_SPACE_EUCLIDEAN)
+                       : space->is_product ? "products"
+                                           : fm_space_name(space->parts[0].id));
     }
-    if (!fm_method_serves(plan->solver.method, space)) {
-        return fm_fail(err, FM_EINVAL, "solver.method %s is not made for %s",
-                       plan->solver.method->info.name,
-                       space->is_product ? "products" : fm_space_name(space->parts[0].id));
-    }
-    if (plan->measures_path && !space->is_flat) {
+    if (plan->measures_path && space != NULL && !space->is_flat) {
         return fm_fail(err, FM_EINVAL, "measures_path must not go with a space that is not flat");
     }
-    return FM_OK;
+    return method->stepper->check != NULL ? method->stepper->check(plan, err) : FM_OK;
 }
 
 /* How a trajectory runs is measured of the flow's. */
@@ -301,17 +300,21 @@ double fm_solve_slack(const fm_solve_plan *plan)
 
 /* The parts of a trajectory's memory, each a multiple of FM_ALIGNMENT. */
 typedef struct layout {
-    size_t solve_bytes, own_bytes, vector_bytes, n_vectors;
+    size_t solve_bytes, own_bytes, vector_bytes, n_vectors, numbers_bytes;
 } layout;
 
 static bool lay_out(const fm_solve_plan *plan, layout *ret)
 {
     const fm_stepper *stepper = plan->solver.method->stepper;
-    size_t vector_bytes;
+    size_t vector_bytes, numbers_bytes = 0;
     if (!fm_multiply(plan->dimension, sizeof(double), &vector_bytes) ||
-        vector_bytes > SIZE_MAX - FM_ALIGNMENT) {
+        vector_bytes > SIZE_MAX - FM_ALIGNMENT ||
+        (stepper->numbers != NULL &&
+         !fm_multiply(stepper->numbers(plan), sizeof(double), &numbers_bytes)) ||
+        numbers_bytes > SIZE_MAX / 2) {
         return false;
     }
+    ret->numbers_bytes = fm_arena_round(numbers_bytes);
     ret->solve_bytes = fm_arena_round(sizeof(fm_solve) + sizeof(fm_measure));
     ret->own_bytes = fm_arena_round(stepper->own_bytes());
     ret->vector_bytes = fm_arena_round(vector_bytes);
@@ -328,7 +331,7 @@ size_t fm_solve_size_bytes(const fm_solve_plan *plan)
         !fm_multiply(parts.n_vectors, parts.vector_bytes, &vectors_bytes)) {
         return SIZE_MAX;
     }
-    size_t head_bytes = parts.solve_bytes + parts.own_bytes;
+    size_t head_bytes = parts.solve_bytes + parts.own_bytes + parts.numbers_bytes;
     return vectors_bytes > SIZE_MAX - head_bytes ? SIZE_MAX : head_bytes + vectors_bytes;
 }
 

@@ -65,6 +65,9 @@ typedef struct fm_solve_plan {
     /* Numbers that the caller writes to want.v; 0: one for each of the dimension. Of tokens there are as many as the
      * space has outputs: logits, and the slopes of parts that are none. */
     size_t n_velocity;
+    /* [rows][dimension] by sample: tokens that never change, 1, and others; what it says of numbers that are no tokens
+     * is not read. NULL: none. Outlives the plan. */
+    const unsigned char *given;
     const fm_path *path; /* that the flow follows, for methods that know it; outlives the plan */
     uint64_t seed;       /* of stochastic methods' noise */
     /* The caller writes scores, for methods that use them; else the velocity tells them. */
@@ -77,6 +80,13 @@ typedef struct fm_solve_plan {
     fm_solve_after_step *after_step; /* or NULL; fm_method_takes_replacement() */
     const fm_inverse *inverse;       /* for methods that solve one; observations by sample */
 } fm_solve_plan;
+
+/* Tokens. A state has each as a whole number of its part's vocabulary, and want.v takes, part after part as the space
+ * has them, of tokens copies times vocabulary logits, whose softmax is the posterior of x1, and of other points slopes,
+ * tangent to the space at want.x, as many as they have numbers: plan.n_velocity = plan.space->velocities in all. The
+ * methods for them (markov.c) move other points along geodesics, by Euler's method, in the same steps. Outputs between
+ * the ends of steps have tokens as they were at the step's start, and other points on the geodesic between both ends. A
+ * grid that ends at t = 1 ends without masks; one that ends before does not. */
 
 /* What the solver wants next. x and v stay valid until fm_solve_give(). */
 typedef struct fm_solve_want {

@@ -295,6 +295,16 @@ void fm_space_velocity(const fm_space *space, const double *x, const double *out
     centre(space, OF_VELOCITIES, v);
 }
 
+void fm_space_turn(const fm_space *space, double factor, double *v)
+{
+    for (EACH_POINT(space, at)) {
+        bool turns = factor != 1 && at.part->id != FM_SPACE_TOKENS;
+        for (size_t i = 0; turns && i < at.sizes.velocities; i++) {
+            v[at.velocity + i] *= factor;
+        }
+    }
+}
+
 void fm_space_push(const fm_space *space, const double *x, const double *coordinates, double *ret)
 {
     for (EACH_POINT(space, at)) {

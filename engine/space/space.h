@@ -59,6 +59,8 @@ void fm_space_between(const fm_space *space, const double *x, const double *y, d
 void fm_space_input(const fm_space *space, const double *x, double *ret); /* [inputs] */
 /* The slope that an output stands for: its projection to the tangent space at x. v [states] may not be output. */
 void fm_space_velocity(const fm_space *space, const double *x, const double *output, double *v);
+/* A velocity times `factor`; of tokens the logits stay: whichever way time runs, they say what will be. */
+void fm_space_turn(const fm_space *space, double factor, double *v);
 /* The input's tangent [inputs] along the slope with these coordinates [dimensions]. */
 void fm_space_push(const fm_space *space, const double *x, const double *coordinates, double *ret);
 /* The coordinates [dimensions] of the slope that an output [outputs] stands for. */

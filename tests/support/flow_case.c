@@ -102,6 +102,8 @@ void flow_case_open(flow_case *flow, const char *folder, const char *name, fm_mo
                                     .rtol = number_or(solver, "rtol", 1e-5),
                                     .atol = number_or(solver, "atol", 1e-5),
                                     .max_evaluations = 100000};
+    const char *step = json_string_value(json_object_get(solver, "step"));
+    flow->spec.solver.step = step != NULL ? fm_step_form_find(step) : FM_STEP_EXPONENTIAL;
     for (size_t i = 0; i < json_array_size(times); i++) {
         flow->times[i] = json_number_value(json_array_get(times, i));
     }

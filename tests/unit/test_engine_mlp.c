@@ -52,7 +52,7 @@ static fm_model_config config_of(size_t dimension)
 START_TEST(named_layers_and_fourier_features_reproduce_the_reference)
 {
     bool fourier = _i == 1;
-    const char *folder = fourier ? "tests/golden/torus-fourier-onnx" : "tests/golden/sphere-mlp";
+    const char *folder = fourier ? "tests/golden/torus-fourier" : "tests/golden/sphere-mlp";
     (void)snprintf(stems[0], sizeof stems[0], fourier ? "input_layer.1" : "input_layer");
     char *layers[5] = {stems[0], stems[1], stems[2], stems[3], stems[4]};
     char prefix[] = "vecfield.";

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct flow_name {
     const char *folder, *name;
@@ -57,6 +58,15 @@ static const flow_name fixed[] = {
     {"sit-tiny-nosigma", "euler-20-guidance-4"},
     {"sit-tiny-nosigma", "euler-20-guidance-4-channels-3"},
     {"sit-tiny-nosigma", "heun2-10"},
+    {"sphere-mlp", "euler-step-0.05"},
+    {"sphere-mlp", "midpoint-step-0.05"},
+    {"sphere-mlp", "rk4-38-step-0.05"},
+    {"torus-mlp", "euler-step-0.05"},
+    {"torus-mlp", "midpoint-step-0.05"},
+    {"torus-mlp", "rk4-38-step-0.05"},
+    {"torus-fourier", "euler-step-0.05"},
+    {"torus-fourier", "midpoint-step-0.05"},
+    {"torus-fourier", "rk4-38-step-0.05"},
 };
 
 static const flow_name adaptive[] = {
@@ -77,6 +87,7 @@ typedef struct reference_run {
     flow_case flow;
     fm_job *job;
     size_t dimension;
+    bool on_circles; /* states are angles */
 } reference_run;
 
 static void run_flow(reference_run *run, const flow_name *name)
@@ -89,6 +100,7 @@ static void run_flow(reference_run *run, const flow_name *name)
     flow_case_open(&run->flow, folder, name->name, run->model);
     run->job = engine_case_run(run->engine, &run->flow.spec);
     run->dimension = fm_model_describe(run->model)->dimension;
+    run->on_circles = strcmp(fm_model_describe(run->model)->space, "torus") == 0;
 }
 
 static void end_run(reference_run *run)
@@ -99,6 +111,11 @@ static void end_run(reference_run *run)
     fm_model_unref(run->model);
 }
 
+static double gap(const reference_run *run, double found, double expected)
+{
+    return fabs(run->on_circles ? remainder(found - expected, 2 * acos(-1)) : found - expected);
+}
+
 /* expected [n_rows][dimension] */
 static double row_error(const reference_run *run, size_t row, const double *expected)
 {
@@ -107,7 +124,7 @@ static double row_error(const reference_run *run, size_t row, const double *expe
     ck_assert_int_eq(result.status, FM_ROW_OK);
     double largest = 0;
     for (size_t i = 0; i < run->dimension; i++) {
-        largest = fmax(largest, fabs(result.x[i] - expected[row * run->dimension + i]));
+        largest = fmax(largest, gap(run, result.x[i], expected[row * run->dimension + i]));
     }
     return largest;
 }
@@ -133,7 +150,7 @@ static double largest_trajectory_error(const reference_run *run, const double *e
         for (size_t k = 0; k < n_times * run->dimension; k++) {
             size_t time = k / run->dimension, i = k % run->dimension;
             double want = expected[(time * n_rows + row) * run->dimension + i];
-            largest = fmax(largest, fabs(result.fields[FM_FIELD_X][k] - want));
+            largest = fmax(largest, gap(run, result.fields[FM_FIELD_X][k], want));
         }
     }
     return largest;
@@ -166,6 +183,24 @@ START_TEST(fixed_flows_end_where_the_libraries_end)
     double scale = root_mean_square(expected, count);
     ck_assert_double_le(largest_error(&run, expected), 2e-5 * scale);
     fm_free(expected);
+    end_run(&run);
+}
+END_TEST
+
+START_TEST(flows_on_the_sphere_end_on_it)
+{
+    static const flow_name name = {"sphere-mlp", "rk4-38-step-0.05"};
+    reference_run run;
+    run_flow(&run, &name);
+    for (size_t row = 0; row < run.flow.spec.n_rows; row++) {
+        fm_row_result result;
+        double square = 0;
+        fm_job_row(run.job, row, &result);
+        for (size_t i = 0; i < run.dimension; i++) {
+            square += (double)result.x[i] * (double)result.x[i];
+        }
+        ck_assert_double_le(fabs(sqrt(square) - 1), 1e-6);
+    }
     end_run(&run);
 }
 END_TEST
@@ -266,6 +301,7 @@ Suite *suite_engine_reference(void)
     int n_adaptive = (int)(sizeof adaptive / sizeof adaptive[0]);
     tcase_set_timeout(tcase, 30);
     tcase_add_loop_test(tcase, fixed_flows_end_where_the_libraries_end, 0, n_fixed);
+    tcase_add_test(tcase, flows_on_the_sphere_end_on_it);
     tcase_add_loop_test(tcase, fixed_flows_pass_through_the_states_on_the_grid, 0, n_fixed);
     tcase_add_loop_test(tcase, adaptive_flows_are_as_exact_as_the_reference, 0, n_adaptive);
     tcase_add_test(tcase, steps_over_a_kink_are_nearly_always_seen);
