@@ -100,9 +100,9 @@ typedef struct fm_sampling {
     unsigned corrector_steps; /* of Langevin's corrector, after each step */
     double pnp_power;         /* >= 0: a of pnp_flow's step sizes (1 - t)^a */
     unsigned pnp_samples;     /* >= 1: of pnp_flow, draws of noise in a step, an evaluation each */
-    double temperature;       /* >= 0: of tokens, what logits are divided by; 0: the likeliest alone */
-    unsigned top_k;           /* of tokens, so many of the likeliest; 0: all */
-    double top_p;             /* (0, 1]: of tokens, the fewest that have this share of the probability */
+    double temperature; /* >= 0: of tokens, what logits are divided by; 0: the likeliest alone */
+    unsigned top_k;     /* of tokens, so many of the likeliest; 0: all */
+    double top_p;       /* (0, 1]: of tokens, the fewest that have this share of the probability */
     fm_corrector corrector;
 } fm_sampling;
 

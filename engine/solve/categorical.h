@@ -17,7 +17,8 @@ typedef struct fm_categorical {
     size_t excluded;    /* an index that is never drawn; FM_CATEGORICAL_NONE */
     double temperature; /* >= 0: logits are divided by it; 0: the largest alone */
     size_t top_k;       /* so many of the largest; 0: all */
-    double top_p;       /* (0, 1]: of these the fewest, largest first, that have this share of their probability */
+    double
+        top_p; /* (0, 1]: of these the fewest, largest first, that have this share of their probability */
 } fm_categorical;
 
 /* Whether some are left out by size, which takes scratch and, beyond one pass, O(n + m log n) for m that are not. */

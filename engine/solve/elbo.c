@@ -22,7 +22,7 @@ struct fm_elbo {
     const fm_elbo_plan *plan;
     uint64_t sample;
     size_t draw;
-    double t, s;           /* of the draw; 1 - kappa = s^2 */
+    double t, s; /* of the draw; 1 - kappa = s^2 */
     double *x1, *x, *logits;
     stratified integral, end;
     bool ended, failed;
@@ -142,8 +142,7 @@ fm_elbo *fm_elbo_init(void *memory, const fm_elbo_plan *plan, uint64_t sample, c
 {
     assert((uintptr_t)memory % FM_ALIGNMENT == 0);
     fm_elbo *elbo = memory;
-    double *numbers =
-        (double *)(void *)((unsigned char *)memory + fm_arena_round(sizeof(fm_elbo)));
+    double *numbers = (double *)(void *)((unsigned char *)memory + fm_arena_round(sizeof(fm_elbo)));
     size_t n = plan->space->states;
     *elbo = (fm_elbo){
         .plan = plan, .sample = sample, .x1 = numbers, .x = numbers + n, .logits = numbers + 2 * n};
@@ -190,9 +189,8 @@ static double surprise(const fm_categorical *how, size_t n, size_t token, double
 static double of_token(const fm_space_part *part, size_t x, size_t x1, bool at_end, double *logits)
 {
     size_t n = part->vocabulary, mask = n - 1;
-    const fm_categorical how = {.excluded = is_mask(part) ? mask : FM_CATEGORICAL_NONE,
-                                .temperature = 1,
-                                .top_p = 1};
+    const fm_categorical how = {
+        .excluded = is_mask(part) ? mask : FM_CATEGORICAL_NONE, .temperature = 1, .top_p = 1};
     double total;
     if (is_mask(part) && (x != mask || x1 == mask)) {
         return x != mask ? 0 : HUGE_VAL;

@@ -41,12 +41,12 @@ typedef enum fm_jump_form {
 /* A step of the tokens of one part; a plain value. */
 typedef struct fm_jump {
     size_t vocabulary;
-    bool is_mask;           /* p0 is the last token alone; else all of them */
-    bool arrives;           /* takes x1 */
-    bool leaps;             /* tau-leaping */
-    double to_x1, to_p0;    /* n1 and n0 */
-    double most;            /* no token jumps with a larger probability */
-    fm_categorical how;     /* logits become p1 */
+    bool is_mask;        /* p0 is the last token alone; else all of them */
+    bool arrives;        /* takes x1 */
+    bool leaps;          /* tau-leaping */
+    double to_x1, to_p0; /* n1 and n0 */
+    double most;         /* no token jumps with a larger probability */
+    fm_categorical how;  /* logits become p1 */
 } fm_jump;
 
 /* From t to s.

@@ -68,9 +68,9 @@ static size_t numbers(const fm_solve_plan *plan)
 static fm_jump_form form_of(const fm_solve *solve)
 {
     const fm_stepper *stepper = solve->method->stepper;
-    return stepper == &fm_stepper_ctmc_exact          ? FM_JUMP_EXACT
+    return stepper == &fm_stepper_ctmc_exact         ? FM_JUMP_EXACT
            : stepper == &fm_stepper_ctmc_tau_leaping ? FM_JUMP_TAU_LEAPING
-                                                      : FM_JUMP_EULER;
+                                                     : FM_JUMP_EULER;
 }
 
 static void start(fm_solve *solve, double *memory)
