@@ -261,9 +261,10 @@ static fm_status choose(fm_guesser *guesser, const char *name, const architectur
             return FM_OK;
         }
     }
-    return fm_fail(err, FM_EINVAL,
-                   "architecture must be one of mlp, text_dit, sit, meta.unet, torchcfm.unet, found \"%s\"",
-                   name);
+    return fm_fail(
+        err, FM_EINVAL,
+        "architecture must be one of mlp, text_dit, sit, meta.unet, torchcfm.unet, found \"%s\"",
+        name);
 }
 
 /* ---- The whole ---- */

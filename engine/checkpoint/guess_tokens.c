@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-#define GPT2_TOKENS     ((size_t)50257)
-#define ASSUMED_HEAD    ((size_t)64)
-#define ASSUMED_LENGTH  ((size_t)1024)
+#define GPT2_TOKENS    ((size_t)50257)
+#define ASSUMED_HEAD   ((size_t)64)
+#define ASSUMED_LENGTH ((size_t)1024)
 
 /* The tables' rows are those of the vocabulary, and one more where there is a mask: only GPT-2's says which. */
 void fm_guess_put_tokens(fm_guesser *guesser, size_t rows)
@@ -29,8 +29,8 @@ void fm_guess_put_tokens(fm_guesser *guesser, size_t rows)
 static void put_heads(fm_guesser *guesser, size_t hidden)
 {
     const fm_tensor *turns = fm_guess_find(guesser, "rotary_emb.inv_freq");
-    bool known = turns != NULL && turns->rank == 1 && turns->count > 0 &&
-                 hidden % (2 * turns->count) == 0;
+    bool known =
+        turns != NULL && turns->rank == 1 && turns->count > 0 && hidden % (2 * turns->count) == 0;
     size_t head = known ? 2 * turns->count : hidden % ASSUMED_HEAD == 0 ? ASSUMED_HEAD : hidden;
     fm_guess_put_size(guesser, guesser->network, "n_heads", hidden / head);
     if (!known) {

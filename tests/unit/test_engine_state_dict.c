@@ -31,9 +31,10 @@
           LABELS("1000", "1000"))
 
 #define TEXT(masked)                                                                               \
-    "{\"schema\":\"velocityd.model/1\",\"flow\":{\"space\":\"tokens\",\"shape\":[1024],\"source\":{" \
-    "\"type\":\"external\"}},\"network\":{\"architecture\":\"text_dit\",\"vocab_size\":50257,"        \
-    "\"masked\":" masked ",\"hidden_size\":768,\"cond_dim\":128,\"length\":1024,\"n_blocks\":12,"     \
+    "{\"schema\":\"velocityd.model/"                                                               \
+    "1\",\"flow\":{\"space\":\"tokens\",\"shape\":[1024],\"source\":{"                             \
+    "\"type\":\"external\"}},\"network\":{\"architecture\":\"text_dit\",\"vocab_size\":50257,"     \
+    "\"masked\":" masked ",\"hidden_size\":768,\"cond_dim\":128,\"length\":1024,\"n_blocks\":12,"  \
     "\"n_heads\":12,\"dropout\":0.1}}"
 /* A buffer beside the parameters, which need not be in the file. */
 #define BUFFER       "rotary_emb.inv_freq"

@@ -1,6 +1,6 @@
 /* engine/network/text_dit, mlp of tokens: networks that the libraries evaluated, which look up what they are given. */
-#include "engine/memory.h"
 #include "engine/math/dense.h"
+#include "engine/memory.h"
 #include "engine/network/plan.h"
 #include "tests/support/failing_memory.h"
 #include "tests/support/network_case.h"
@@ -316,17 +316,20 @@ END_TEST
 /* ---- MLPs of tokens ---- */
 
 static const tensor_shape mlp_shapes[] = {
-    {"embed.weight", 2, {6, 4}},    {"clock.weight", 2, {3, 1}},
-    {"net.0.weight", 2, {8, 12}},   {"net.0.bias", 1, {8}},
-    {"net.2.weight", 2, {12, 8}},   {"net.2.bias", 1, {12}},
+    {"embed.weight", 2, {6, 4}},
+    {"clock.weight", 2, {3, 1}},
+    {"net.0.weight", 2, {8, 12}},
+    {"net.0.bias", 1, {8}},
+    {"net.2.weight", 2, {12, 8}},
+    {"net.2.bias", 1, {12}},
     {NULL, 0, {0}},
 };
 #define MLP_KEYS                                                                                   \
-    "\"architecture\":\"mlp\",\"activation\":\"tanh\",\"label\":\"concat\",\"vocab_size\":6,"        \
+    "\"architecture\":\"mlp\",\"activation\":\"tanh\",\"label\":\"concat\",\"vocab_size\":6,"      \
     "\"masked\":false"
 #define MLP(keys)                                                                                  \
-    "{\"schema\":\"velocityd.model/1\",\"network\":{" MLP_KEYS keys "},\"flow\":{\"space\":"         \
-    "\"tokens\",\"shape\":[2],\"source\":{\"type\":\"uniform_tokens\"}},\"conditioning\":{"          \
+    "{\"schema\":\"velocityd.model/1\",\"network\":{" MLP_KEYS keys "},\"flow\":{\"space\":"       \
+    "\"tokens\",\"shape\":[2],\"source\":{\"type\":\"uniform_tokens\"}},\"conditioning\":{"        \
     "\"labels\":{\"count\":5}}}"
 
 static fm_status mlp_open(network_case *ret, const char *json, fm_error *err)
@@ -437,9 +440,9 @@ Suite *suite_engine_token_network(void)
                         0, N_CASES);
     tcase_add_loop_test(tests, bfloat16_of_tokens_is_within_two_hundredths_or_refused_by_name, 0,
                         N_CASES);
-    tcase_add_loop_test(tests,
-                        every_failed_allocation_of_a_network_of_tokens_is_an_error_and_leaks_nothing,
-                        0, N_CASES);
+    tcase_add_loop_test(
+        tests, every_failed_allocation_of_a_network_of_tokens_is_an_error_and_leaks_nothing, 0,
+        N_CASES);
     tcase_add_test(tests, vocabularies_of_fifty_thousand_are_looked_up_and_answered);
     tcase_add_test(tests, frequencies_of_the_file_turn_queries_and_keys);
     tcase_add_test(tests, frequencies_of_another_size_are_refused);
