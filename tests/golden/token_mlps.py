@@ -1,6 +1,6 @@
-"""Writes mlp-tokens-masked and mlp-tokens-uniform: the two MLPs of tokens in flow_matching's examples, with their logits in float64.
+"""Writes tokens-mlp-masked and tokens-mlp-uniform: the two MLPs of tokens in flow_matching's examples, with their logits in float64.
 
-mlp-tokens-masked is `MLP` of 2d_discrete.ipynb, which begins with its activation; mlp-tokens-uniform is `DiscreteFlow` of the standalone examples. Their
+tokens-mlp-masked is `MLP` of 2d_discrete.ipynb, which begins with its activation; tokens-mlp-uniform is `DiscreteFlow` of the standalone examples. Their
 forward passes are written down once more here, small. The weights are random and exact in float32, as is t.
 
     python3 tests/golden/token_mlps.py    (Debian's python3-torch; a second on one thread)
@@ -60,10 +60,10 @@ class Uniform(nn.Module):
 
 
 CASES = {
-    "mlp-tokens-masked": (Masked, "MLP of tokens with a mask (random weights)", "mask",
+    "tokens-mlp-masked": (Masked, "MLP of tokens with a mask (random weights)", "mask",
                           {"architecture": "mlp", "activation": "silu", "time": "concat_last", "token_embedding": "token_embedding",
                            "vocab_size": 30, "masked": True, "time_embedding": "time_embedding", "activation_first": True}),
-    "mlp-tokens-uniform": (Uniform, "MLP of tokens, t first (random weights)", "uniform_tokens",
+    "tokens-mlp-uniform": (Uniform, "MLP of tokens, t first (random weights)", "uniform_tokens",
                            {"architecture": "mlp", "activation": "elu", "time": "concat_first", "token_embedding": "embed",
                             "vocab_size": 19, "masked": False}),
 }

@@ -19,8 +19,8 @@ static const struct {
     size_t length, vocabulary, n_buffers; /* numbers of the file that are no parameters */
 } cases[] = {
     {TEXT, 16, 28, 8},
-    {"tests/golden/mlp-tokens-masked", 3, 31, 0},
-    {"tests/golden/mlp-tokens-uniform", 2, 19, 0},
+    {"tests/golden/tokens-mlp-masked", 3, 31, 0},
+    {"tests/golden/tokens-mlp-uniform", 2, 19, 0},
 };
 #define N_CASES   ((int)(sizeof cases / sizeof *cases))
 #define TOLERANCE 1e-5
