@@ -562,6 +562,23 @@ static const refusal refusals[] = {
     BAD(FLOW_WITH("\"time\":{\"sample_range\":[-1,1]}"), "/flow/time/sample_range: must be inside"),
     BAD(FLOW_WITH("\"time\":{\"sample_range\":[1,0]}"),
         "/flow/time/sample_range: must be ascending"),
+    /* jumps */
+    BAD(FLOW_WITH("\"jump\":{\"bins\":8}"), "/flow/jump/range: is required"),
+    BAD(FLOW_WITH("\"jump\":{\"range\":[0,1]}"), "/flow/jump/bins: is required"),
+    BAD(FLOW_WITH("\"jump\":{\"bins\":1,\"range\":[0,1]}"), "/flow/jump/bins: must be from 2 to"),
+    BAD(FLOW_WITH("\"jump\":{\"bins\":8,\"range\":[1,0]}"), "/flow/jump/range: must be ascending"),
+    BAD(FLOW_WITH("\"jump\":{\"bins\":8,\"range\":[-1e308,1e308]}"),
+        "/flow/jump/range: must have a finite width"),
+    BAD(FLOW_WITH("\"jump\":{\"bins\":8,\"range\":[0,1],\"b\":1}"), "/flow/jump/b: unknown key"),
+    BAD(FLOW_WITH("\"jump\":{\"bins\":8,\"range\":[0,1]},\"scheduler\":{\"type\":\"cosine\"}"),
+        "/flow/jump: must be left out: it is for scheduler condot"),
+    BAD(FLOW_WITH("\"jump\":{\"bins\":8,\"range\":[0,1]},\"prediction\":\"x1\""),
+        "/flow/jump: must be left out: it is for prediction velocity"),
+    BAD(FLOW_WITH("\"jump\":{\"bins\":8,\"range\":[0,1]},\"coupling\":\"paired\""),
+        "/flow/jump: must be left out: it is for coupling independent"),
+    BAD(FLOW_WITH(
+            "\"jump\":{\"bins\":8,\"range\":[0,1]},\"time\":{\"direction\":\"data_to_noise\"}"),
+        "/flow/jump: must be left out: it is for time from noise to data"),
     /* conditioning */
     BAD(ROOT("\"conditioning\":1"), "/conditioning: must be an object"),
     BAD(ROOT("\"conditioning\":{\"label\":{}}"), "/conditioning/label: unknown key"),
