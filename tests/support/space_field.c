@@ -71,7 +71,7 @@ void space_field_point(const fm_space *space, uint64_t n, double *ret)
 
 /* A mix of the inputs, each output of its own; odd, as it must be of a quaternion. */
 void space_field_output(const fm_space *space, double size, double t, const double *input,
-                       double *ret)
+                        double *ret)
 {
     for (size_t k = 0; k < space->outputs; k++) {
         double phase = 0;

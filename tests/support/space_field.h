@@ -17,7 +17,7 @@ void space_field_point(const fm_space *space, uint64_t n, double *ret);
 
 /* A smooth output [outputs] of an input [inputs] at time t, with entries of at most `size`. */
 void space_field_output(const fm_space *space, double size, double t, const double *input,
-                       double *ret);
+                        double *ret);
 /* A velocity made of it, which does not lead beyond the space. */
 void space_field_velocity(const fm_space *space, double size, double t, const double *x, double *v);
 

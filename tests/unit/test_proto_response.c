@@ -436,9 +436,10 @@ START_TEST(every_method_is_listed)
         const fm_method_info *info = fm_method_describe(fm_method_at(i));
         ck_assert_str_eq(json_string_value(json_object_get(method, "id")), info->name);
         ck_assert_int_eq(json_is_true(json_object_get(method, "adaptive")), info->adaptive);
-        static const char *const words[][2] = {{"euclidean", "[\"euclidean\"]"},
-                                               {"euclidean manifolds", "[\"euclidean\",\"manifolds\"]"},
-                                               {"tokens", "[\"tokens\"]"}};
+        static const char *const words[][2] = {
+            {"euclidean", "[\"euclidean\"]"},
+            {"euclidean manifolds", "[\"euclidean\",\"manifolds\"]"},
+            {"tokens", "[\"tokens\"]"}};
         size_t k = 0;
         while (k < 3 && strcmp(words[k][0], info->spaces) != 0) {
             k++;
