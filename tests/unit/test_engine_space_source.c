@@ -91,7 +91,8 @@ START_TEST(torus_densities_integrate_to_one)
         fm_space torus = space_of(FM_SPACE_TORUS, 2, 1, wrapped(stds[k]));
         double sum = 0, step = 2 * PI / n;
         for (int i = 0; i < n * n; i++) {
-            double x[2] = {step * (i % n), step * (i / n)};
+            int row = i / n, column = i % n;
+            double x[2] = {step * column, step * row};
             sum += step * step * density(&torus, x);
         }
         ck_assert_double_eq_tol(sum, 1, 1e-12);
@@ -130,8 +131,8 @@ START_TEST(matrix_densities_integrate_to_one)
     const int n = 70;
     double sum = 0;
     for (int i = 0; i < n * n * n; i++) {
-        double p = step * (i % n - n / 2), q = step * (i / n % n - n / 2);
-        double z = step * (i / n / n - n / 2);
+        int middle = n / 2, of_p = i % n, of_q = i / n % n, of_z = i / n / n;
+        double p = step * (of_p - middle), q = step * (of_q - middle), z = step * (of_z - middle);
         double b = exp(0.5 * (p + q)) * tanh(z), x[4] = {exp(p), b, b, exp(q)};
         sum += step * step * step * sqrt(2) * cosh(z) * density(&matrices, x);
     }
