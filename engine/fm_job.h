@@ -23,6 +23,7 @@ typedef struct fm_job fm_job;
 typedef enum fm_task {
     FM_TASK_SAMPLE,   /* integrate n rows along the solver's grid */
     FM_TASK_VELOCITY, /* evaluate fields at n given points and times */
+    FM_TASK_BOUND,    /* of tokens: a lower bound of the log likelihood of n given points */
 } fm_task;
 
 /* The pointers in a spec are borrowed: they stay valid and unchanged until the job is freed. */
@@ -38,6 +39,10 @@ typedef struct fm_job_spec {
      * least state that has the observation */
     const double *x;
     const double *t; /* [n_rows] FM_TASK_VELOCITY: the times */
+    /* FM_TASK_SAMPLE of tokens: [n_rows][dimension], 1 where x has a token that never changes, 0 where it is drawn from
+     * the source, or NULL: x is the start. */
+    const unsigned char *given;
+    size_t bound_draws; /* FM_TASK_BOUND: times at which a point is looked at, >= 2 */
     /* What is observed of the samples, or NULL; it may only guide FM_TASK_VELOCITY. */
     const fm_inverse *inverse;
     /* x is data: a row starts at alpha x + sigma eps of the grid's first time, which is on the path, eps the row's own
@@ -54,7 +59,7 @@ typedef struct fm_job_spec {
     size_t draws;
     fm_divergence divergence; /* of log_likelihood and of the fields that need it */
     /* FM_TASK_SAMPLE: of the state at the grid's later end, the earlier one's being that of the source:
-     * d log p / dt = -divergence along the trajectory. */
+     * d log p / dt = -divergence along the trajectory. FM_TASK_BOUND always has one. */
     bool log_likelihood;
     const double *output_times; /* [n_output_times] along the grid's direction, or NULL */
     size_t n_output_times;
@@ -80,7 +85,7 @@ typedef struct fm_row_result {
     fm_row_status status;
     double t; /* time reached */
     uint64_t evaluations, accepted, rejected;
-    const float *x;                 /* [dimension] last finite state; NULL for FM_TASK_VELOCITY */
+    const float *x;                 /* [dimension] last finite state; NULL of other tasks */
     const double *trajectory_times; /* [n_trajectory] with output_every_step, else NULL */
     size_t n_trajectory;            /* = n_output_times, unless every step or unfinished */
     /* Those asked for, else NULL: [n_trajectory][dimension], of FM_TASK_VELOCITY [dimension]. */

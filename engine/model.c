@@ -90,6 +90,9 @@ static fm_status map_tangents(fm_model *model, fm_error *err)
 {
     const fm_network_info *info = &model->network->info;
     size_t vectors = 0, total = 0;
+    if (info->max_tangents == 0) {
+        return FM_OK;
+    }
     bool fits = fm_multiply(fm_model_call_rows(model) * sizeof(double),
                             info->dimension + info->out_dimension, &vectors);
     model->tangents_stride = fm_arena_round(info->tangent_scratch_bytes) + fm_arena_round(vectors);
@@ -161,6 +164,9 @@ static void fill_names(fm_model *model)
     info->defaults_json = config->defaults_json;
     info->label_names = (const char *const *)config->label_names;
     info->n_label_names = config->n_label_names;
+    info->n_vocabulary = config->vocabulary_size;
+    info->masked = config->masked;
+    info->vocabulary = (const char *const *)config->vocabulary;
 }
 
 static void fill_info(fm_model *model)

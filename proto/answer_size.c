@@ -57,6 +57,7 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
     size_t n_values = multiply(n_points, model->dimension);
     size_t total = array_bytes(request->x, n_values, sizeof *request->x);
     total = add(total, array_bytes(request->t, spec->n_rows, sizeof *request->t));
+    total = add(total, array_bytes(request->given, n_values, sizeof *request->given));
     const int32_t *labels[] = {request->labels, request->negative_labels,
                                request->classifier_labels};
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
@@ -168,6 +169,10 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
                 add(last_bytes, add(state_bytes, 2 * number_bytes(request->encoding, true)));
         }
         return add(ENVELOPE_BYTES, sample_bytes(request, last_bytes, state_bytes));
+    }
+    if (spec->task == FM_TASK_BOUND) { /* with its error and its perplexity */
+        size_t row_bytes = ROW_STATS_BYTES + 3 * number_bytes(request->encoding, true);
+        return add(ENVELOPE_BYTES, multiply(spec->n_rows, row_bytes));
     }
     size_t row = multiply(count_fields(spec->fields), state_bytes);
     row = add(row, count_numbers(spec->fields) * number_bytes(request->encoding, true));

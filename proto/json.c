@@ -170,6 +170,13 @@ void fmp_json_pair_bool(fmp_json *json, const char *key, bool value)
     fmp_json_bool(json, value);
 }
 
+void fmp_json_pair_float(fmp_json *json, const char *key, float value)
+{
+    char text[FMP_NUMBER_MAX_BYTES + 1];
+    text[fmp_number_write_float(text, value)] = '\0';
+    fmp_json_pair_raw(json, key, text);
+}
+
 void fmp_json_pair_number(fmp_json *json, const char *key, double value)
 {
     fmp_json_key(json, key);

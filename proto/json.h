@@ -41,6 +41,7 @@ void fmp_json_pair_text(fmp_json *json, const char *key, const char *text);
 void fmp_json_pair_unsigned(fmp_json *json, const char *key, uint64_t value);
 void fmp_json_pair_bool(fmp_json *json, const char *key, bool value);
 void fmp_json_pair_number(fmp_json *json, const char *key, double value);
+void fmp_json_pair_float(fmp_json *json, const char *key, float value); /* finite */
 void fmp_json_pair_raw(fmp_json *json, const char *key, const char *text);
 
 #endif

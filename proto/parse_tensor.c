@@ -1,5 +1,6 @@
 /* Tensors of a request: nested lists of numbers, or {"dtype", "shape", "data"} with base64. */
 #include "proto/base64.h"
+#include "proto/lat_lon.h"
 #include "proto/parse.h"
 
 #include <assert.h>
@@ -14,6 +15,8 @@
 typedef struct tensor_reader {
     fmp_parse *parse;
     const char *pointer;
+    bool on_globe;      /* its last axis is a unit vector, which may be a latitude and longitude */
+    bool are_tokens;    /* they may be int32 in base64 */
     bool is_double;     /* the range is float64's, not float32's */
     const char *name;   /* whose shape is told where a list has another length; NULL: of none */
     size_t least, most; /* of the first length */
@@ -94,11 +97,41 @@ static void fail_list(tensor_reader *tensor, size_t depth)
     tensor->broken = true;
 }
 
+/* Of the globe's points also {"lat", "lon"}, in degrees. */
+static bool read_lat_lon(tensor_reader *tensor, json_t *point)
+{
+    json_t *lat = json_object_get(point, "lat"), *lon = json_object_get(point, "lon");
+    double degrees[] = {json_number_value(lat), json_number_value(lon)};
+    bool valid = json_is_number(lat) && json_is_number(lon) && json_object_size(point) == 2 &&
+                 fabs(degrees[0]) <= 90 && fabs(degrees[1]) <= 360;
+    if (valid) {
+        fmp_lat_lon_vector(degrees[0], degrees[1], tensor->values + tensor->n_values);
+        tensor->n_values += 3;
+    }
+    return valid;
+}
+
+static void fail_lat_lon(tensor_reader *tensor)
+{
+    char pointer[FMP_POINTER_BYTES];
+    index_pointer(tensor, tensor->rank - 1, pointer, sizeof pointer);
+    fmp_parse_fail_at(
+        tensor->parse, pointer,
+        "must be {\"lat\": -90 to 90, \"lon\": -360 to 360}, in degrees, or a unit vector");
+    tensor->broken = true;
+}
+
 /* The depth is the tensor's rank at most, so what a body nests deeper is never followed. */
 static void read_nested(tensor_reader *tensor, size_t depth, json_t *value)
 {
     if (depth == tensor->rank) {
         read_number(tensor, value);
+        return;
+    }
+    if (tensor->on_globe && depth + 1 == tensor->rank && json_is_object(value)) {
+        if (!read_lat_lon(tensor, value)) {
+            fail_lat_lon(tensor);
+        }
         return;
     }
     if (!json_is_array(value) || json_array_size(value) != tensor->shape[depth]) {
@@ -140,18 +173,33 @@ static void check_shape(tensor_reader *tensor, json_t *shape)
     }
 }
 
+typedef enum number_type {
+    NUMBER_SINGLE,
+    NUMBER_DOUBLE,
+    NUMBER_INTEGER,
+    NUMBER_UNKNOWN
+} number_type;
+
+static size_t bytes_of(number_type type)
+{
+    return type == NUMBER_DOUBLE ? sizeof(double) : sizeof(float); /* as int32_t */
+}
+
 /* The bytes of *n_values numbers, little-endian, as doubles. */
-static void convert(tensor_reader *tensor, const unsigned char *bytes, size_t number_bytes,
+static void convert(tensor_reader *tensor, const unsigned char *bytes, number_type type,
                     size_t n_values)
 {
+    size_t number_bytes = bytes_of(type);
     for (size_t i = 0; i < n_values; i++) {
         uint64_t bits = 0;
         for (size_t k = number_bytes; k-- > 0;) {
             bits = bits << 8 | bytes[i * number_bytes + k];
         }
         double number = 0;
-        if (number_bytes == sizeof(double)) {
+        if (type == NUMBER_DOUBLE) {
             memcpy(&number, &bits, sizeof number);
+        } else if (type == NUMBER_INTEGER) {
+            number = (double)(int32_t)(uint32_t)bits;
         } else {
             uint32_t half = (uint32_t)bits;
             float single;
@@ -169,8 +217,9 @@ static void convert(tensor_reader *tensor, const unsigned char *bytes, size_t nu
     tensor->n_values = n_values;
 }
 
-static void read_data(tensor_reader *tensor, json_t *data, size_t number_bytes, size_t n_values)
+static void read_data(tensor_reader *tensor, json_t *data, number_type type, size_t n_values)
 {
+    size_t number_bytes = bytes_of(type);
     /* The text is in memory and longer: with it, this product cannot overflow unnoticed. */
     if (n_values > json_string_length(data) / number_bytes) {
         fail_member(tensor, "data", "must be the base64 of as many bytes as dtype and shape say");
@@ -183,11 +232,23 @@ static void read_data(tensor_reader *tensor, json_t *data, size_t number_bytes, 
     }
     if (fmp_base64_read(json_string_value(data), json_string_length(data), bytes,
                         n_values * number_bytes)) {
-        convert(tensor, bytes, number_bytes, n_values);
+        convert(tensor, bytes, type, n_values);
     } else {
         fail_member(tensor, "data", "must be the base64 of as many bytes as dtype and shape say");
     }
     free(bytes);
+}
+
+static number_type type_of(const tensor_reader *tensor, const char *dtype)
+{
+    if (dtype == NULL) {
+        return NUMBER_UNKNOWN;
+    }
+    bool is_integer = tensor->are_tokens && strcmp(dtype, "int32") == 0;
+    return is_integer                      ? NUMBER_INTEGER
+           : strcmp(dtype, "float32") == 0 ? NUMBER_SINGLE
+           : strcmp(dtype, "float64") == 0 ? NUMBER_DOUBLE
+                                           : NUMBER_UNKNOWN;
 }
 
 static void read_object(tensor_reader *tensor, json_t *object, size_t n_values)
@@ -202,10 +263,11 @@ static void read_object(tensor_reader *tensor, json_t *object, size_t n_values)
             tensor->broken = true;
         }
     }
-    const char *dtype = json_string_value(json_object_get(object, "dtype"));
-    bool is_double = dtype != NULL && strcmp(dtype, "float64") == 0;
-    if (!is_double && (dtype == NULL || strcmp(dtype, "float32") != 0)) {
-        fail_member(tensor, "dtype", "must be float32 or float64");
+    number_type type = type_of(tensor, json_string_value(json_object_get(object, "dtype")));
+    if (type == NUMBER_UNKNOWN) {
+        fail_member(tensor, "dtype",
+                    tensor->are_tokens ? "must be int32, float32 or float64"
+                                       : "must be float32 or float64");
     }
     check_shape(tensor, json_object_get(object, "shape"));
     json_t *data = json_object_get(object, "data");
@@ -213,7 +275,7 @@ static void read_object(tensor_reader *tensor, json_t *object, size_t n_values)
         fail_member(tensor, "data", "must be a base64 string");
     }
     if (!tensor->broken) {
-        read_data(tensor, data, is_double ? sizeof(double) : sizeof(float), n_values);
+        read_data(tensor, data, type, n_values);
     }
 }
 
@@ -245,6 +307,8 @@ double *fmp_parse_array(fmp_parse *parse, fmp_field_id field, const fmp_array *a
 {
     tensor_reader tensor = {.parse = parse,
                             .pointer = fmp_field_at(field)->pointer,
+                            .on_globe = array->on_globe,
+                            .are_tokens = array->are_tokens,
                             .name = array->name,
                             .least = array->least,
                             .most = array->most,
@@ -283,6 +347,8 @@ double *fmp_parse_tensor(fmp_parse *parse, fmp_field_id field, size_t n_rows)
     fmp_array array = {.items = "points",
                        .least = 1,
                        .most = parse->limits->max_samples,
+                       .on_globe = fmp_model_is_on_globe(model),
+                       .are_tokens = fmp_model_is_text(model),
                        .rank = model->rank + 1,
                        .shape = {n_rows}};
     assert(model->rank <= FM_MAX_RANK && model->dimension >= 1);

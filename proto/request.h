@@ -69,6 +69,7 @@ typedef struct fmp_request {
     fm_schedule schedule;     /* that made the grid; type NULL: none did */
     size_t guide, classifier; /* of fmp_limits.models, for spec.guidance; FMP_NO_MODEL: none */
     bool has_trajectory;
+    bool lat_lon; /* points of the globe go out as latitude and longitude */
     bool wants_straightness, wants_kinetic_energy, wants_curvature; /* in stats */
     /* owned */
     double *grid, *output_times, *x, *t;
@@ -78,7 +79,8 @@ typedef struct fmp_request {
     double *diffusion_t, *diffusion_values; /* of solver.diffusion */
     double *guidance_t, *guidance_values;   /* of guidance.schedule */
     int32_t *negative_labels, *classifier_labels;
-    fmp_stages *stages; /* of FMP_API_EDITS without an observation, else NULL */
+    unsigned char *given; /* [n_rows][dimension] of spec.given, or NULL */
+    fmp_stages *stages;   /* of FMP_API_EDITS without an observation, else NULL */
     /* Of FMP_API_EDIT, or NULL: proto/observation.h; spec.inverse is within. */
     fmp_observation *observation;
 } fmp_request;

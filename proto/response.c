@@ -118,6 +118,8 @@ void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
         fmp_response_write_png_grid(buffer, model, rows);
     } else if (request->spec.task == FM_TASK_SAMPLE) {
         fmp_response_write_sample(buffer, request, model, id, rows);
+    } else if (request->spec.task == FM_TASK_BOUND) {
+        fmp_response_write_bound(buffer, request, model, id, rows);
     } else {
         fmp_response_write_velocity(buffer, request, model, id, rows);
     }
@@ -185,16 +187,15 @@ void fmp_response_write_states(fmp_json *json, const char *key, const fmp_reques
                                const fm_model_info *model, const fmp_rows *rows,
                                fmp_row_state *state, unsigned which)
 {
-    size_t shape[FMP_TENSOR_MAX_RANK] = {rows->n_rows};
-    memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
     fmp_tensor tensor;
+    bool are_points = which == FM_FIELD_X || which == FM_FIELD_X1_HAT;
     fmp_json_key(json, key);
-    fmp_tensor_begin(&tensor, json, request->encoding, "float32", model->rank + 1, shape);
+    fmp_tensor_begin_states(&tensor, json, request, model, are_points, 1, &rows->n_rows);
     fmp_tensor_open(&tensor);
     for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
         fm_row_result row;
         rows->at(rows->context, i, &row);
-        fmp_tensor_floats(&tensor, state(&row, which), model->rank, model->shape);
+        fmp_tensor_state(&tensor, model, state(&row, which));
     }
     fmp_tensor_close(&tensor);
     fmp_tensor_end(&tensor);

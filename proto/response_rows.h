@@ -18,6 +18,9 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
                                const fm_model_info *model, const char *id, const fmp_rows *rows);
 void fmp_response_write_velocity(fmp_buffer *buffer, const fmp_request *request,
                                  const fm_model_info *model, const char *id, const fmp_rows *rows);
+/* Of FM_TASK_BOUND. */
+void fmp_response_write_bound(fmp_buffer *buffer, const fmp_request *request,
+                              const fm_model_info *model, const char *id, const fmp_rows *rows);
 /* samples, or velocity, as a .npy file. The latter needs the field velocity. */
 void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
                             const fm_model_info *model, const fmp_rows *rows);
@@ -39,7 +42,7 @@ void fmp_response_write_times(fmp_json *json, const fm_job_stats *stats);
 /* "status" of every row */
 void fmp_response_write_statuses(fmp_json *json, const fmp_rows *rows);
 /* One state of every row: `key`: [n_rows, …shape].
- *   which  passed to state() */
+ *   which  the field that it is, FM_FIELD_X of samples; passed to state() */
 typedef const float *fmp_row_state(const fm_row_result *row, unsigned which);
 void fmp_response_write_states(fmp_json *json, const char *key, const fmp_request *request,
                                const fm_model_info *model, const fmp_rows *rows,

@@ -5,8 +5,6 @@
 #include "proto/solver_options.h"
 #include "proto/tensor.h"
 
-#include <string.h>
-
 static bool is_adaptive(const fmp_request *request)
 {
     return fm_method_describe(request->spec.solver.method)->adaptive;
@@ -37,16 +35,20 @@ static const float *field_at(const fm_row_result *row, unsigned id, size_t k, si
     return row->fields[id] + (k < last ? k : last) * dimension;
 }
 
+static bool is_point(unsigned id)
+{
+    return id == FM_FIELD_X || id == FM_FIELD_X1_HAT;
+}
+
 /* [n_rows, n_times, …shape] */
 static void write_common_field(fmp_json *json, unsigned id, size_t n_times,
                                const fmp_request *request, const fm_model_info *model,
                                const fmp_rows *rows)
 {
-    size_t shape[FMP_TENSOR_MAX_RANK] = {rows->n_rows, n_times};
-    memcpy(shape + 2, model->shape, model->rank * sizeof *model->shape);
+    const size_t leading[] = {rows->n_rows, n_times};
     fmp_tensor tensor;
     fmp_json_key(json, fm_field_name((fm_field_id)id));
-    fmp_tensor_begin(&tensor, json, request->encoding, "float32", model->rank + 2, shape);
+    fmp_tensor_begin_states(&tensor, json, request, model, is_point(id), 2, leading);
     fmp_tensor_open(&tensor);
     for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
         fm_row_result row;
@@ -54,7 +56,7 @@ static void write_common_field(fmp_json *json, unsigned id, size_t n_times,
         fmp_tensor_open(&tensor);
         for (size_t k = 0; k < n_times; k++) {
             const float *state = field_at(&row, id, k, model->dimension);
-            fmp_tensor_floats(&tensor, state, model->rank, model->shape);
+            fmp_tensor_state(&tensor, model, state);
         }
         fmp_tensor_close(&tensor);
     }
@@ -83,26 +85,31 @@ static void write_common_times(fmp_json *json, const fmp_request *request,
 }
 
 /* A list a sample, each of its own length; only in JSON. */
-static void write_own_field(fmp_json *json, unsigned id, const fm_model_info *model,
-                            const fmp_rows *rows)
+static void write_own_field(fmp_json *json, unsigned id, const fmp_request *request,
+                            const fm_model_info *model, const fmp_rows *rows)
 {
     fmp_json_key(json, fm_field_name((fm_field_id)id));
     fmp_json_open(json, '[');
     for (size_t i = 0; i < rows->n_rows && !json->buffer->failed; i++) {
         fm_row_result row;
         rows->at(rows->context, i, &row);
-        size_t shape[FMP_TENSOR_MAX_RANK] = {row.n_trajectory};
-        memcpy(shape + 1, model->shape, model->rank * sizeof *model->shape);
-        fmp_json_value(json);
-        fmp_number_write_floats(json->buffer, row.fields[id], model->rank + 1, shape);
+        fmp_tensor tensor;
+        fmp_tensor_begin_states(&tensor, json, request, model, is_point(id), 1, &row.n_trajectory);
+        fmp_tensor_open(&tensor);
+        for (size_t k = 0; k < row.n_trajectory; k++) {
+            fmp_tensor_state(&tensor, model, row.fields[id] + k * model->dimension);
+        }
+        fmp_tensor_close(&tensor);
+        fmp_tensor_end(&tensor);
     }
     fmp_json_close(json, ']');
 }
 
 /* Every sample has its own times. */
-static void write_own_times(fmp_json *json, unsigned fields, const fm_model_info *model,
+static void write_own_times(fmp_json *json, const fmp_request *request, const fm_model_info *model,
                             const fmp_rows *rows)
 {
+    unsigned fields = request->spec.fields;
     fmp_json_key(json, "times");
     fmp_json_open(json, '[');
     fm_row_result row;
@@ -114,7 +121,7 @@ static void write_own_times(fmp_json *json, unsigned fields, const fm_model_info
     fmp_json_close(json, ']');
     for (unsigned id = 0; id < FM_N_VECTOR_FIELDS; id++) {
         if ((fields & FM_FIELD_BIT(id)) != 0) {
-            write_own_field(json, id, model, rows);
+            write_own_field(json, id, request, model, rows);
         }
     }
     for (unsigned id = FM_N_VECTOR_FIELDS; id < FM_N_FIELDS; id++) {
@@ -130,7 +137,7 @@ static void write_trajectory(fmp_json *json, const fmp_request *request, const f
     fmp_json_key(json, "trajectory");
     fmp_json_open(json, '{');
     if (request->spec.output_every_step && is_adaptive(request)) {
-        write_own_times(json, request->spec.fields, model, rows);
+        write_own_times(json, request, model, rows);
     } else {
         write_common_times(json, request, model, rows);
     }

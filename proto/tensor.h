@@ -11,15 +11,30 @@
 /* The leading dimensions of an answer beside those of a sample: samples and times. */
 #define FMP_TENSOR_MAX_RANK (FM_MAX_RANK + 2)
 
+/* How the numbers of a point are written. */
+typedef enum fmp_point_form {
+    FMP_POINT_NUMBERS, /* as they are */
+    FMP_POINT_LAT_LON, /* in lists: a unit vector as {"lat", "lon"}, in degrees */
+    FMP_POINT_TOKENS,  /* in base64: int32 */
+} fmp_point_form;
+
 typedef struct fmp_tensor {
     fmp_json *json;
     bool as_lists;
+    fmp_point_form form;
     fmp_base64 base64;
 } fmp_tensor;
 
-/* Says what comes: "float32" or "float64" of a shape. One piece or more follow, then the end. */
+/* Says what comes: "float32", "float64" or "int32" of a shape. One piece or more follow, then the end. */
 void fmp_tensor_begin(fmp_tensor *tensor, fmp_json *json, fmp_encoding encoding, const char *dtype,
                       size_t rank, const size_t *shape);
+/* The same of states: points of the model's space, or vectors at them.
+ *   leading  [n_leading] lengths before the model's shape */
+void fmp_tensor_begin_states(fmp_tensor *tensor, fmp_json *json, const fmp_request *request,
+                             const fm_model_info *model, bool are_points, size_t n_leading,
+                             const size_t *leading);
+/* One of them. */
+void fmp_tensor_state(fmp_tensor *tensor, const fm_model_info *model, const float *state);
 void fmp_tensor_open(fmp_tensor *tensor);
 void fmp_tensor_close(fmp_tensor *tensor);
 /* Pieces: finite numbers, row-major. */

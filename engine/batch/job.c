@@ -50,6 +50,9 @@ fm_status fm_job_new(const fm_job_spec *spec, fm_job **ret, fm_error *err)
     if (spec->task == FM_TASK_SAMPLE) { /* else there is no method */
         job->plan = fm_job_solve_plan(spec);
     }
+    if (spec->task == FM_TASK_BOUND) {
+        job->bound = fm_job_bound_plan(spec);
+    }
     job->dimension = spec->model->config.dimension;
     job->n_outputs = fm_job_outputs(spec);
     cost_of_rows(job);

@@ -15,6 +15,7 @@
 #include "engine/batch/lane.h"
 #include "engine/flow/field.h"
 #include "engine/network/network.h"
+#include "engine/solve/elbo.h"
 #include "engine/solve/solve.h"
 
 #include <stdatomic.h>
@@ -38,7 +39,8 @@ struct fm_row {
     fm_condition condition;
     size_t n_asks;   /* network rows of the wanted velocity, in a call */
     fm_solve *solve; /* FM_TASK_SAMPLE */
-    void *memory;    /* of the solver */
+    fm_elbo *elbo;   /* FM_TASK_BOUND */
+    void *memory;    /* of either */
     /* [dimension and integrals] of FM_TASK_SAMPLE: x0 while starting, then the state whose fields are read */
     double *vector;
     /* [predictions][dimension] of the network, where that is not the velocity; else NULL. */
@@ -81,6 +83,7 @@ typedef struct fm_row_record {
 struct fm_job {
     fm_job_spec spec;
     fm_solve_plan plan; /* of FM_TASK_SAMPLE */
+    fm_elbo_plan bound; /* of FM_TASK_BOUND */
     size_t dimension;
     size_t n_outputs; /* of every row, known beforehand; 0: recordings grow, or none */
     unsigned size_class;
@@ -164,10 +167,14 @@ void fm_row_densities(fm_row *row, const fm_solve_report *report);
 /* ---- row_space.c: where the states are not in flat space ---- */
 
 bool fm_job_is_flat(const fm_job_spec *spec);
+/* Whether the network's outputs are what a solver wants, as they are: logits alone. */
+bool fm_job_is_direct(const fm_job_spec *spec);
 /* Of a slot's `ambient`; 0 in flat space. */
 size_t fm_row_space_numbers(const fm_job_spec *spec);
 /* Draws x0; scale: the path's sigma. */
 void fm_row_draw_on_space(const fm_row *row, double scale, double *ret);
+/* Those of spec.given take their places in x, noise. */
+void fm_row_give_tokens(const fm_row *row, double *x);
 /* x, noise, becomes the state on the way to the data where the path has this alpha. */
 void fm_row_add_noise_on_space(const fm_row *row, double alpha, const double *data, double *x);
 /* x as it leaves: a copy made exact, valid until the next of these calls; x itself in flat space. */
@@ -181,6 +188,15 @@ double fm_row_product_on_space(const fm_row *row, const double *coordinates, con
                                double *scratch);
 /* x, velocity or x1_hat from row->output; [dimension], valid until the next of these calls. */
 const double *fm_row_field_on_space(const fm_row *row, fm_field_id id);
+
+/* ---- row_bound.c: FM_TASK_BOUND ---- */
+
+fm_elbo_plan fm_job_bound_plan(const fm_job_spec *spec);
+/* Errors: FM_EINVAL. */
+FM_MUST_USE fm_status fm_job_check_bound(const fm_job_spec *spec, fm_error *err);
+void fm_row_bound_start(fm_row *row);
+/* Asks for the next logits, or ends the row. */
+void fm_row_bound_advance(fm_row *row);
 
 /* ---- row_asides.c: what guidance needs beside the row's own network ---- */
 

@@ -49,6 +49,11 @@ static void add_fields(fm_job_layout *layout, const fm_job_spec *spec)
     }
 }
 
+static bool has_log_likelihood(const fm_job_spec *spec)
+{
+    return spec->log_likelihood || spec->task == FM_TASK_BOUND;
+}
+
 /* What a slot has beside its solver: a sample's state, the network's output where it is kept, traces. */
 static size_t state_bytes(const fm_job_spec *spec)
 {
@@ -60,7 +65,7 @@ static size_t output_bytes(const fm_job_spec *spec)
 {
     size_t n = fm_predictions_count(&spec->model->config.predictions);
     bool kept = spec->task == FM_TASK_VELOCITY || fm_job_read_fields(spec) != 0 || n > 1 ||
-                !fm_job_is_flat(spec);
+                (!fm_job_is_flat(spec) && !fm_job_is_direct(spec));
     return kept ? fm_arena_round(n * spec->model->config.space.outputs * sizeof(double)) : 0;
 }
 
@@ -105,7 +110,11 @@ fm_job_layout fm_job_layout_of(const fm_job_spec *spec)
         }
     }
     add_fields(&layout, spec);
-    if (spec->log_likelihood) {
+    if (spec->task == FM_TASK_BOUND) {
+        fm_elbo_plan plan = fm_job_bound_plan(spec);
+        solve_bytes = fm_elbo_size_bytes(&plan);
+    }
+    if (has_log_likelihood(spec)) {
         add(&layout, spec->n_rows, sizeof(double));
         add(&layout, spec->n_rows, sizeof(double));
     }
@@ -211,7 +220,7 @@ void fm_job_place(fm_job *job, fm_arena *arena, const fm_job_layout *layout)
         }
     }
     place_fields(job, arena);
-    if (spec->log_likelihood) {
+    if (has_log_likelihood(spec)) {
         job->log_likelihood = take(arena, spec->n_rows, sizeof(double));
         job->standard_error = take(arena, spec->n_rows, sizeof(double));
     }

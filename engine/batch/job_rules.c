@@ -10,7 +10,8 @@ static fm_status check_divergence(const fm_job_spec *spec, fm_error *err)
     if (bad || (it->method == FM_DIVERGENCE_HUTCHINSON && it->n_probes == 0)) {
         return fm_fail(err, FM_EINVAL, "divergence needs 1 to %zu probes", FM_MAX_PROBES);
     }
-    if (fm_job_tangents(spec) > 0 && !spec->model->info.has_divergence) {
+    bool needed = fm_job_integrals(spec) > 0 || fm_job_wants_divergence(spec);
+    if (needed && !spec->model->info.has_divergence) {
         return fm_fail(err, FM_EINVAL, "model %s has no divergence", spec->model->config.name);
     }
     return FM_OK;
@@ -49,6 +50,10 @@ static fm_status check_space(const fm_job_spec *spec, fm_error *err)
         {spec->path != NULL, "another scheduler"},
         {spec->draws > 0, "dequantisation"},
         {spec->measures_path, "measures of the path"},
+        {spec->adds_noise && spec->model->info.has_tokens, "noise added to data"},
+        {(spec->fields & ~FM_FIELD_BIT(FM_FIELD_X)) != 0 && spec->model->info.has_tokens,
+         "fields but x"},
+        {guidance->zero_until > 0 && spec->model->info.has_tokens, "guidance.zero_until"},
         {(spec->fields & (FM_FIELD_BIT(FM_FIELD_SCORE) | FM_FIELD_BIT(FM_FIELD_X0_HAT))) != 0,
          "the fields score and x0_hat"},
         {guidance->model != NULL || guidance->classifier != NULL, "guidance by another model"},
@@ -59,6 +64,9 @@ static fm_status check_space(const fm_job_spec *spec, fm_error *err)
         if (rows[i].used) {
             return fm_fail(err, FM_EINVAL, "a flow on %s does not take %s", space, rows[i].what);
         }
+    }
+    if (spec->given != NULL && (!fm_job_is_direct(spec) || spec->x == NULL)) {
+        return fm_fail(err, FM_EINVAL, "given tokens need a flow of tokens, and x");
     }
     const fm_space *geometry = spec->model->info.geometry;
     if (spec->task == FM_TASK_SAMPLE && spec->x == NULL && geometry->is_external) {
@@ -105,6 +113,9 @@ fm_status fm_job_check(const fm_job_spec *spec, fm_error *err)
             return fm_fail(err, FM_EINVAL, "velocity needs x, t and fields that the model has");
         }
         return fm_job_check_inverse(spec, err);
+    }
+    if (spec->task == FM_TASK_BOUND) {
+        return fm_job_check_bound(spec, err);
     }
     fm_solve_plan plan = fm_job_solve_plan(spec);
     fm_status status = fm_solve_check(&plan, err);

@@ -50,6 +50,7 @@ fm_solve_plan fm_job_solve_plan(const fm_job_spec *spec)
         .n_velocity = config->space.is_flat ? 0 : config->space.velocities + fm_job_integrals(spec),
         .path = spec->path != NULL ? spec->path : &config->path,
         .seed = spec->seed,
+        .given = spec->given,
         .gives_score = fm_predictions_have_score(&config->predictions) &&
                        fm_method_uses_score(spec->solver.method),
         .output_times = spec->output_times,
@@ -121,6 +122,10 @@ double fm_job_expected_evaluations(const fm_job_spec *spec)
 {
     if (spec->task == FM_TASK_VELOCITY) {
         return 1;
+    }
+    if (spec->task == FM_TASK_BOUND) {
+        fm_elbo_plan plan = fm_job_bound_plan(spec);
+        return (double)fm_elbo_evaluations(&plan);
     }
     fm_solve_plan plan = fm_job_solve_plan(spec);
     double evaluations = fm_solve_expected_evaluations(&plan);

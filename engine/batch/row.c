@@ -201,6 +201,9 @@ static void start_sample(fm_row *row)
     double *x0 = row->vector;
     if (spec->draws > 0) {
         dequantize(row, x0);
+    } else if (spec->given != NULL) {
+        draw_start(row, x0);
+        fm_row_give_tokens(row, x0);
     } else if (spec->x != NULL && !spec->adds_noise) {
         const double *x = spec->x + row->index * job->dimension;
         memcpy(x0, fm_row_exact_state(row, x), job->dimension * sizeof *x0);
@@ -249,6 +252,8 @@ void fm_row_start(fm_row *row)
     fm_row_asides_start(row);
     if (spec->task == FM_TASK_SAMPLE) {
         start_sample(row);
+    } else if (spec->task == FM_TASK_BOUND) {
+        fm_row_bound_start(row);
     } else {
         row->want.t = spec->t[row->index];
         row->want.x = spec->x + row->index * row->job->dimension;
@@ -258,7 +263,8 @@ void fm_row_start(fm_row *row)
 double *fm_row_network_output(const fm_row *row)
 {
     bool pair = fm_predictions_count(&row->job->spec.model->field.predictions) > 1;
-    return row->reading || pair || row->ambient != NULL ? row->output : row->want.v;
+    bool becomes = row->ambient != NULL && !fm_job_is_direct(&row->job->spec);
+    return row->reading || pair || becomes ? row->output : row->want.v;
 }
 
 void fm_row_answer(fm_row *row, const double *others)
@@ -286,6 +292,9 @@ void fm_row_give(fm_row *row)
 {
     if (row->job->spec.task == FM_TASK_VELOCITY) {
         end_point(row);
+    } else if (row->job->spec.task == FM_TASK_BOUND) {
+        fm_elbo_give(row->elbo);
+        fm_row_bound_advance(row);
     } else if (row->reading) {
         if (!fm_row_fields_give(row)) {
             end_sample(row);

@@ -11,6 +11,16 @@ bool fm_job_is_flat(const fm_job_spec *spec)
     return spec->model->config.space.is_flat;
 }
 
+bool fm_job_is_direct(const fm_job_spec *spec)
+{
+    const fm_space *space = &spec->model->config.space;
+    bool all = true;
+    for (size_t i = 0; i < space->n_parts; i++) {
+        all &= space->parts[i].id == FM_SPACE_TOKENS;
+    }
+    return all;
+}
+
 static const fm_space *space_of(const fm_row *row)
 {
     return &row->job->spec.model->config.space;
@@ -21,12 +31,14 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Two vectors, whatever they are of. */
+/* Two vectors, of whatever is needed. */
 size_t fm_row_space_numbers(const fm_job_spec *spec)
 {
     const fm_space *space = &spec->model->config.space;
-    size_t most = larger(larger(space->dimensions, space->velocities),
-                         larger(space->states, fm_space_draws(space)));
+    size_t of_fields = fm_job_read_fields(spec) != 0 ? space->velocities : 0;
+    size_t of_tangents = fm_job_needs_tangents(spec) ? space->dimensions : 0;
+    size_t most =
+        larger(larger(of_fields, of_tangents), larger(space->states, fm_space_draws(space)));
     return fm_job_is_flat(spec) ? 0 : 2 * most;
 }
 
@@ -41,6 +53,16 @@ void fm_row_draw_on_space(const fm_row *row, double scale, double *ret)
     fm_rng_normal(spec->seed, row->index, FM_RNG_SOURCE_NOISE, 0, n, normals);
     fm_rng_uniform(spec->seed, row->index, FM_RNG_SOURCE_NOISE, n + n % 2, n, uniforms);
     fm_space_draw(space, scale, normals, uniforms, ret);
+}
+
+void fm_row_give_tokens(const fm_row *row, double *x)
+{
+    const fm_job *job = row->job;
+    const unsigned char *given = job->spec.given + row->index * job->dimension;
+    const double *tokens = job->spec.x + row->index * job->dimension;
+    for (size_t i = 0; i < job->dimension; i++) {
+        x[i] = given[i] ? tokens[i] : x[i];
+    }
 }
 
 /* On the geodesic from noise to data, which the path's alpha divides. */
@@ -73,16 +95,14 @@ void fm_row_answer_on_space(fm_row *row, const fm_field_outputs *outputs)
 {
     const fm_space *space = space_of(row);
     const fm_field *field = &row->job->spec.model->field;
-    double sign = sign_of(row);
     fm_field_combine(field, &row->condition, row->want.t, space->outputs, outputs);
-    for (size_t i = 0; i < space->outputs && sign != 1.0; i++) {
-        outputs->out[i] *= sign;
-    }
     if (row->traces != NULL) {
-        row->divergence_rest = fm_space_divergence_rest(space, row->want.x, outputs->out);
+        row->divergence_rest =
+            sign_of(row) * fm_space_divergence_rest(space, row->want.x, outputs->out);
     }
-    if (!row->reading) {
+    if (!row->reading && outputs->out != row->want.v) {
         fm_space_velocity(space, row->want.x, outputs->out, row->want.v);
+        fm_space_turn(space, sign_of(row), row->want.v);
         fm_row_give_integrals(row);
     }
 }
@@ -130,6 +150,7 @@ const double *fm_row_field_on_space(const fm_row *row, fm_field_id id)
     }
     double *v = row->ambient;
     fm_space_velocity(space_of(row), row->want.x, row->output, v);
+    fm_space_turn(space_of(row), sign_of(row), v);
     if (id == FM_FIELD_X1_HAT) {
         predict_data(row, v, v);
     }

@@ -41,9 +41,9 @@ fm_space fm_space_euclidean(size_t n);
 
 /* ---- steps ---- */
 
-/* y = exp_x(u), on the space; y may be x, not u. */
+/* y = exp_x(u), on the space; y may be x or u. */
 void fm_space_exp(const fm_space *space, const double *x, const double *u, double *y);
-/* The shortest u with exp_x(u) = y, in [0, pi) where there is a choice. */
+/* The shortest u with exp_x(u) = y; angles in [-pi, pi), and to an antipode always the same of many. u is neither. */
 void fm_space_log(const fm_space *space, const double *x, const double *y, double *u);
 double fm_space_distance(const fm_space *space, const double *x, const double *y);
 /* y = the projection of x + u; y may be x or u. */
@@ -59,6 +59,8 @@ void fm_space_between(const fm_space *space, const double *x, const double *y, d
 void fm_space_input(const fm_space *space, const double *x, double *ret); /* [inputs] */
 /* The slope that an output stands for: its projection to the tangent space at x. v [states] may not be output. */
 void fm_space_velocity(const fm_space *space, const double *x, const double *output, double *v);
+/* A velocity times `factor`; of tokens the logits stay: whichever way time runs, they say what will be. */
+void fm_space_turn(const fm_space *space, double factor, double *v);
 /* The input's tangent [inputs] along the slope with these coordinates [dimensions]. */
 void fm_space_push(const fm_space *space, const double *x, const double *coordinates, double *ret);
 /* The coordinates [dimensions] of the slope that an output [outputs] stands for. */
