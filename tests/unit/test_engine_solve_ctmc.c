@@ -166,6 +166,10 @@ START_TEST(corrector_is_the_power_law_that_is_asked_for_and_rests_at_the_source)
     fm_jump jump = fm_jump_make(FM_JUMP_EULER, &path, &sampling, &part, t, t + 0.01, false);
     ck_assert_double_eq_tol(jump.to_x1, 0.01 * slope / (1 - kappa) * (1 + c), 1e-15);
     ck_assert_double_eq_tol(jump.to_p0, 0.01 * slope / kappa * c, 1e-15);
+    double end = 0.5 * 0.5 * 0.5; /* int kappa'/(1 - kappa) and kappa'/kappa, c as it was */
+    jump = fm_jump_make(FM_JUMP_EXACT, &path, &sampling, &part, t, 0.5, false);
+    ck_assert_double_eq_tol(jump.to_x1, log((1 - kappa) / (1 - end)) * (1 + c), 1e-15);
+    ck_assert_double_eq_tol(jump.to_p0, 3 * log(0.5 / t) * c, 1e-14);
     sampling.corrector = (fm_corrector){.scale = 1}; /* kappa'/kappa would be infinite */
     for (size_t i = 0; i < 3; i++) {
         fm_jump first = fm_jump_make(forms[i], &path, &sampling, &part, 0, 0.01, false);
@@ -201,7 +205,7 @@ START_TEST(two_tokens_are_off_their_joint_law_by_that_of_their_product_over_n)
     token_case tokens = token_case_pair();
     double mass[TOKEN_CASE_MAX_STATES];
     for (size_t k = 0; k < 5; k++) {
-        token_law_end(&tokens, FM_JUMP_EXACT, (size_t)1 << k, mass);
+        token_law_end(&tokens, FM_JUMP_EXACT, 0, (size_t)1 << k, mass);
         ck_assert_double_eq_tol(total_variation(&tokens, mass), golden[k], 1e-14);
     }
 }
@@ -218,11 +222,11 @@ START_TEST(one_token_with_exact_jumps_has_its_law_after_any_number_of_steps)
     tokens.path = &path;
     double mass[TOKEN_CASE_MAX_STATES];
     for (size_t n = 1; n <= 20; n++) {
-        token_law_end(&tokens, FM_JUMP_EXACT, n, mass);
+        token_law_end(&tokens, FM_JUMP_EXACT, 0, n, mass);
         ck_assert_double_lt(total_variation(&tokens, mass), 1e-15 * 10);
     }
     /* which frozen rates do not attain with the uniform source: then the last step is not all */
-    token_law_end(&tokens, FM_JUMP_EULER, 4, mass);
+    token_law_end(&tokens, FM_JUMP_EULER, 0, 4, mass);
     ck_assert(tokens.is_mask || total_variation(&tokens, mass) > 1e-3);
 }
 END_TEST
