@@ -113,10 +113,10 @@ typedef struct fm_model_config {
     fm_compute compute;
     char *weights_entry; /* dotted path inside a PyTorch file, or NULL: find it */
     size_t rank, shape[FM_MAX_RANK], dimension;
-    fm_space space;         /* of so many numbers */
-    size_t vocabulary_size; /* of tokens, the mask included; 0 of other spaces and of products */
-    bool masked;            /* the last of them is the mask */
-    fm_path path;           /* with the source's standard deviation */
+    fm_space space;            /* of so many numbers */
+    size_t vocabulary_size;    /* of tokens, the mask included; 0 of other spaces and of products */
+    bool masked;               /* the last of them is the mask */
+    fm_path path;              /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
     bool reversible;           /* the network is to have a reverse mode */
     /* Its one output is a potential; its gradient, the velocity, counts from there on. */
@@ -134,7 +134,8 @@ typedef struct fm_model_config {
     char **label_names;
     size_t n_label_names;
     char *vocabulary_file; /* of the folder, or NULL: tokens have no names */
-    char **vocabulary;     /* [vocabulary_size] read with the folder, or NULL; views of one block, the first */
+    char **
+        vocabulary; /* [vocabulary_size] read with the folder, or NULL; views of one block, the first */
     char *output_kind;      /* of an image the shape is [channels, height, width] */
     double output_range[2]; /* ascending, its width finite */
     char *defaults_json;

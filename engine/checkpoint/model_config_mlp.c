@@ -114,11 +114,19 @@ fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config 
                                    fm_error *err)
 {
     static const fm_json_choice times[] = {{"concat_last", 0}, {"concat_first", 1}, {0}};
-    static const char *const keys[] = {
-        "architecture", "activation",          "time",            "label",
-        "features",     "layers",              "layers_without_bias", "token_embedding",
-        "vocab_size",   "masked",              "time_embedding",  "activation_first",
-        NULL};
+    static const char *const keys[] = {"architecture",
+                                       "activation",
+                                       "time",
+                                       "label",
+                                       "features",
+                                       "layers",
+                                       "layers_without_bias",
+                                       "token_embedding",
+                                       "vocab_size",
+                                       "masked",
+                                       "time_embedding",
+                                       "activation_first",
+                                       NULL};
     fm_mlp_config *mlp = &config->mlp;
     fm_status status = fm_json_check_object(network, keys, err);
     if (status == FM_OK) {

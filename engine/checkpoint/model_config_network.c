@@ -7,12 +7,9 @@ static const fm_json_choice architectures[] = {
 #define FM_ARCHITECTURE(id, name, has_weights, constructor) {name, FM_ARCHITECTURE_##id},
 #include "engine/network/architecture.def"
 #undef FM_ARCHITECTURE
-    {"minrf.dit", FM_JSON_UNSUPPORTED},
-    {"minrf.mmdit", FM_JSON_UNSUPPORTED},
-    {"sd3", FM_JSON_UNSUPPORTED},
-    {"flux", FM_JSON_UNSUPPORTED},
-    {"onnx", FM_JSON_UNSUPPORTED},
-    {0},
+    {"minrf.dit", FM_JSON_UNSUPPORTED}, {"minrf.mmdit", FM_JSON_UNSUPPORTED},
+    {"sd3", FM_JSON_UNSUPPORTED},       {"flux", FM_JSON_UNSUPPORTED},
+    {"onnx", FM_JSON_UNSUPPORTED},      {0},
 };
 
 const char *fm_architecture_name(fm_architecture architecture)

@@ -65,10 +65,9 @@ static fm_status read_length(const fm_json_node *network, const fm_model_config 
 fm_status fm_model_config_read_text_dit(const fm_json_node *network, fm_model_config *config,
                                         fm_error *err)
 {
-    static const char *const keys[] = {"architecture", "vocab_size", "masked",
-                                       "hidden_size",  "cond_dim",   "length",
-                                       "n_blocks",     "n_heads",    "dropout",
-                                       NULL};
+    static const char *const keys[] = {"architecture", "vocab_size", "masked",   "hidden_size",
+                                       "cond_dim",     "length",     "n_blocks", "n_heads",
+                                       "dropout",      NULL};
     static const fm_json_ignored ignored[] = {{"dropout", true}, {0}};
     fm_text_dit_config *text = &config->text_dit;
     fm_status status = fm_json_check_object(network, keys, err);

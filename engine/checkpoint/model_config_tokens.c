@@ -85,9 +85,9 @@ fm_status fm_model_config_read_vocabulary(const fm_json_node *output, fm_model_c
     }
     fm_status status = fm_json_read_string(&node, &config->vocabulary_file, err);
     if (status == FM_OK && !fm_file_name_is_local(config->vocabulary_file)) {
-        status = fm_json_fail(&node, err, FM_EFORMAT,
-                              "must be a file of the same folder, found \"%s\"",
-                              config->vocabulary_file);
+        status =
+            fm_json_fail(&node, err, FM_EFORMAT, "must be a file of the same folder, found \"%s\"",
+                         config->vocabulary_file);
     }
     return status;
 }
@@ -105,9 +105,8 @@ static size_t count_lines(const char *text, size_t length)
 static bool is_text(const char *bytes, size_t length)
 {
     for (size_t i = 0; i < length;) {
-        size_t n = bytes[i] == '\0'
-                       ? 0
-                       : fm_utf8_length((const unsigned char *)bytes + i, length - i);
+        size_t n =
+            bytes[i] == '\0' ? 0 : fm_utf8_length((const unsigned char *)bytes + i, length - i);
         if (n == 0) {
             return false;
         }
@@ -129,8 +128,8 @@ static fm_status cut_lines(char *text, size_t length, char **lines, fm_error *er
                            number + 1, MAX_NAME_BYTES, bytes);
         }
         if (!is_text(text + begin, bytes)) {
-            return fm_fail(err, FM_EFORMAT,
-                           "line %zu: a token's name must be UTF-8 without U+0000", number + 1);
+            return fm_fail(err, FM_EFORMAT, "line %zu: a token's name must be UTF-8 without U+0000",
+                           number + 1);
         }
         lines[number] = text + begin;
         text[begin + bytes] = '\0';

@@ -1,16 +1,16 @@
 /* What each kind of op asks of the checkpoint and of the plan. */
-#include "engine/network/builder.h"
 #include "engine/memory.h"
+#include "engine/network/builder.h"
 #include "engine/network/builder_private.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define GROUPS        ((size_t)32)
-#define GROUP_EPSILON 1e-5
-#define LAYER_EPSILON 1e-6
+#define GROUPS           ((size_t)32)
+#define GROUP_EPSILON    1e-5
+#define LAYER_EPSILON    1e-6
 #define WEIGHTED_EPSILON 1e-5
-#define MAX_PERIOD    10000.0
+#define MAX_PERIOD       10000.0
 
 static fm_plan_shape vector_of(size_t channels)
 {
@@ -46,8 +46,8 @@ fm_built fm_builder_patches(fm_builder *builder, const fm_plan_patches_spec *spe
 fm_built fm_builder_tokens(fm_builder *builder, const char *name, size_t count, size_t size,
                            size_t length)
 {
-    fm_built made = fm_builder_make(
-        builder, (fm_plan_shape){.height = 1, .width = length, .channels = size});
+    fm_built made =
+        fm_builder_make(builder, (fm_plan_shape){.height = 1, .width = length, .channels = size});
     fm_tensor_floats table;
     if (fm_builder_take_alone(builder, name, 2, (size_t[]){count, size}, &table)) {
         const fm_plan_tokens_spec spec = {
@@ -254,9 +254,8 @@ fm_built fm_builder_weighted_norm(fm_builder *builder, fm_built in, const char *
     fm_built made = fm_builder_make(builder, in.shape);
     fm_layer_floats layer;
     if (fm_builder_take_layer(builder, stem, part, 1, &in.shape.channels, false, &layer)) {
-        const fm_plan_layer_norm_spec norm = {.epsilon = WEIGHTED_EPSILON,
-                                              .weight = layer.weight.values,
-                                              .modulation = modulation};
+        const fm_plan_layer_norm_spec norm = {
+            .epsilon = WEIGHTED_EPSILON, .weight = layer.weight.values, .modulation = modulation};
         builder->status =
             fm_plan_layer_norm(builder->plan, in.value, &norm, &made.value, builder->err);
         fm_layer_floats_done(&layer);

@@ -315,9 +315,9 @@ static fm_status layer_fail(const layers *all, size_t index, const fm_model_conf
     return fm_fail_prefix(err, status, "layer 1 of %zu, whose input is x [%zu], t%s%s", all->count,
                           config->space.inputs,
                           config->mlp.label == FM_MLP_LABEL_CONCAT ? " and label" : "",
-                          config->mlp.fourier_count > 0           ? " as sines and cosines"
+                          config->mlp.fourier_count > 0         ? " as sines and cosines"
                           : config->mlp.token_embedding != NULL ? ", x by a table"
-                                                                 : "");
+                                                                : "");
 }
 
 static size_t outputs_of(const fm_model_config *config)
@@ -422,8 +422,8 @@ static fm_status plan_fill(fm_plan *plan, const layers *all, const entry *input,
     return status == FM_OK ? fm_plan_finish(plan, err) : status;
 }
 
-static fm_status network_of(const layers *all, const entry *input,
-                            const fm_model_config *config, fm_network **ret, fm_error *err)
+static fm_status network_of(const layers *all, const entry *input, const fm_model_config *config,
+                            fm_network **ret, fm_error *err)
 {
     fm_plan *plan = NULL;
     fm_status status = fm_plan_new(tile_rows(all), config->compute, &plan, err);

@@ -36,8 +36,8 @@ static fm_status take_table(const fm_model_config *config, fm_weights *weights, 
     const size_t shape[] = {config->vocabulary_size, found_size(weights, name, 2, 1)};
     status = fm_weights_take(weights, name, 2, shape, &ret->table, err);
     if (status == FM_OK && !fm_multiply(config->dimension, shape[1], &ret->columns)) {
-        status = fm_fail(err, FM_ETOOBIG, "the embeddings of %zu tokens overflow",
-                         config->dimension);
+        status =
+            fm_fail(err, FM_ETOOBIG, "the embeddings of %zu tokens overflow", config->dimension);
     }
     return status == FM_OK
                ? FM_OK
@@ -64,8 +64,8 @@ static fm_status take_time(const fm_model_config *config, fm_weights *weights, f
     *ret_columns = n;
     status = fm_weights_take(weights, weight, 2, (size_t[]){n, 1}, &ret->time_weight, err);
     if (fm_weights_peek(weights, bias) != NULL) {
-        fm_status second = fm_weights_take(weights, bias, 1, &n, &ret->time_bias,
-                                           status == FM_OK ? err : NULL);
+        fm_status second =
+            fm_weights_take(weights, bias, 1, &n, &ret->time_bias, status == FM_OK ? err : NULL);
         status = status == FM_OK ? second : status;
     }
     return status == FM_OK ? FM_OK : fm_fail_prefix(err, status, "/network/time_embedding");

@@ -6,9 +6,9 @@
 #include "engine/network/plan.h"
 
 typedef struct fm_mlp_tokens {
-    const fm_tensor *table;                    /* [vocabulary][size] */
+    const fm_tensor *table;                   /* [vocabulary][size] */
     const fm_tensor *time_weight, *time_bias; /* [n][1] and [n], or NULL: t itself enters */
-    size_t columns;                            /* of the vector that the first layer is given */
+    size_t columns;                           /* of the vector that the first layer is given */
 } fm_mlp_tokens;
 
 /* Takes the tensors that the configuration names, all of them past a failure too.

@@ -127,8 +127,8 @@ struct fm_plan {
     size_t n_ops, ops_capacity;
     size_t dimension, out_dimension;
     size_t vocabulary; /* fm_network_info */
-    bool divisible;  /* some op is cut into pieces that are worth a team */
-    bool reversible; /* ops pack what the reverse mode needs */
+    bool divisible;    /* some op is cut into pieces that are worth a team */
+    bool reversible;   /* ops pack what the reverse mode needs */
     size_t parameter_count, weight_bytes;
     fm_pool weights; /* packed by ops */
     size_t scratch_bytes, unshared_bytes;

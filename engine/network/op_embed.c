@@ -319,8 +319,7 @@ static void token_vector_write(const token_vector *self, const fm_tile_row *row,
         memcpy(entries + i * size, token_entry(self->table, row->x[i]), size * sizeof *entries);
     }
     for (size_t k = 0; k < self->n_time; k++) {
-        time[k] =
-            (float)((double)self->time[k] * row->t + (double)self->time[self->n_time + k]);
+        time[k] = (float)((double)self->time[k] * row->t + (double)self->time[self->n_time + k]);
     }
     if (self->has_label) {
         time[self->n_time] = (float)row->label;

@@ -58,8 +58,7 @@ fm_status fm_plan_rotary(fm_plan *plan, fm_plan_value in, const fm_plan_rotary_s
                          fm_plan_value *ret, fm_error *err)
 {
     const fm_plan_shape shape = fm_plan_shape_of(plan, in);
-    assert(spec->head_channels % 2 == 0 &&
-           shape.channels == 3 * spec->heads * spec->head_channels);
+    assert(spec->head_channels % 2 == 0 && shape.channels == 3 * spec->heads * spec->head_channels);
     rotary *self = NULL;
     fm_status status = rotary_new(spec, shape.height * shape.width, &self, err);
     return status != FM_OK ? status

@@ -66,7 +66,7 @@ FM_MUST_USE fm_status fm_plan_tokens(fm_plan *plan, const fm_plan_tokens_spec *s
 typedef struct fm_plan_token_vector_spec {
     fm_plan_tokens_spec tokens;
     bool time_first, has_label;
-    size_t n_time;                         /* columns of the time: weight t + bias */
+    size_t n_time;                        /* columns of the time: weight t + bias */
     const float *time_weight, *time_bias; /* [n_time], the bias NULL: 0; both NULL: t itself */
     fm_activation activation;
 } fm_plan_token_vector_spec;

@@ -22,7 +22,9 @@ typedef enum plan_node_kind {
     NODE_CONV,
     NODE_GROUP_NORM,
     NODE_LAYER_NORM,
+    NODE_ROTARY,
     NODE_ATTENTION,
+    NODE_OUTPUT,
     NODE_IMAGE_OUTPUT,
     NODE_PATCHES_OUTPUT,
 } plan_node_kind;
@@ -35,7 +37,7 @@ typedef struct plan_node {
     size_t row_bias, gate, residual;
     size_t size;   /* channels that it makes or, at the end, keeps; labels' and time's columns */
     size_t count;  /* kernel, groups, heads, patch, frequencies, labels */
-    size_t stride; /* of a convolution; a patch's channels */
+    size_t stride; /* of a convolution; a patch's channels; 1: the turns' frequencies are given */
     size_t column; /* of the gate or the scale; the shift follows the scale */
     bool flag;     /* rms; heads first; no bias (or, in a layer norm, neither weight nor bias) */
     fm_activation activation;

@@ -370,6 +370,11 @@ static const struct {
      ", x gate, + residual -> [7][4][3][32]"},
     {GRAPH_TRANSFORMER, " 12 layer norm rms, epsilon 1e-05, modulated -> ", ""},
     {GRAPH_TRANSFORMER, " 17 output     of value 16, patches of 2 x 2 x 4 channels, 3 kept\n", ""},
+    {GRAPH_PLACES,
+     "  2 rotary     q and k of 2 heads of 6 channels, q, k, v first -> [7][5][13][36]", ""},
+    {GRAPH_PLACES,
+     "  5 rotary     q and k of 1 heads of 16 channels, heads first -> [7][5][13][48]", ""},
+    {GRAPH_PLACES, "  8 output     of value 7\n", ""},
     {GRAPH_CONDITIONS, "  7 sum        of values 6, gelu -> ", ""},
 };
 
