@@ -15,6 +15,8 @@ enum {
     GRAPH_VECTOR_BORDERS, /* the same of vectors */
     GRAPH_TRANSFORMER,
     GRAPH_UNET,
+    GRAPH_FRAMES,
+    GRAPH_PAIR_TABLES, /* attention of nodes that vary with pairs that do not */
     N_GRAPHS,
 };
 extern const plan_graph plan_graphs[N_GRAPHS];
