@@ -90,6 +90,13 @@ typedef struct fm_sit_config {
     bool has_null_row; /* its last row is the null class */
 } fm_sit_config;
 
+/* Frames of a chain: x is [length][7], which it is fed as [length][12]. */
+typedef struct fm_frames_config {
+    size_t length, hidden, pair, n_blocks, heads;
+    size_t bins;  /* bumps over distances from 0 to `reach`, both included */
+    double reach; /* > 0 */
+} fm_frames_config;
+
 typedef struct fm_model_config {
     char *name;   /* the folder's base name */
     char *folder; /* its path */
@@ -100,6 +107,7 @@ typedef struct fm_model_config {
     fm_dataset_config dataset;
     fm_unet_config unet;
     fm_sit_config sit;
+    fm_frames_config frames;
     char *weights_file, *weights_prefix; /* "model.safetensors", "" by default */
     fm_compute compute;
     char *weights_entry; /* dotted path inside a PyTorch file, or NULL: find it */

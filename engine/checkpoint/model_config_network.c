@@ -36,10 +36,11 @@ bool fm_architecture_has_weights(fm_architecture architecture)
     return has_weights[architecture];
 }
 
-/* The others are made of images, or of sums of points. */
+/* The others are made of images, or of sums of points; frames is of its own space alone, as its keys say. */
 bool fm_model_config_serves_spaces(const fm_model_config *config)
 {
-    return config->architecture == FM_ARCHITECTURE_MLP;
+    return config->architecture == FM_ARCHITECTURE_MLP ||
+           config->architecture == FM_ARCHITECTURE_FRAMES;
 }
 
 fm_status fm_model_config_read_architecture(const fm_json_node *root, fm_model_config *config,
@@ -82,6 +83,8 @@ fm_status fm_model_config_read_network(const fm_json_node *root, fm_model_config
         return fm_model_config_read_meta_unet(&network, config, err);
     case FM_ARCHITECTURE_SIT:
         return fm_model_config_read_sit(&network, config, err);
+    case FM_ARCHITECTURE_FRAMES:
+        return fm_model_config_read_frames(&network, config, err);
     }
     return fm_json_fail(&network, err, FM_EINTERNAL, "no reader for this architecture");
 }
