@@ -116,7 +116,7 @@ static void add(size_t n, double weight, const float *from, float *to)
 static void weights_make(const head *it, size_t i, double *weights)
 {
     const pair_attention *self = it->self;
-    double largest = -INFINITY, sum = 0;
+    double largest = -HUGE_VAL, sum = 0;
     for (size_t j = 0; j < self->tokens; j++) {
         double logit = self->scale * dot(self->head_channels, node_at(it, 0, i), node_at(it, 1, j));
         weights[j] = logit + (double)*bias_at(it, i, j);

@@ -198,6 +198,7 @@ static const struct {
      "/network/distance_max: must be a number, found a string"},
     {FLOW(SE3) "\"architecture\":\"frames\",\"length\":4}}", "/network/hidden_size: is required"},
     {FLOW(SE3) GOOD ",\"depth\":3}}", "/network/depth: unknown key"},
+    {FLOW(SE3) GOOD "},\"conditioning\":{\"labels\":{\"count\":2}}}", "/conditioning/labels: "},
 };
 #define N_REFUSALS ((int)(sizeof refusals / sizeof *refusals))
 
