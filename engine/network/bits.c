@@ -1,6 +1,5 @@
 /* The start-up check that a row's bits depend on that row alone. */
 #include "engine/clock.h"
-#include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "engine/network/network.h"
 
@@ -59,7 +58,7 @@ static fm_status check_init(bits_check *check, const fm_network *network, int32_
         return fm_fail(err, FM_ENOMEM, "no memory to check a tile of %zu rows", info->max_rows);
     }
     for (size_t i = 0; i < N_POINTS; i++) {
-        fm_rng_normal(0, i, FM_RNG_PROBE, 0, check->x_columns, check->x + i * check->x_columns);
+        fm_network_probe(network, i, 1, check->x + i * check->x_columns);
     }
     return FM_OK;
 }

@@ -93,9 +93,26 @@ static fm_status build_norm(builder *it, const float *weight, const float *bias)
                : fm_plan_layer_norm(it->plan, node->from, &layer, &it->ret, it->err);
 }
 
+static fm_status build_rotary(builder *it)
+{
+    const plan_node *node = it->node;
+    float frequencies[8];
+    for (size_t i = 0; i < 8; i++) {
+        frequencies[i] = (float)plan_naive_frequency(i);
+    }
+    const fm_plan_rotary_spec spec = {.heads = node->count,
+                                      .head_channels = node->size,
+                                      .heads_first = node->flag,
+                                      .frequencies = node->stride == 1 ? frequencies : NULL};
+    return fm_plan_rotary(it->plan, node->from, &spec, &it->ret, it->err);
+}
+
 static fm_status build_output(builder *it)
 {
     const plan_node *node = it->node;
+    if (node->kind == NODE_OUTPUT) {
+        return fm_plan_output(it->plan, node->from, it->err);
+    }
     const fm_plan_patches_output_spec spec = {node->count, node->stride, node->size};
     return node->kind == NODE_IMAGE_OUTPUT
                ? fm_plan_image_output(it->plan, node->from, node->size, it->err)
@@ -158,6 +175,9 @@ static fm_status build_node(builder *it, const float *weight, const float *bias)
     case NODE_PAIR_ATTENTION:
     case NODE_FRAMES_OUTPUT:
         return build_of_frames(it, weight);
+    case NODE_ROTARY:
+        return build_rotary(it);
+    case NODE_OUTPUT:
     case NODE_IMAGE_OUTPUT:
     case NODE_PATCHES_OUTPUT:
     case NODE_END:

@@ -302,12 +302,31 @@ static void run_norm(const naive *it, size_t index, value *out)
     plan_naive_release(bias);
 }
 
+/* Pairs (x_i, x_(i + half)) of q and k as complex numbers, times e^(i place frequency). */
+static void run_rotary(const plan_node *node, const value *in, value *out)
+{
+    size_t d = node->size, half = d / 2;
+    memcpy(out->x, in->x, in->height * in->width * in->channels * sizeof *out->x);
+    for (size_t i = 0; i < in->height * in->width * node->count * 2 * half; i++) {
+        size_t k = i % half, part = i / half % 2, head = i / half / 2 % node->count;
+        size_t place = i / half / 2 / node->count;
+        double frequency = node->stride == 1
+                               ? plan_naive_frequency(k)
+                               : (double)(float)pow(1e4, -2.0 * (double)k / (double)d);
+        double angle = (double)place * frequency;
+        size_t first = place * in->channels +
+                       (node->flag ? (3 * head + part) * d : (part * node->count + head) * d) + k;
+        out->x[first] = in->x[first] * cos(angle) - in->x[first + half] * sin(angle);
+        out->x[first + half] = in->x[first] * sin(angle) + in->x[first + half] * cos(angle);
+    }
+}
+
 static void attend(const plan_node *node, const value *in, size_t token, size_t head, value *out)
 {
     size_t d = node->size, n = in->height * in->width;
     size_t part = node->flag ? d : node->count * d, q = node->flag ? head * 3 * d : head * d;
-    double weights[64], sum = 0, *to = out->x + token * out->channels + head * d;
-    ck_assert_uint_le(n, 64);
+    double weights[72], sum = 0, *to = out->x + token * out->channels + head * d;
+    ck_assert_uint_le(n, 72);
     for (size_t j = 0; j < n; j++) {
         double score = 0;
         for (size_t c = 0; c < d; c++) {
@@ -384,6 +403,9 @@ static void run_node(const naive *it, size_t index, value *out)
     case NODE_LAYER_NORM:
         run_norm(it, index, out);
         break;
+    case NODE_ROTARY:
+        run_rotary(node, from, out);
+        break;
     case NODE_ATTENTION:
         run_attention(node, from, out);
         break;
@@ -406,6 +428,10 @@ static void run_node(const naive *it, size_t index, value *out)
 
 static void run_output(const plan_node *node, const value *in, double *out)
 {
+    if (node->kind == NODE_OUTPUT) {
+        memcpy(out, in->x, in->height * in->width * in->channels * sizeof *out);
+        return;
+    }
     size_t patch = node->kind == NODE_IMAGE_OUTPUT ? 1 : node->count;
     size_t channels = node->kind == NODE_IMAGE_OUTPUT ? in->channels : node->stride;
     size_t width = in->width * patch, height = in->height * patch;
@@ -420,7 +446,8 @@ void plan_naive_run(const plan_graph *graph, const fm_tile_row *row, double *out
     naive it = {.graph = graph, .row = row};
     for (size_t i = 0; graph->nodes[i].kind != NODE_END; i++) {
         const plan_node *node = &graph->nodes[i];
-        if (node->kind == NODE_IMAGE_OUTPUT || node->kind == NODE_PATCHES_OUTPUT) {
+        if (node->kind == NODE_OUTPUT || node->kind == NODE_IMAGE_OUTPUT ||
+            node->kind == NODE_PATCHES_OUTPUT) {
             run_output(node, &it.values[node->from], out);
             continue;
         }

@@ -170,6 +170,21 @@ static const plan_node transformer[] = {
     {.kind = NODE_END},
 };
 
+/* Two attentions over turned queries and keys, of both orders, on 5 x 13 pixels: more than a piece. What leaves is
+ * channels last. */
+static const plan_node places[] = {
+    {.kind = NODE_IMAGE},
+    {.kind = NODE_CONV, .size = 36, .count = 3, .stride = 1},
+    {.kind = NODE_ROTARY, .from = 1, .count = 2, .size = 6},
+    {.kind = NODE_ATTENTION, .from = 2, .count = 2, .size = 6},
+    {.kind = NODE_CONV, .from = 3, .size = 48, .count = 1, .stride = 1},
+    {.kind = NODE_ROTARY, .from = 4, .count = 1, .size = 16, .flag = true, .stride = 1},
+    {.kind = NODE_ATTENTION, .from = 5, .count = 1, .size = 16, .flag = true},
+    {.kind = NODE_CONV, .from = 6, .size = 5, .count = 1, .stride = 1},
+    {.kind = NODE_OUTPUT, .from = 7},
+    {.kind = NODE_END},
+};
+
 /* One level down and up again, with attention below. */
 static const plan_node unet[] = {
     {.kind = NODE_IMAGE, .count = 2},
@@ -239,6 +254,7 @@ const plan_graph plan_graphs[N_GRAPHS] = {
     [GRAPH_BORDERS] = {"borders", 3, 6, 4, borders},
     [GRAPH_VECTOR_BORDERS] = {"borders of vectors", 3, 1, 1, vector_borders},
     [GRAPH_TRANSFORMER] = {"transformer", 3, 8, 6, transformer},
+    [GRAPH_PLACES] = {"places", 3, 5, 13, places},
     [GRAPH_UNET] = {"unet", 3, 8, 8, unet},
     [GRAPH_FRAMES] = {"frames", 60, 1, 1, frames},
     [GRAPH_PAIR_TABLES] = {"tables of pairs", 6, 1, 5, pair_tables},

@@ -212,9 +212,11 @@ START_TEST(every_token_of_a_large_vocabulary_can_be_drawn_which_float32_does_not
 }
 END_TEST
 
+#define N      ((size_t)200000)
+#define TOKENS ((size_t)200)
+
 START_TEST(draws_have_the_frequencies_of_the_weights)
 {
-    enum { N = 200000, TOKENS = 200 };
     static double weights[TOKENS], u[N];
     size_t counts[TOKENS] = {0};
     for (size_t i = 0; i < TOKENS; i++) {
@@ -226,7 +228,7 @@ START_TEST(draws_have_the_frequencies_of_the_weights)
         counts[fm_categorical_draw(TOKENS, weights, total, u[i])]++;
     }
     for (size_t i = 0; i < TOKENS; i++) {
-        double expected = weights[i] / total * N, off = (double)counts[i] - expected;
+        double expected = weights[i] / total * (double)N, off = (double)counts[i] - expected;
         chi += off * off / expected;
     }
     /* chi-square of 199 degrees: 0.001 and 0.999 quantiles */

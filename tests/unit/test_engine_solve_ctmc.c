@@ -13,6 +13,9 @@
 #include <string.h>
 
 #define MAX_V TOKEN_CASE_MAX_VOCABULARY
+#define FINE  ((size_t)400)    /* of a lattice of uniform numbers, in each direction */
+#define N     ((size_t)100000) /* draws */
+#define TIMES 5
 
 static const fm_jump_form forms[3] = {FM_JUMP_EULER, FM_JUMP_EXACT, FM_JUMP_TAU_LEAPING};
 
@@ -83,9 +86,10 @@ START_TEST(rates_fulfil_kolmogorovs_equation_on_the_full_state_space)
     fm_path path = usual_path(paths[_i / 2], 1);
     path.parameters[0] = _i / 2 == 1 ? 3 : path.parameters[0]; /* polynomial n = 3 */
     double change[TOKEN_CASE_MAX_STATES];
-    for (double scale = 0; scale <= 4; scale += 2) {
-        for (double t = 0.1; t < 0.95; t += 0.2) {
-            rates at = rates_at(&tokens, &path, t, scale);
+    for (size_t of_scale = 0; of_scale < 3; of_scale++) {
+        for (size_t k = 0; k < TIMES; k++) {
+            double t = 0.1 + 0.2 * (double)k;
+            rates at = rates_at(&tokens, &path, t, 2 * (double)of_scale);
             flux(&at, change);
             for (size_t y = 0; y < token_case_states(&tokens); y++) {
                 size_t to[TOKEN_CASE_MAX_LENGTH];
@@ -104,7 +108,8 @@ START_TEST(corrector_moves_each_token_and_nothing_in_the_mean)
     token_case tokens = token_case_uneven(_i == 0);
     fm_path path = usual_path("condot", 1);
     double with[TOKEN_CASE_MAX_STATES], without[TOKEN_CASE_MAX_STATES];
-    for (double t = 0.1; t < 0.95; t += 0.2) {
+    for (size_t k = 0; k < TIMES; k++) {
+        double t = 0.1 + 0.2 * (double)k;
         rates plain = rates_at(&tokens, &path, t, 0), corrected = rates_at(&tokens, &path, t, 3);
         flux(&plain, without);
         flux(&corrected, with);
@@ -126,7 +131,8 @@ START_TEST(forward_and_backward_rates_of_one_token_have_the_same_flux)
     token_case_init(&tokens);
     size_t v = token_case_vocabulary(&tokens);
     double change[MAX_V], backward[MAX_V];
-    for (double t = 0.1; t < 0.95; t += 0.2) {
+    for (size_t k = 0; k < TIMES; k++) {
+        double t = 0.1 + 0.2 * (double)k;
         rates at = rates_at(&tokens, tokens.path, t, 0);
         flux(&at, change);
         for (size_t y = 0; y < v; y++) {
@@ -302,7 +308,6 @@ END_TEST
 /* Of one token; u is the number of the draw, seen at the middles of a fine lattice in the first two numbers. */
 START_TEST(draws_over_a_lattice_of_uniform_numbers_have_the_law)
 {
-    enum { FINE = 400 };
     static const double p1[2][4] = {{.4, .3, .2, .1}, {0, 1, 0, 0}};
     token_case tokens = {.length = 1, .letters = 3 + (_i % 2), .is_mask = _i % 2 == 0};
     token_case_init(&tokens);
@@ -314,17 +319,18 @@ START_TEST(draws_over_a_lattice_of_uniform_numbers_have_the_law)
         fm_jump_law(&jump, x, posterior, law);
         for (size_t a = 0; a < FINE; a++) {
             for (size_t b = 0; b < FINE; b++) {
-                double logits[4], u[3] = {((double)a + 0.5) / FINE, ((double)b + 0.5) / FINE,
-                                          fmod(0.618034 * (double)(a * FINE + b), 1)};
+                double logits[4],
+                    u[3] = {((double)a + 0.5) / (double)FINE, ((double)b + 0.5) / (double)FINE,
+                            fmod(0.618034 * (double)(a * FINE + b), 1)};
                 for (size_t k = 0; k < 4; k++) {
                     logits[k] = posterior[k] > 0 ? log(posterior[k]) : -1e4;
                 }
-                seen[fm_jump_draw(&jump, x, logits, NULL, u)] += 1. / FINE / FINE;
+                seen[fm_jump_draw(&jump, x, logits, NULL, u)] += 1. / (double)FINE / (double)FINE;
             }
         }
         for (size_t k = 0; k < 4; k++) {
-            ck_assert_msg(fabs(seen[k] - law[k]) < 3. / FINE, "from %zu to %zu: %g, not %g", x, k,
-                          seen[k], law[k]);
+            ck_assert_msg(fabs(seen[k] - law[k]) < 3. / (double)FINE, "from %zu to %zu: %g, not %g",
+                          x, k, seen[k], law[k]);
         }
     }
 }
@@ -332,7 +338,6 @@ END_TEST
 
 START_TEST(draws_pass_a_chi_square_test_against_the_law)
 {
-    enum { N = 100000 };
     static double u[4 * N];
     const double p1[4] = {.35, .05, .5, .1};
     double law[4], chi = 0;
@@ -350,8 +355,8 @@ START_TEST(draws_pass_a_chi_square_test_against_the_law)
         counts[fm_jump_draw(&jump, 1, logits, NULL, u + 4 * i)]++;
     }
     for (size_t k = 0; k < 4; k++) {
-        double off = (double)counts[k] - N * law[k];
-        chi += off * off / (N * law[k]);
+        double off = (double)counts[k] - (double)N * law[k];
+        chi += off * off / ((double)N * law[k]);
     }
     ck_assert_double_lt(chi, 16.27); /* three degrees: the quantile of 0.999 */
 }
@@ -362,7 +367,8 @@ START_TEST(two_jumps_of_one_token_leave_it_where_it_is)
     token_case tokens = {.length = 1, .letters = 4, .is_mask = false};
     token_case_init(&tokens);
     const double p1[4] = {.4, .3, .2, .1};
-    for (double s = 0.55; s < 1; s += 0.1) {
+    for (size_t k = 0; k < TIMES; k++) {
+        double s = 0.55 + 0.1 * (double)k;
         fm_jump jump = jump_between(&tokens, FM_JUMP_TAU_LEAPING, 1, 0.5, s, false);
         double law[4], none = 1, mean[4];
         for (size_t y = 0; y < 4; y++) {

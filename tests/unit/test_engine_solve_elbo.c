@@ -9,6 +9,9 @@
 #include <math.h>
 #include <string.h>
 
+#define SAMPLES ((size_t)2000)
+#define POINTS  ((size_t)4000) /* of a midpoint rule */
+
 static fm_elbo_plan plan_of(const token_case *tokens, size_t n_draws)
 {
     return (fm_elbo_plan){
@@ -67,8 +70,8 @@ START_TEST(bound_with_the_mask_and_the_true_posterior_is_the_log_likelihood)
             ck_assert_int_eq(found.status, FM_ROW_OK);
             ck_assert_uint_eq(found.evaluations, 20000);
             ck_assert_double_lt(found.standard_error, 0.05);
-            ck_assert_msg(fabs(found.bound - exact) < 4 * found.standard_error,
-                          "%g +- %g, not %g", found.bound, found.standard_error, exact);
+            ck_assert_msg(fabs(found.bound - exact) < 4 * found.standard_error, "%g +- %g, not %g",
+                          found.bound, found.standard_error, exact);
         }
     }
 }
@@ -84,7 +87,8 @@ START_TEST(bound_with_a_last_time_is_the_same_for_the_last_step_is_counted)
     ck_assert_uint_eq(found.evaluations, 45000);
     /* of masks at the last time each token costs its own -log p(x1 | x): not quite the joint's */
     double exact = 0, model = 0;
-    for (size_t masks = 0; masks < 4; masks++) { /* which are masks at 0.5: each with probability 1/4 */
+    for (size_t masks = 0; masks < 4;
+         masks++) { /* which are masks at 0.5: each with probability 1/4 */
         const size_t x[2] = {masks & 1 ? 3 : 1, masks & 2 ? 3 : 2};
         double p1[8];
         token_case_posterior(&tokens, 0.5, x, p1);
@@ -111,14 +115,13 @@ END_TEST
 /* The generalised KL of the header for the uniform source, integrated over kappa by midpoints and over all states. */
 static double exact_bound(blurred *it, const size_t x1[2], double last)
 {
-    enum { POINTS = 4000 };
     const token_case *tokens = &it->tokens;
     size_t n = tokens->letters;
     double sum = 0;
     for (size_t k = 0; k <= POINTS; k++) {
         bool at_end = k == POINTS; /* the last step's -log p */
-        double kappa = at_end ? last : last * ((double)k + 0.5) / POINTS;
-        double measure = at_end ? 1 : last / POINTS / (1 - kappa);
+        double kappa = at_end ? last : last * ((double)k + 0.5) / (double)POINTS;
+        double measure = at_end ? 1 : last / (double)POINTS / (1 - kappa);
         for (size_t state = 0; state < n * n; state++) {
             const size_t x[2] = {state / n, state % n};
             const double point[2] = {(double)x[0], (double)x[1]};
@@ -181,7 +184,6 @@ END_TEST
 
 START_TEST(standard_error_is_the_spread_of_bounds)
 {
-    enum { SAMPLES = 2000 };
     const size_t draws[3] = {2, 5, 64};
     token_case tokens = token_case_uneven(true);
     const double x1[2] = {1, 2};
@@ -194,10 +196,11 @@ START_TEST(standard_error_is_the_spread_of_bounds)
             squares += (found.bound - exact) * (found.bound - exact);
             told += found.standard_error * found.standard_error;
         }
-        double spread = squares / SAMPLES;
-        ck_assert_double_eq_tol(sum / SAMPLES, exact, 4 * sqrt(spread / SAMPLES));
-        ck_assert_double_gt(told / SAMPLES / spread, 0.85);
-        ck_assert_double_lt(told / SAMPLES / spread, draws[k] > 5 ? 1.15 : 1.8); /* no less than it is */
+        double spread = squares / (double)SAMPLES;
+        ck_assert_double_eq_tol(sum / (double)SAMPLES, exact, 4 * sqrt(spread / (double)SAMPLES));
+        ck_assert_double_gt(told / (double)SAMPLES / spread, 0.85);
+        ck_assert_double_lt(told / (double)SAMPLES / spread,
+                            draws[k] > 5 ? 1.15 : 1.8); /* no less than it is */
     }
 }
 END_TEST
