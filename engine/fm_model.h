@@ -55,6 +55,7 @@ typedef struct fm_model_info {
     size_t n_vocabulary;
     bool masked;
     const char *const *vocabulary; /* [n_vocabulary] names, or NULL: tokens are known by number */
+    size_t longest_name;           /* of them, in bytes; 0 without */
     bool has_tokens;     /* between which nothing is continuous: no encoding, and no divergence */
     bool has_divergence; /* of its velocity, and so densities; not of potentials in bfloat16 */
     bool has_gradients;  /* backward ones of its velocity: fm_inverse.guidance_scale */

@@ -136,6 +136,16 @@ static bool has_tokens(const fm_space *space)
     return found;
 }
 
+static size_t longest_name(const fm_model_config *config)
+{
+    size_t longest = 0;
+    for (size_t i = 0; config->vocabulary != NULL && i < config->vocabulary_size; i++) {
+        size_t length = strlen(config->vocabulary[i]);
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
 static void fill_names(fm_model *model)
 {
     const fm_model_config *config = &model->config;
@@ -167,6 +177,7 @@ static void fill_names(fm_model *model)
     info->n_vocabulary = config->vocabulary_size;
     info->masked = config->masked;
     info->vocabulary = (const char *const *)config->vocabulary;
+    info->longest_name = longest_name(config);
 }
 
 static void fill_info(fm_model *model)

@@ -1,5 +1,6 @@
 /* How many bytes a request has, and its answer and recordings may have, before anything is computed. */
 #include "proto/base64.h"
+#include "proto/json.h"
 #include "proto/number.h"
 #include "proto/observation.h"
 #include "proto/png.h"
@@ -57,6 +58,7 @@ size_t fmp_request_array_bytes(const fmp_request *request, const fm_model_info *
     size_t n_values = multiply(n_points, model->dimension);
     size_t total = array_bytes(request->x, n_values, sizeof *request->x);
     total = add(total, array_bytes(request->t, spec->n_rows, sizeof *request->t));
+    total = add(total, array_bytes(request->given, n_values, sizeof *request->given));
     const int32_t *labels[] = {request->labels, request->negative_labels,
                                request->classifier_labels};
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
@@ -160,7 +162,9 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
         bool is_png = request->encoding == FMP_ENCODING_PNG;
         size_t last_bytes = is_png ? picture_string_bytes(model) : state_bytes;
         last_bytes = request->route == FMP_API_LOG_LIKELIHOOD ? 0 : last_bytes;
-        if (request->observation != NULL) { /* the residual */
+        size_t name_bytes = multiply(FMP_JSON_TEXT_GROWTH, model->longest_name);
+        last_bytes = add(last_bytes, multiply(model->dimension, name_bytes)); /* as text */
+        if (request->observation != NULL) {                                   /* the residual */
             last_bytes = add(last_bytes, number_bytes(request->encoding, true));
         }
         if (request->stages != NULL) { /* the latent, its weight and its error */
@@ -168,6 +172,10 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
                 add(last_bytes, add(state_bytes, 2 * number_bytes(request->encoding, true)));
         }
         return add(ENVELOPE_BYTES, sample_bytes(request, last_bytes, state_bytes));
+    }
+    if (spec->task == FM_TASK_BOUND) { /* with its error and its perplexity */
+        size_t row_bytes = ROW_STATS_BYTES + 3 * number_bytes(request->encoding, true);
+        return add(ENVELOPE_BYTES, multiply(spec->n_rows, row_bytes));
     }
     size_t row = multiply(count_fields(spec->fields), state_bytes);
     row = add(row, count_numbers(spec->fields) * number_bytes(request->encoding, true));

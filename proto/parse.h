@@ -130,6 +130,9 @@ void fmp_parse_scheduler(fmp_parse *parse);
 void fmp_parse_start(fmp_parse *parse);
 void fmp_parse_start_time(fmp_parse *parse);
 
+/* parse_given.c: tokens that stay as they are. */
+void fmp_parse_given(fmp_parse *parse);
+
 /* parse_edit.c, of FMP_API_EDITS: the points, the first of a request; its jobs, the last. */
 void fmp_parse_edit_points(fmp_parse *parse);
 void fmp_parse_edit_jobs(fmp_parse *parse);
@@ -154,6 +157,10 @@ double *fmp_parse_schedule(fmp_parse *parse);
  * of both. */
 void fmp_parse_divergence(fmp_parse *parse);
 void fmp_parse_check_density(fmp_parse *parse);
+
+/* parse_bound.c: whether a log likelihood is of tokens, and so a bound; then all that it takes. */
+bool fmp_parse_bounds(const fmp_parse *parse);
+void fmp_parse_bound(fmp_parse *parse);
 
 /* parse_solver.c, then parse_trajectory.c, which needs the grid. */
 void fmp_parse_solver(fmp_parse *parse);

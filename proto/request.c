@@ -2,6 +2,7 @@
 #include "proto/request.h"
 
 #include "proto/base64.h"
+#include "proto/lat_lon.h"
 #include "proto/observation.h"
 #include "proto/parse.h"
 #include "proto/png.h"
@@ -131,7 +132,9 @@ static size_t count_rows(const fmp_parse *parse)
         return (size_t)count;
     }
     size_t found = 1;
-    if (parse->values[FMP_FIELD_X0] != NULL) {
+    if (parse->values[FMP_FIELD_GIVEN_X] != NULL) {
+        found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_GIVEN_X]);
+    } else if (parse->values[FMP_FIELD_X0] != NULL) {
         found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_X0]);
     } else if (parse->values[FMP_FIELD_START_X] != NULL) {
         found = fmp_parse_tensor_rows(parse->values[FMP_FIELD_START_X]);
@@ -238,6 +241,7 @@ static void read_sample(fmp_parse *parse, uint64_t drawn_seed)
         request->spec.x = request->x;
     }
     fmp_parse_start(parse);
+    fmp_parse_given(parse);
     read_flow(parse);
 }
 
@@ -409,7 +413,8 @@ static bool has_route(const fmp_parse *parse)
     bool goes_back = parse->route == FMP_API_ENCODE || parse->route == FMP_API_VELOCITY;
     bool lacks = (edits && !parse->model->geometry->is_flat) ||
                  (goes_back && parse->model->has_tokens) ||
-                 (parse->route == FMP_API_LOG_LIKELIHOOD && parse->model->has_tokens);
+                 (parse->route == FMP_API_LOG_LIKELIHOOD && parse->model->has_tokens &&
+                  !fmp_model_is_text(parse->model));
     if (lacks) {
         fmp_problem_set(parse->problem, FMP_PROBLEM_INVALID_REQUEST,
                         "%s does not take this: its points are of the space %s, see its supports",
@@ -456,6 +461,8 @@ bool fmp_request_parse_points(fmp_api_route route, const char *body, size_t leng
         read_common(&parse);
         if (route == FMP_API_VELOCITY) {
             read_velocity(&parse);
+        } else if (fmp_parse_bounds(&parse)) {
+            fmp_parse_bound(&parse);
         } else {
             read_draws(&parse);
             read_flow(&parse);
@@ -511,6 +518,7 @@ void fmp_request_done(fmp_request *request)
     free(request->guidance_values);
     free(request->negative_labels);
     free(request->classifier_labels);
+    free(request->given);
     fm_path_table_free(request->path_table);
     fmp_stages_free(request->stages);
     fmp_observation_free(request->observation);

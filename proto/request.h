@@ -79,7 +79,8 @@ typedef struct fmp_request {
     double *diffusion_t, *diffusion_values; /* of solver.diffusion */
     double *guidance_t, *guidance_values;   /* of guidance.schedule */
     int32_t *negative_labels, *classifier_labels;
-    fmp_stages *stages; /* of FMP_API_EDITS without an observation, else NULL */
+    unsigned char *given; /* [n_rows][dimension] of spec.given, or NULL */
+    fmp_stages *stages;   /* of FMP_API_EDITS without an observation, else NULL */
     /* Of FMP_API_EDIT, or NULL: proto/observation.h; spec.inverse is within. */
     fmp_observation *observation;
 } fmp_request;

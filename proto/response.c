@@ -118,6 +118,8 @@ void fmp_response_write_rows(fmp_buffer *buffer, const fmp_request *request,
         fmp_response_write_png_grid(buffer, model, rows);
     } else if (request->spec.task == FM_TASK_SAMPLE) {
         fmp_response_write_sample(buffer, request, model, id, rows);
+    } else if (request->spec.task == FM_TASK_BOUND) {
+        fmp_response_write_bound(buffer, request, model, id, rows);
     } else {
         fmp_response_write_velocity(buffer, request, model, id, rows);
     }

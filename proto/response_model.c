@@ -1,5 +1,6 @@
 /* What the daemon has: models, methods, version. */
 #include "proto/json.h"
+#include "proto/lat_lon.h"
 #include "proto/response_rows.h"
 
 #include <math.h>
@@ -123,11 +124,11 @@ static void write_supports(fmp_json *json, const fm_model_info *model)
         return;
     }
     fmp_json_text(json, "sample");
-    fmp_json_text(json, "velocity");
     if (!model->has_tokens) {
+        fmp_json_text(json, "velocity");
         fmp_json_text(json, "encode");
     }
-    if (model->has_divergence) {
+    if (model->has_divergence || fmp_model_is_text(model)) {
         fmp_json_text(json, "log_likelihood");
     }
     if (model->geometry->is_flat) {

@@ -18,6 +18,9 @@ void fmp_response_write_sample(fmp_buffer *buffer, const fmp_request *request,
                                const fm_model_info *model, const char *id, const fmp_rows *rows);
 void fmp_response_write_velocity(fmp_buffer *buffer, const fmp_request *request,
                                  const fm_model_info *model, const char *id, const fmp_rows *rows);
+/* Of FM_TASK_BOUND. */
+void fmp_response_write_bound(fmp_buffer *buffer, const fmp_request *request,
+                              const fm_model_info *model, const char *id, const fmp_rows *rows);
 /* samples, or velocity, as a .npy file. The latter needs the field velocity. */
 void fmp_response_write_npy(fmp_buffer *buffer, const fmp_request *request,
                             const fm_model_info *model, const fmp_rows *rows);
@@ -58,6 +61,8 @@ void fmp_response_write_log_likelihood(fmp_json *json, const fmp_request *reques
                                        const fm_model_info *model, const fmp_rows *rows);
 /* Whether the answer depends on probes or noise that are drawn by the seed, though its points are given. */
 bool fmp_response_draws_probes(const fmp_request *request);
+/* "text" of every row, where tokens have names */
+void fmp_response_write_text(fmp_json *json, const fm_model_info *model, const fmp_rows *rows);
 /* "seed", as sent or drawn */
 void fmp_response_write_seed(fmp_json *json, const fmp_request *request);
 /* "guidance", of models that have labels or are guided by others */

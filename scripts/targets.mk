@@ -165,7 +165,7 @@ models:  ## train the shipped models again (two hours; the digits and their meas
 
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 CONFIGURATION = $(DESTDIR)$(SYSCONFDIR)/velocityd/velocityd.conf
-MODEL_FILES := $(foreach kind,json safetensors npy csv md,$(wildcard models/*/*.$(kind)))
+MODEL_FILES := $(foreach kind,json safetensors npy csv txt md,$(wildcard models/*/*.$(kind)))
 install: all  ## install under PREFIX=/usr/local, staged in DESTDIR=; a velocityd.conf that is there stays
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/velocityd
 	@[ -e $(CONFIGURATION) ] || sed 's|^;models = .*|models = $(PREFIX)/share/velocityd/models|' config/velocityd.conf | \

@@ -13,18 +13,31 @@ import torch
 
 import digits_noisy_classifier
 import digits_quality
+import earthquakes
 import quality
+import rotations
+import torsions
 from digits_classifier import accuracy, classifier
+from discrete_flow import Source, sample
 from make_all import SCRIPTS
+from manifold_flow import log_likelihood
+from manifold_quality import SEEDS, split
+from manifolds import SPACES
 from model_directory import MODELS, read_model, read_safetensors
 from sampling import Model
+from words_data import VOCABULARY, decode
+from words_data import load as load_words
 
 MAX_BYTES = 1_500_000  # of an MLP
 MAX_IMAGE_BYTES = 8_000_000
+MAX_TOKEN_BYTES = 2_600_000
 MIN_RECOGNISED = 0.93  # of 200 digits: a model's README says at least 0.95 of 1,000
 MAX_RATIO = 2.0  # of a model's distance to the distance of data to data
 TOLERANCE = 0.02  # relative, of the distance that the README states: other CPUs round differently
 ACCURACY_TOLERANCE = 0.002  # of a classifier
+LIKELIHOOD_TOLERANCE = 0.002  # nats, of a README's figure in three digits
+MIN_WORDS = 0.75  # of the share of words that the README states, among few samples
+POINTS = {"earthquakes": earthquakes.places, "torsions": torsions.angles}
 KEYS = {"schema", "description", "license", "network", "weights", "flow", "conditioning", "output",
         "defaults"}
 
@@ -40,7 +53,7 @@ def check_config(fields):
         assert "defaults" not in fields and len(set(labels["names"])) == labels["count"], f"labels {labels}"
         return
     solver = fields["defaults"]["solver"]
-    assert solver["method"] in {*quality.METHODS, "ddim"} and solver["steps"] > 0, f"solver {solver}"
+    assert solver["method"] in {*quality.METHODS, "ddim", "ctmc_euler"} and solver["steps"] > 0, f"solver {solver}"
     if labels:
         assert len(set(labels["names"])) == labels["count"] == labels["null"], f"labels {labels}"
 
@@ -112,10 +125,61 @@ def check_classifier(name, folder, fields, network):
     print(f"{name}: {now:.1%} recognised at t = {t:g}", flush=True)
 
 
+def check_size(folder, fields, network, most):
+    """Reading the model has checked its tensors' names and shapes."""
+    path = folder / fields["weights"]["file"]
+    assert path.stat().st_size < most, f"{path.name} has {path.stat().st_size} bytes"
+    assert all(tensor.isfinite().all() for tensor in network.state_dict().values()), "not finite"
+
+
+def check_manifold(name, folder, fields, network):
+    """The held-out points are as likely as the README says."""
+    check_size(folder, fields, network, MAX_BYTES)
+    space = SPACES[fields["flow"]["space"]]
+    if name in POINTS:
+        points, start = split(POINTS[name](), SEEDS[0])[2], f"| {SEEDS[0]}, shipped | "
+    else:
+        torch.manual_seed(300)
+        points, start = rotations.data(rotations.N_HELD_OUT), "| **flow** | **"
+    row = re.search(re.escape(start) + r"(-?[0-9.]+)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert row, f"README.md has no row {start}"
+    now, stated = -log_likelihood(space, network, points).mean().item(), float(row[1])
+    assert abs(now - stated) <= LIKELIHOOD_TOLERANCE, f"mean -log p {now:.4f}, README says {stated}"
+    print(f"{name}: mean -log p of held-out points {now:.3f}, uniform {space.log_volume:.3f}", flush=True)
+
+
+def check_tokens(name, folder, fields, network):
+    """Of words, about as many are in the list as the README says; of digits, that there are some."""
+    check_size(folder, fields, network, MAX_TOKEN_BYTES)
+    arguments = fields["network"]
+    torch.manual_seed(1)
+    x = sample(Source(arguments["vocab_size"], arguments["masked"]), network, 300, 64)
+    assert (x < arguments["vocab_size"]).all(), "a mask is left"
+    if "vocabulary" not in fields["output"]:
+        ink = (x > 0).double().mean().item()
+        assert 0.2 < ink < 0.6, f"{ink:.1%} of the pixels are inked"
+        print(f"{name}: {ink:.1%} of the pixels are inked", flush=True)
+        return
+    assert (folder / fields["output"]["vocabulary"]).read_text(encoding="utf-8").split() == list(VOCABULARY)
+    words = set().union(*load_words())
+    share = sum(word in words for word in decode(x)) / len(x)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    row = re.search(r"\| \*\*model, 64 steps\*\* \| ([0-9.]+)%", text)
+    assert row, "README.md has no row for the model"
+    assert share >= MIN_WORDS * float(row[1]) / 100, f"{share:.1%} of the words are words, README says {row[1]}%"
+    print(f"{name}: {share:.1%} of {len(x)} words are in the list", flush=True)
+
+
 def check(name):
     folder = MODELS / name
     fields, network = read_model(folder)
     check_config(fields)
+    if fields["flow"]["space"] in SPACES:
+        check_manifold(name, folder, fields, network)
+        return
+    if fields["flow"]["space"] == "tokens":
+        check_tokens(name, folder, fields, network)
+        return
     if fields["flow"]["prediction"] == "classifier":
         check_classifier(name, folder, fields, network)
         return

@@ -15,8 +15,14 @@ SCRIPTS = {
     "digits-sit": "digits_sit.py",
     "digits-classifier": "digits_noisy_classifier.py",
     "checkerboard": "checkerboard.py",
+    "words-mask": "words.py",
+    "words-uniform": "words.py",
+    "digits-tokens": "digits_tokens.py",
+    "earthquakes": "earthquakes.py",
+    "torsions": "torsions.py",
     "swiss-roll-3d": "swiss_roll.py",
     "two-moons": "two_moons.py",
+    "rotations": "rotations.py",
     "eight-gaussians": "eight_gaussians.py",
     "two-moons-interpolant": "two_moons_interpolant.py",
     "two-moons-potential": "two_moons_potential.py",
@@ -34,7 +40,7 @@ SCRIPTS = {
 }
 # What starts from another script's model: after that, where both are asked for.
 AFTER = {"digits_ddpm.py": "digits_sit.py", "progressive_distillation.py": "checkerboard_v.py",
-         "reflow.py": "two_moons.py"}
+         "reflow.py": "two_moons.py", "digits_tokens.py": "digits_noisy_classifier.py"}
 
 
 def environment(script):

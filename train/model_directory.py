@@ -9,12 +9,15 @@ import numpy
 import torch
 
 from flow_matching import ClassifierMLP, PotentialMLP, VelocityMLP
+from manifold_network import ManifoldMLP
+from manifolds import SPACES
 from sit import SiT
+from text_dit import TextDiT
 from unet import UNet
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 # Architectures whose constructors take what `network` says.
-IMAGE_NETWORKS = {"torchcfm.unet": UNet, "sit": SiT}
+NETWORKS = {"torchcfm.unet": UNet, "sit": SiT, "text_dit": TextDiT}
 DTYPES = {"F32": numpy.dtype("<f4"), "F64": numpy.dtype("<f8")}
 
 
@@ -117,6 +120,15 @@ def velocity_mlp(fields, tensors):
     return VelocityMLP(*size, len(weights[-1]) // dimension)
 
 
+def any_mlp(fields, tensors):
+    space = SPACES.get(fields["flow"]["space"])
+    if space is None:
+        return velocity_mlp(fields, tensors)
+    weights = [tensor for tensor in tensors.values() if tensor.dim() == 2]
+    fourier = fields["network"].get("features", {"count": 0})["count"]
+    return ManifoldMLP(space.inputs, space.outputs, len(weights[0]), len(weights) - 1, fourier)
+
+
 def read_model(folder):
     """(what config.json says, the network)."""
     folder = Path(folder)
@@ -126,8 +138,8 @@ def read_model(folder):
     if architecture == "gaussian_mixture":
         return fields, GaussianMixture(arguments)
     tensors = read_safetensors(folder / fields["weights"]["file"])
-    network = (IMAGE_NETWORKS[architecture](**arguments) if architecture in IMAGE_NETWORKS
-               else velocity_mlp(fields, tensors))
+    network = (NETWORKS[architecture](**arguments) if architecture in NETWORKS
+               else any_mlp(fields, tensors))
     network.load_state_dict(tensors)
     return fields, network.requires_grad_(False)
 

@@ -10,7 +10,8 @@ static fm_status check_divergence(const fm_job_spec *spec, fm_error *err)
     if (bad || (it->method == FM_DIVERGENCE_HUTCHINSON && it->n_probes == 0)) {
         return fm_fail(err, FM_EINVAL, "divergence needs 1 to %zu probes", FM_MAX_PROBES);
     }
-    if (fm_job_tangents(spec) > 0 && !spec->model->info.has_divergence) {
+    bool needed = fm_job_integrals(spec) > 0 || fm_job_wants_divergence(spec);
+    if (needed && !spec->model->info.has_divergence) {
         return fm_fail(err, FM_EINVAL, "model %s has no divergence", spec->model->config.name);
     }
     return FM_OK;

@@ -202,11 +202,10 @@ static void centre(const fm_space *space, translation which, double *values)
 
 /* ---- points ---- */
 
-static bool accept(const fm_space *space, double *x, double slack, const char **ret_rule,
-                   size_t *ret_at)
+bool fm_space_accept(const fm_space *space, double *x, const char **ret_rule, size_t *ret_at)
 {
     for (EACH_POINT(space, at)) {
-        if (!at.unit->accept(at.part, x + at.state, slack)) {
+        if (!at.unit->accept(at.part, x + at.state, FM_SPACE_POINT_SLACK)) {
             *ret_rule = at.unit->rule;
             *ret_at = at.state;
             return false;
@@ -216,16 +215,12 @@ static bool accept(const fm_space *space, double *x, double slack, const char **
     return true;
 }
 
-bool fm_space_accept(const fm_space *space, double *x, const char **ret_rule, size_t *ret_at)
-{
-    return accept(space, x, FM_SPACE_POINT_SLACK, ret_rule, ret_at);
-}
-
 void fm_space_normalise(const fm_space *space, double *x)
 {
-    const char *rule;
-    size_t where;
-    (void)accept(space, x, HUGE_VAL, &rule, &where);
+    for (EACH_POINT(space, at)) { /* what rounding took off its space stays as it is, alone */
+        (void)at.unit->accept(at.part, x + at.state, HUGE_VAL);
+    }
+    centre(space, OF_STATES, x);
 }
 
 void fm_space_exp(const fm_space *space, const double *x, const double *u, double *y)
