@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The text transformer against PyTorch: forward passes of a random network, the engine's and PyTorch's by turns.
 
-    make build/release/bench_tokens; /usr/bin/python3 tests/bench/text.py [--vocabulary 27] [--length 64] [--hidden 256] [--blocks 6] [--heads 8]
+    make build/release/bench_text; /usr/bin/python3 tests/bench/text.py [--vocabulary 27] [--length 64] [--hidden 256] [--blocks 6] [--heads 8]
 
 Prints both times at 1, 8 and 64 rows on one and on two threads, their ratio, and the share of the core's float32 peak; then what the engine's
 ops take of a tile. The PyTorch module is flow_matching's, in its operations; it is held to tests/golden/text-dit-tiny first."""
@@ -166,7 +166,7 @@ def main():
         folder = Path(parent) / "text"
         network = write_model(folder, keys, given.length)
         for _ in range(given.rounds):
-            program = [str(ROOT / "build" / "release" / "bench_tokens"), str(folder), str(given.seconds)]
+            program = [str(ROOT / "build" / "release" / "bench_text"), str(folder), str(given.seconds)]
             for line in map(json.loads, subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()):
                 if "threads" in line:
                     ours.setdefault((line["rows"], line["threads"]), []).append(line["ms"])
