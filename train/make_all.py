@@ -23,6 +23,7 @@ SCRIPTS = {
     "swiss-roll-3d": "swiss_roll.py",
     "two-moons": "two_moons.py",
     "rotations": "rotations.py",
+    "jumps-1d": "jump_mixture.py",
     "eight-gaussians": "eight_gaussians.py",
     "two-moons-interpolant": "two_moons_interpolant.py",
     "two-moons-potential": "two_moons_potential.py",
