@@ -14,11 +14,11 @@ FOLDER = MODELS / "helices"
 NETWORK = {"length": LENGTH, "hidden_size": 64, "pair_size": 32, "n_blocks": 3, "n_heads": 4,
            "distance_bins": 16, "distance_max": 6.0}
 N_DATA = 50_000
-STEPS = 6_500
+STEPS = 5_000
 DESCRIPTION = "Protein backbones of 16 residues: helices, strands, and two helices with a turn between"
-SOLVERS = [("euler", 20), ("euler", 100), ("midpoint", 10), ("midpoint", 50)]
-DEFAULT = ("midpoint", 50)
-N_SAMPLES = 500
+SOLVERS = [("euler", 20), ("euler", 100), ("midpoint", 10), ("midpoint", 25)]
+DEFAULT = ("midpoint", 25)
+N_SAMPLES = 200
 CHECKPOINT = MODELS.parent / "build" / "helices" / "run.pt"  # delete it to start anew
 
 
