@@ -20,6 +20,7 @@ SCRIPTS = {
     "digits-tokens": "digits_tokens.py",
     "earthquakes": "earthquakes.py",
     "torsions": "torsions.py",
+    "helices": "helices.py",
     "swiss-roll-3d": "swiss_roll.py",
     "two-moons": "two_moons.py",
     "rotations": "rotations.py",

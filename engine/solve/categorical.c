@@ -134,7 +134,7 @@ static size_t share_of(const double *weights, size_t n, size_t k, const size_t *
 
 static void keep_largest(const fm_categorical *how, size_t n, double *weights, size_t *order)
 {
-    size_t left = n, k = how->top_k > 0 && how->top_k < n ? how->top_k : n, kept = k;
+    size_t left = n, k = how->top_k > 0 && how->top_k < n ? how->top_k : n, kept;
     for (size_t i = 0; i < n; i++) {
         order[i] = i;
     }

@@ -300,7 +300,7 @@ static double source_log_density(const fm_space_part *part, double scale, const 
             log_spread += log(sinh_over(0.5 * (values[i] - values[j])));
         }
     }
-    double dimensions = (double)(n * (n + 1) / 2);
+    double dimensions = 0.5 * (double)(n * (n + 1));
     return -0.5 * square - dimensions * (0.5 * FM_LOG_TWO_PI + log(part->source.std)) - log_spread;
 }
 

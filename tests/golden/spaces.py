@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 FOLDER = Path(__file__).resolve().parent / "spaces"
 SEED = 43
-LENGTHS = [1e-6, 1e-3, 0.05, 0.3, 0.7, 1.0, 1.3, 1.7, 2.0, 2.3, 2.6, 3.0]
+LENGTHS = [1e-6, 9e-5, 0.01, 0.3, 0.7, 1.0, 1.3, 1.7, 2.0, 2.3, 2.6, 3.0]
 STEP = 1e-100  # of the imaginary part
 
 

@@ -28,9 +28,11 @@ static void propagate(const token_case *tokens, const fm_jump *jump, double t, d
     memcpy(mass, after, sizeof after);
 }
 
-void token_law_end(const token_case *tokens, fm_jump_form form, size_t n_steps, double *mass)
+void token_law_end(const token_case *tokens, fm_jump_form form, double scale, size_t n_steps,
+                   double *mass)
 {
-    const fm_sampling sampling = FM_SAMPLING_DEFAULT;
+    fm_sampling sampling = FM_SAMPLING_DEFAULT;
+    sampling.corrector.scale = scale;
     memset(mass, 0, TOKEN_CASE_MAX_STATES * sizeof *mass);
     for (size_t x = 0; x < token_case_states(tokens); x++) {
         size_t at[TOKEN_CASE_MAX_LENGTH];

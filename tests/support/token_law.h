@@ -6,7 +6,8 @@
 #include "engine/solve/jump.h"
 #include "tests/support/token_case.h"
 
-/* After so many equal steps of [0, 1]; mass [TOKEN_CASE_MAX_STATES]. */
-void token_law_end(const token_case *tokens, fm_jump_form form, size_t n_steps, double *mass);
+/* After so many equal steps of [0, 1] with a corrector of that scale; mass [TOKEN_CASE_MAX_STATES]. */
+void token_law_end(const token_case *tokens, fm_jump_form form, double scale, size_t n_steps,
+                   double *mass);
 
 #endif

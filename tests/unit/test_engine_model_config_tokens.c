@@ -2,7 +2,7 @@
  * breaks it. */
 #include "engine/checkpoint/digest.h"
 #include "engine/checkpoint/model_config.h"
-#include "engine/fm_model.h"
+#include "engine/model.h"
 #include "tests/support/failing_memory.h"
 #include "tests/support/temp_folder.h"
 #include "tests/unit/suites.h"
@@ -310,6 +310,7 @@ START_TEST(a_model_tells_the_names_of_its_tokens_and_keeps_them_when_converted)
         ck_assert_uint_eq(info->n_vocabulary, 28);
         ck_assert(info->masked && info->has_tokens && info->bits_promised);
         ck_assert(!info->has_divergence && !info->has_gradients);
+        ck_assert_ptr_null(model->tangents.base); /* nor memory for them */
         ck_assert_str_eq(info->vocabulary[0], "a");
         ck_assert_str_eq(info->vocabulary[26], " ");
         ck_assert_str_eq(info->vocabulary[27], "[MASK]");

@@ -166,6 +166,10 @@ START_TEST(corrector_is_the_power_law_that_is_asked_for_and_rests_at_the_source)
     fm_jump jump = fm_jump_make(FM_JUMP_EULER, &path, &sampling, &part, t, t + 0.01, false);
     ck_assert_double_eq_tol(jump.to_x1, 0.01 * slope / (1 - kappa) * (1 + c), 1e-15);
     ck_assert_double_eq_tol(jump.to_p0, 0.01 * slope / kappa * c, 1e-15);
+    double end = 0.5 * 0.5 * 0.5; /* int kappa'/(1 - kappa) and kappa'/kappa, c as it was */
+    jump = fm_jump_make(FM_JUMP_EXACT, &path, &sampling, &part, t, 0.5, false);
+    ck_assert_double_eq_tol(jump.to_x1, log((1 - kappa) / (1 - end)) * (1 + c), 1e-15);
+    ck_assert_double_eq_tol(jump.to_p0, 3 * log(0.5 / t) * c, 1e-14);
     sampling.corrector = (fm_corrector){.scale = 1}; /* kappa'/kappa would be infinite */
     for (size_t i = 0; i < 3; i++) {
         fm_jump first = fm_jump_make(forms[i], &path, &sampling, &part, 0, 0.01, false);
@@ -201,7 +205,7 @@ START_TEST(two_tokens_are_off_their_joint_law_by_that_of_their_product_over_n)
     token_case tokens = token_case_pair();
     double mass[TOKEN_CASE_MAX_STATES];
     for (size_t k = 0; k < 5; k++) {
-        token_law_end(&tokens, FM_JUMP_EXACT, (size_t)1 << k, mass);
+        token_law_end(&tokens, FM_JUMP_EXACT, 0, (size_t)1 << k, mass);
         ck_assert_double_eq_tol(total_variation(&tokens, mass), golden[k], 1e-14);
     }
 }
@@ -218,11 +222,11 @@ START_TEST(one_token_with_exact_jumps_has_its_law_after_any_number_of_steps)
     tokens.path = &path;
     double mass[TOKEN_CASE_MAX_STATES];
     for (size_t n = 1; n <= 20; n++) {
-        token_law_end(&tokens, FM_JUMP_EXACT, n, mass);
+        token_law_end(&tokens, FM_JUMP_EXACT, 0, n, mass);
         ck_assert_double_lt(total_variation(&tokens, mass), 1e-15 * 10);
     }
     /* which frozen rates do not attain with the uniform source: then the last step is not all */
-    token_law_end(&tokens, FM_JUMP_EULER, 4, mass);
+    token_law_end(&tokens, FM_JUMP_EULER, 0, 4, mass);
     ck_assert(tokens.is_mask || total_variation(&tokens, mass) > 1e-3);
 }
 END_TEST
@@ -305,29 +309,34 @@ END_TEST
 
 /* ---- draws ---- */
 
-/* Of one token; u is the number of the draw, seen at the middles of a fine lattice in the first two numbers. */
+/* Where a token at x goes, seen [4], for the first two uniform numbers at the middles of a fine lattice. */
+static void draw_over_a_lattice(const fm_jump *jump, size_t x, const double *p1, double *seen)
+{
+    for (size_t i = 0; i < FINE * FINE; i++) {
+        size_t row = i / FINE;
+        const double u[3] = {((double)row + 0.5) / (double)FINE,
+                             ((double)(i % FINE) + 0.5) / (double)FINE,
+                             fmod(0.618034 * (double)i, 1)};
+        double logits[4];
+        for (size_t k = 0; k < 4; k++) {
+            logits[k] = p1[k] > 0 ? log(p1[k]) : -1e4;
+        }
+        seen[fm_jump_draw(jump, x, logits, NULL, u)] += 1. / (double)(FINE * FINE);
+    }
+}
+
 START_TEST(draws_over_a_lattice_of_uniform_numbers_have_the_law)
 {
     static const double p1[2][4] = {{.4, .3, .2, .1}, {0, 1, 0, 0}};
     token_case tokens = {.length = 1, .letters = 3 + (_i % 2), .is_mask = _i % 2 == 0};
     token_case_init(&tokens);
     for (size_t which = 0; which < 12; which++) {
-        size_t x = which % 4;
-        const double *posterior = p1[which / 4 == 2];
-        double scale = which / 4 == 1 ? 2 : 0, law[4], seen[4] = {0};
-        fm_jump jump = jump_between(&tokens, forms[_i / 2], scale, 0.6, 0.8, false);
-        fm_jump_law(&jump, x, posterior, law);
-        for (size_t a = 0; a < FINE; a++) {
-            for (size_t b = 0; b < FINE; b++) {
-                double logits[4],
-                    u[3] = {((double)a + 0.5) / (double)FINE, ((double)b + 0.5) / (double)FINE,
-                            fmod(0.618034 * (double)(a * FINE + b), 1)};
-                for (size_t k = 0; k < 4; k++) {
-                    logits[k] = posterior[k] > 0 ? log(posterior[k]) : -1e4;
-                }
-                seen[fm_jump_draw(&jump, x, logits, NULL, u)] += 1. / (double)FINE / (double)FINE;
-            }
-        }
+        size_t x = which % 4,
+               kind = which / 4; /* plain, corrected, and a posterior that is certain */
+        double law[4], seen[4] = {0};
+        fm_jump jump = jump_between(&tokens, forms[_i / 2], kind == 1 ? 2 : 0, 0.6, 0.8, false);
+        fm_jump_law(&jump, x, p1[kind == 2], law);
+        draw_over_a_lattice(&jump, x, p1[kind == 2], seen);
         for (size_t k = 0; k < 4; k++) {
             ck_assert_msg(fabs(seen[k] - law[k]) < 3. / (double)FINE, "from %zu to %zu: %g, not %g",
                           x, k, seen[k], law[k]);

@@ -169,7 +169,8 @@ START_TEST(a_worse_posterior_has_a_lower_bound_in_the_mean_of_data)
         double mean = 0, square = 0;
         it.sharpness = 1 - 0.25 * k;
         for (size_t which = 0; which < 9; which++) { /* the same draws for every k */
-            const double x1[2] = {(double)(which / 3), (double)(which % 3)};
+            const size_t row = which / 3;
+            const double x1[2] = {(double)row, (double)(which % 3)};
             fm_elbo_plan plan = plan_of(&it.tokens, 20000);
             fm_elbo_report found = run(&plan, velocity_blurred, &it, which, x1);
             double weight = it.tokens.joint[which];

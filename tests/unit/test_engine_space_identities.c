@@ -139,7 +139,8 @@ static double log_density_on_the_way(const fm_space *space, const double *x0, co
     const int parts = 4;
     double sum = fm_space_source_log_density(space, 1, x0);
     for (int i = 0; i < 5 * parts; i++) {
-        double at = t * (i / 5 + 0.5 + 0.5 * nodes[i % 5]) / parts, x[MOST];
+        int piece = i / 5;
+        double at = t * (piece + 0.5 + 0.5 * nodes[i % 5]) / parts, x[MOST];
         fm_space_between(space, x0, x1, at, x);
         fm_space_normalise(space, x);
         sum -= 0.5 * t / parts * weights[i % 5] * divergence_at(space, x, x1, at);

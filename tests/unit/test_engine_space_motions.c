@@ -53,6 +53,21 @@ START_TEST(antipodes_are_half_a_turn_apart)
 }
 END_TEST
 
+/* What is left of y across x is small there, and its rounding along x is not. */
+START_TEST(the_way_almost_to_an_antipode_is_tangent)
+{
+    fm_space sphere = space_of(FM_SPACE_SPHERE, 3);
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        double x[3], u[3], y[3], back[3];
+        space_case_point(&sphere, seed, x);
+        space_case_slope(&sphere, x, seed, PI - pow(10, -6 - (double)(seed % 8)), u);
+        fm_space_exp(&sphere, x, u, y);
+        fm_space_log(&sphere, x, y, back);
+        ck_assert_double_eq_tol(x[0] * back[0] + x[1] * back[1] + x[2] * back[2], 0, 2e-15);
+    }
+}
+END_TEST
+
 /* The arc cosine of a product of rounded unit vectors is NaN for some of them, and 0 or 1.5e-8 for others. */
 START_TEST(equal_and_near_points_are_no_rounding_apart)
 {
@@ -115,6 +130,17 @@ START_TEST(a_rotation_is_one_with_either_sign_of_its_quaternion)
     ck_assert_double_eq(fm_space_distance(&turns, x, y), fm_space_distance(&turns, x, minus));
     fm_space_exp(&turns, x, u[0], there);
     ck_assert_double_lt(fm_space_distance(&turns, there, y), 1e-14);
+}
+END_TEST
+
+START_TEST(frames_are_apart_by_turn_and_shift_at_right_angles)
+{
+    fm_space frames = space_case_of((fm_space_part){
+        .id = FM_SPACE_SE3, .n = 7, .copies = 2, .source = {.id = FM_SOURCE_NORMAL, .std = 1}});
+    const double x[14] = {1, 0, 0, 0, 1, 2, 3, 1};
+    const double y[14] = {cos(0.6), 0, 0, sin(0.6), 1.3, 2, 2.6, cos(1), sin(1)};
+    /* a turn of 1.2 and a shift of 0.5; a turn of 2 */
+    ck_assert_double_eq_tol(fm_space_distance(&frames, x, y), sqrt(1.44 + 0.25 + 4), 1e-14);
 }
 END_TEST
 
@@ -298,9 +324,11 @@ Suite *suite_engine_space_motions(void)
     Suite *suite = suite_create("engine/space_motions");
     TCase *ends = tcase_create("ends");
     tcase_add_loop_test(ends, antipodes_are_half_a_turn_apart, 0, 4);
+    tcase_add_test(ends, the_way_almost_to_an_antipode_is_tangent);
     tcase_add_test(ends, equal_and_near_points_are_no_rounding_apart);
     tcase_add_test(ends, rotations_by_half_a_turn_have_a_way);
     tcase_add_test(ends, a_rotation_is_one_with_either_sign_of_its_quaternion);
+    tcase_add_test(ends, frames_are_apart_by_turn_and_shift_at_right_angles);
     tcase_add_test(ends, quaternions_are_continuous_along_a_geodesic);
     tcase_add_test(ends, angles_go_the_shorter_way_and_down_from_the_opposite);
     tcase_add_test(ends, hyperbolic_distances_are_not_cut_off);

@@ -91,7 +91,8 @@ START_TEST(torus_densities_integrate_to_one)
         fm_space torus = space_of(FM_SPACE_TORUS, 2, 1, wrapped(stds[k]));
         double sum = 0, step = 2 * PI / n;
         for (int i = 0; i < n * n; i++) {
-            double x[2] = {step * (i % n), step * (i / n)};
+            int row = i / n, column = i % n;
+            double x[2] = {step * column, step * row};
             sum += step * step * density(&torus, x);
         }
         ck_assert_double_eq_tol(sum, 1, 1e-12);
@@ -130,8 +131,8 @@ START_TEST(matrix_densities_integrate_to_one)
     const int n = 70;
     double sum = 0;
     for (int i = 0; i < n * n * n; i++) {
-        double p = step * (i % n - n / 2), q = step * (i / n % n - n / 2);
-        double z = step * (i / n / n - n / 2);
+        int middle = n / 2, of_p = i % n, of_q = i / n % n, of_z = i / n / n;
+        double p = step * (of_p - middle), q = step * (of_q - middle), z = step * (of_z - middle);
         double b = exp(0.5 * (p + q)) * tanh(z), x[4] = {exp(p), b, b, exp(q)};
         sum += step * step * step * sqrt(2) * cosh(z) * density(&matrices, x);
     }
@@ -337,6 +338,69 @@ START_TEST(draws_follow_their_law)
 }
 END_TEST
 
+/* How many points differ, and the last that does. */
+static size_t count_changed(const fm_space *space, const double *a, const double *b,
+                            size_t *ret_last)
+{
+    size_t changed = 0, at = 0, point = 0;
+    for (size_t k = 0; k < space->n_parts; k++) {
+        size_t numbers = fm_space_point_numbers(&space->parts[k]);
+        for (size_t copy = 0; copy < space->parts[k].copies; copy++, point++, at += numbers) {
+            if (memcmp(a + at, b + at, numbers * sizeof *a) != 0) {
+                changed++;
+                *ret_last = point;
+            }
+        }
+    }
+    return changed;
+}
+
+/* So they are independent, as the random numbers are. Of a frame, its turn and its shift, too. */
+START_TEST(every_random_number_is_of_one_point)
+{
+    space_case it;
+    space_case_at(_i, &it);
+    for (size_t k = 0; k < it.space.n_parts; k++) {
+        it.space.parts[k].source.centered = false; /* which joins all shifts */
+    }
+    double normals[MOST], uniforms[MOST], x[MOST] = {0}, y[MOST] = {0};
+    size_t n = fm_space_draws(&it.space), last = 0, before = 0, points = 1;
+    fm_rng_normal(1, 0, FM_RNG_SOURCE_NOISE, 0, n, normals);
+    fm_rng_uniform(2, 0, FM_RNG_SOURCE_NOISE, 0, n, uniforms);
+    fm_space_draw(&it.space, 1, normals, uniforms, x);
+    for (size_t i = 0; i < n; i++, before = last) {
+        normals[i] += 1;
+        uniforms[i] += uniforms[i] < 0.5 ? 0.5 : -0.5;
+        fm_space_draw(&it.space, 1, normals, uniforms, y);
+        ck_assert_msg(count_changed(&it.space, x, y, &last) == 1, "%s, number %zu", it.name, i);
+        ck_assert(last == before || last == before + 1);
+        points += last > before;
+        memcpy(x, y, sizeof x);
+    }
+    size_t want = 0;
+    for (size_t k = 0; k < it.space.n_parts; k++) {
+        want += it.space.parts[k].copies;
+    }
+    ck_assert_uint_eq(points, want);
+}
+END_TEST
+
+START_TEST(a_frames_shift_is_not_drawn_with_its_turn)
+{
+    fm_space_part part = {
+        .id = FM_SPACE_SE3, .n = 7, .copies = 1, .source = {.id = FM_SOURCE_NORMAL, .std = 1}};
+    fm_space frames = space_case_of(part);
+    double normals[7] = {1, 2, 3, 4, 5, 6, 7}, uniforms[7] = {0}, x[7], y[7];
+    fm_space_draw(&frames, 1, normals, uniforms, x);
+    for (size_t i = 0; i < 4; i++) {
+        normals[i] = -1 - (double)(i * i);
+    }
+    fm_space_draw(&frames, 1, normals, uniforms, y);
+    ck_assert_mem_eq(x + 4, y + 4, 3 * sizeof *x);
+    ck_assert_mem_ne(x, y, 4 * sizeof *x);
+}
+END_TEST
+
 /* pi / 2 + 2 / pi; five standard deviations of the estimate. */
 START_TEST(the_mean_angle_of_a_uniform_rotation_is_known)
 {
@@ -421,6 +485,8 @@ Suite *suite_engine_space_source(void)
     TCase *draws = tcase_create("draws");
     tcase_set_timeout(draws, 60);
     tcase_add_loop_test(draws, draws_follow_their_law, 0, N_LAWS);
+    tcase_add_loop_test(draws, every_random_number_is_of_one_point, 0, space_case_count());
+    tcase_add_test(draws, a_frames_shift_is_not_drawn_with_its_turn);
     tcase_add_test(draws, the_mean_angle_of_a_uniform_rotation_is_known);
     tcase_add_test(draws, tokens_are_masks_or_uniform);
     tcase_add_test(draws, the_last_uniform_number_is_the_last_token);
