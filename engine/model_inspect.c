@@ -156,6 +156,7 @@ static void print_data(const report *to, const fm_model_config *config)
     case FM_ARCHITECTURE_META_UNET:
     case FM_ARCHITECTURE_SIT:
     case FM_ARCHITECTURE_TEXT_DIT:
+    case FM_ARCHITECTURE_FRAMES:
         print_row(to, "weights", config->weights_file);
         if (config->weights_prefix[0] != '\0') {
             print_row(to, "prefix", config->weights_prefix);

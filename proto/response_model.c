@@ -88,6 +88,15 @@ static void write_factors(fmp_json *json, const fm_space *space)
     fmp_json_close(json, ']');
 }
 
+static void write_jump(fmp_json *json, const fm_bins *bins)
+{
+    fmp_json_key(json, "jump");
+    fmp_json_open(json, '{');
+    fmp_json_pair_unsigned(json, "bins", bins->n);
+    write_range(json, "range", bins->range);
+    fmp_json_close(json, '}');
+}
+
 static void write_flow(fmp_json *json, const fm_model_info *model)
 {
     fmp_json_pair_text(json, "space", model->space);
@@ -107,6 +116,9 @@ static void write_flow(fmp_json *json, const fm_model_info *model)
     fmp_response_write_path(json, "scheduler", model->path);
     fmp_json_close(json, '}');
     write_prediction(json, model);
+    if (model->geometry->bins.n > 0) {
+        write_jump(json, &model->geometry->bins);
+    }
     fmp_json_pair_text(json, "coupling", model->paired ? "paired" : "independent");
     fmp_json_key(json, "time");
     fmp_json_open(json, '{');

@@ -19,6 +19,8 @@ static const struct {
     {FMP_FIELD_SOLVER_PNP_POWER, offsetof(fm_sampling, pnp_power)},
     {FMP_FIELD_SOLVER_TEMPERATURE, offsetof(fm_sampling, temperature)},
     {FMP_FIELD_SOLVER_TOP_P, offsetof(fm_sampling, top_p)},
+    {FMP_FIELD_SOLVER_JUMP_WEIGHT, offsetof(fm_sampling, jump_weight)},
+    {FMP_FIELD_SOLVER_DIFFUSION_WEIGHT, offsetof(fm_sampling, diffusion_weight)},
 };
 
 #define N_NUMBERS (sizeof numbers / sizeof *numbers)
@@ -72,7 +74,7 @@ static const fmp_field_id options[] = {
     FMP_FIELD_SOLVER_CHURN_RANGE, FMP_FIELD_SOLVER_NOISE_SCALE, FMP_FIELD_SOLVER_CORRECTOR_STEPS,
     FMP_FIELD_SOLVER_SNR,         FMP_FIELD_SOLVER_PNP_POWER,   FMP_FIELD_SOLVER_PNP_SAMPLES,
     FMP_FIELD_SOLVER_TEMPERATURE, FMP_FIELD_SOLVER_TOP_K,       FMP_FIELD_SOLVER_TOP_P,
-    FMP_FIELD_SOLVER_CORRECTOR,
+    FMP_FIELD_SOLVER_CORRECTOR,   FMP_FIELD_SOLVER_JUMP_WEIGHT, FMP_FIELD_SOLVER_DIFFUSION_WEIGHT,
 };
 
 /* What a method does not read is refused where the request asks for it, for it would pass silently. */

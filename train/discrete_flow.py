@@ -72,19 +72,19 @@ def bound(source, network, x1, repeats=16):
 
         ([x_t = x1] - p(x_t | x_t) - [x_t != x1] log p(x1 | x_t)) / (1 - t)
 
-    summed over the tokens. With a mask, p(mask) counts as 0, so only masked tokens count, by -log p(x1 | x_t).
+    summed over the tokens. With a mask, p(mask) counts as 0, so only masked tokens count, by -log p(x1 | x_t), and the
+    bound of a perfect network is exact. With a uniform source it is not: from the token alone one cannot tell whether
+    it has jumped.
     """
-    total, last = torch.zeros(len(x1), dtype=torch.float64), 1.0 if source.mask is not None else 1 - END
+    last = 1.0 if source.mask is not None else 1 - END
+    total = torch.zeros(len(x1), dtype=torch.float64)
     for repeat in range(repeats):
         t = last * (repeat + torch.rand(len(x1))) / repeats
         x_t = source.mix(x1, t)
         log_p = network(x_t, t).log_softmax(-1)
         reached, towards = x_t == x1, log_p.gather(2, x1[..., None])[..., 0]
-        staying = log_p.gather(2, x_t[..., None])[..., 0].exp()
-        if source.mask is not None:
-            staying = reached.to(staying.dtype)
-        terms = reached.to(staying.dtype) - staying - torch.where(reached, torch.zeros_like(towards), towards)
-        if source.mask is not None:
-            terms = torch.where(reached, torch.zeros_like(towards), -towards)
+        terms = torch.where(reached, torch.zeros_like(towards), -towards)
+        if source.mask is None:
+            terms = terms + reached.to(terms.dtype) - log_p.gather(2, x_t[..., None])[..., 0].exp()
         total += last * (terms.sum(1) / (1 - t)).double() / repeats
     return total

@@ -97,9 +97,9 @@ def quality(network):
 
 def main():
     torch.manual_seed(1)
-    network = ManifoldMLP(Rotations.inputs, Rotations.outputs, hidden=128, depth=4)
-    network, facts = train(Rotations, network, lambda n: data(n).float(), data(1000), steps=4000, batch=256,
-                           check_every=2000)
+    network = ManifoldMLP(Rotations.inputs, Rotations.outputs, hidden=128, depth=4, fourier=2)
+    network, facts = train(Rotations, network, lambda n: data(n).float(), data(1000), steps=6000, batch=512,
+                           learning_rate=3e-3, emphasis=2, check_every=2000)
     fields = manifold_config("Rotations of known density, Riemannian flow matching on SO(3)", Rotations, network)
     write_model(FOLDER, fields, network)
     about = ("A point is a unit quaternion [w, x, y, z]; the network is given the rotation's matrix and returns the "

@@ -117,7 +117,7 @@ def write_readme(name, fields, network, source, facts):
              f"bounds the model's −log p of {N_BOUND:,} held-out words from above (mean and standard error); the "
              f"Markov model's, with {SMOOTHING:g} added to every count, is exact.",
              "\n".join(rows),
-             *([MASK_REMARK] if source.mask is not None else []),
+             MASK_REMARK if source.mask is not None else UNIFORM_REMARK,
              "## Licence",
              "CC0-1.0: the model and this text are in the public domain. The word list is not part of the model; it "
              "is SCOWL's, whose notice is in `train/data/README.md`."]
@@ -128,3 +128,6 @@ def write_readme(name, fields, network, source, facts):
 MASK_REMARK = ("The transformer knows places by their distances alone. As long as all tokens are masked, all places are "
                "the same to it, so the first letter is drawn from the letters of all places; the others then find "
                "theirs. It is the price of this architecture with a mask for a source.")
+UNIFORM_REMARK = ("With a uniform source the bound is not tight for a perfect network either: a token that has jumped to "
+                  "its last value does not show it, as a token that was a mask does. So it says less than the shares "
+                  "of words.")

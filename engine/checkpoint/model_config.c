@@ -143,14 +143,21 @@ static fm_status read_output_range(const fm_json_node *range, fm_model_config *c
     return status;
 }
 
-static fm_status check_image_shape(const fm_json_node *root, const fm_model_config *config,
+/* Whether states can be what they are said to be. */
+static fm_status check_output_kind(const fm_json_node *root, const fm_model_config *config,
                                    fm_error *err)
 {
+    fm_json_node flow = fm_json_member(root, "flow");
+    fm_json_node space = fm_json_member(&flow, "space");
+    fm_json_node shape = fm_json_member(&flow, "shape");
+    if (strcmp(config->output_kind, "frames") == 0 &&
+        (config->space.is_product || config->space.parts[0].id != FM_SPACE_SE3)) {
+        return fm_json_fail(&space, err, FM_EFORMAT, "must be %s where output.kind is frames",
+                            fm_space_name(FM_SPACE_SE3));
+    }
     if (strcmp(config->output_kind, "image") != 0 || config->rank == 3) {
         return FM_OK;
     }
-    fm_json_node flow = fm_json_member(root, "flow");
-    fm_json_node shape = fm_json_member(&flow, "shape");
     return fm_json_fail(&shape, err, FM_EFORMAT,
                         "must be [channels, height, width] where output.kind is image, found %zu "
                         "items",
@@ -160,12 +167,8 @@ static fm_status check_image_shape(const fm_json_node *root, const fm_model_conf
 static fm_status read_output(const fm_json_node *root, fm_model_config *config, fm_error *err)
 {
     static const fm_json_choice kinds[] = {
-        {"points", 0},
-        {"image", 0},
-        {"series", 0},
-        {"tokens", 0},
-        {"frames", FM_JSON_UNSUPPORTED},
-        {"mesh_points", FM_JSON_UNSUPPORTED},
+        {"points", 0}, {"image", 0},  {"series", 0},
+        {"tokens", 0}, {"frames", 0}, {"mesh_points", FM_JSON_UNSUPPORTED},
         {0},
     };
     static const char *const keys[] = {"kind", "range", "vocabulary", NULL};
@@ -181,7 +184,7 @@ static fm_status read_output(const fm_json_node *root, fm_model_config *config, 
         status = fm_json_read_string(&kind, &config->output_kind, err);
     }
     if (status == FM_OK) {
-        status = check_image_shape(root, config, err);
+        status = check_output_kind(root, config, err);
     }
     if (status == FM_OK) {
         status = read_output_range(&range, config, err);

@@ -98,6 +98,13 @@ typedef struct fm_text_dit_config {
     size_t length, hidden, condition, depth, heads; /* condition: channels of what modulates */
 } fm_text_dit_config;
 
+/* Frames of a chain: x is [length][7], which it is fed as [length][12]. */
+typedef struct fm_frames_config {
+    size_t length, hidden, pair, n_blocks, heads;
+    size_t bins;  /* bumps over distances from 0 to `reach`, both included */
+    double reach; /* > 0 */
+} fm_frames_config;
+
 typedef struct fm_model_config {
     char *name;   /* the folder's base name */
     char *folder; /* its path */
@@ -109,6 +116,7 @@ typedef struct fm_model_config {
     fm_unet_config unet;
     fm_sit_config sit;
     fm_text_dit_config text_dit;
+    fm_frames_config frames;
     char *weights_file, *weights_prefix; /* "model.safetensors", "" by default */
     fm_compute compute;
     char *weights_entry; /* dotted path inside a PyTorch file, or NULL: find it */

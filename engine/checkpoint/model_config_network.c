@@ -32,11 +32,12 @@ bool fm_architecture_has_weights(fm_architecture architecture)
     return has_weights[architecture];
 }
 
-/* The others are made of images, or of sums of points. */
+/* The others are made of images, or of sums of points; frames is of its own space alone, as its keys say. */
 bool fm_model_config_serves_spaces(const fm_model_config *config)
 {
     return config->architecture == FM_ARCHITECTURE_MLP ||
-           config->architecture == FM_ARCHITECTURE_TEXT_DIT;
+           config->architecture == FM_ARCHITECTURE_TEXT_DIT ||
+           config->architecture == FM_ARCHITECTURE_FRAMES;
 }
 
 fm_status fm_model_config_read_architecture(const fm_json_node *root, fm_model_config *config,
@@ -81,6 +82,8 @@ fm_status fm_model_config_read_network(const fm_json_node *root, fm_model_config
         return fm_model_config_read_sit(&network, config, err);
     case FM_ARCHITECTURE_TEXT_DIT:
         return fm_model_config_read_text_dit(&network, config, err);
+    case FM_ARCHITECTURE_FRAMES:
+        return fm_model_config_read_frames(&network, config, err);
     }
     return fm_json_fail(&network, err, FM_EINTERNAL, "no reader for this architecture");
 }

@@ -42,6 +42,8 @@ FM_MUST_USE fm_status fm_model_config_read_meta_unet(const fm_json_node *network
                                                      fm_model_config *config, fm_error *err);
 FM_MUST_USE fm_status fm_model_config_read_sit(const fm_json_node *network, fm_model_config *config,
                                                fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_frames(const fm_json_node *network,
+                                                  fm_model_config *config, fm_error *err);
 
 FM_MUST_USE fm_status fm_model_config_read_text_dit(const fm_json_node *network,
                                                     fm_model_config *config, fm_error *err);

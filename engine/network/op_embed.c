@@ -1,4 +1,4 @@
-/* What is looked up: `label`, `positions`, `tokens` and `token_vector` from tables, and `time` as waves. */
+/* What is looked up: `label`, `positions`, `table`, `tokens` and `token_vector` from tables, and `time` as waves. */
 #include "engine/math/kernels.h"
 #include "engine/memory.h"
 #include "engine/network/op.h"
@@ -196,6 +196,41 @@ void fm_op_positions_describe(const fm_op *op, char *text, size_t size_bytes)
 }
 
 void fm_op_positions_free(void *state)
+{
+    table_free(state);
+}
+
+fm_status fm_plan_table(fm_plan *plan, const fm_plan_shape *shape, const float *entries,
+                        fm_plan_value *ret, fm_error *err)
+{
+    table *self = NULL;
+    fm_status status =
+        table_new(plan, entries, shape->height * shape->width, shape->channels, &self, err);
+    return status != FM_OK ? status
+                           : fm_plan_add(plan, FM_OP_KIND_table, self, NULL, 0, shape, ret, err);
+}
+
+fm_status fm_op_table_eval(const fm_op *op, const fm_op_call *call)
+{
+    const table *self = op->state;
+    const fm_image out = fm_op_image(call, op->output);
+    for (size_t i = 0; i < call->n_rows; i++) {
+        for (size_t p = 0; p < self->count; p++) {
+            float *to = fm_image_at(&out, i, p / out.width, p % out.width);
+            memcpy(to, self->entries + p * self->size, self->size * sizeof *to);
+            memset(to + self->size, 0, (out.pixel_stride - self->size) * sizeof *to);
+        }
+    }
+    return FM_OK;
+}
+
+void fm_op_table_describe(const fm_op *op, char *text, size_t size_bytes)
+{
+    const table *self = op->state;
+    (void)snprintf(text, size_bytes, "of %zu pixels", self->count);
+}
+
+void fm_op_table_free(void *state)
 {
     table_free(state);
 }

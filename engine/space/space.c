@@ -87,6 +87,19 @@ static fm_status check_part(const fm_space_part *part, fm_error *err)
     return FM_OK;
 }
 
+static fm_status add_bins(fm_space *space, fm_error *err)
+{
+    size_t n = space->bins.n;
+    if (n == 0) {
+        return FM_OK;
+    }
+    if (!space->is_flat || n > FM_MAX_BINS || space->states > SIZE_MAX / 64 / (n + 2)) {
+        return fm_fail(err, FM_EINVAL, "%zu bins need Euclidean points, not too many", n);
+    }
+    space->outputs = space->velocities = space->states * (n + 2);
+    return FM_OK;
+}
+
 fm_status fm_space_init(fm_space *space, fm_error *err)
 {
     space->states = space->inputs = space->outputs = space->velocities = space->dimensions = 0;
@@ -111,7 +124,7 @@ fm_status fm_space_init(fm_space *space, fm_error *err)
         space->is_external |= part->source.id == FM_SOURCE_EXTERNAL;
     }
     space->is_flat = !space->is_product && space->parts[0].id == FM_SPACE_EUCLIDEAN;
-    return FM_OK;
+    return add_bins(space, err);
 }
 
 fm_space fm_space_euclidean(size_t n)

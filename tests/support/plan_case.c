@@ -3,8 +3,10 @@
 
 #include "engine/memory.h"
 #include "engine/network/op.h"
+#include "engine/network/plan_frames.h"
 #include "tests/support/image_case.h"
 #include "tests/support/plan_case_naive.h"
+#include "tests/support/plan_case_naive_frames.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -117,6 +119,25 @@ static fm_status build_output(builder *it)
                : fm_plan_patches_output(it->plan, node->from, &spec, it->err);
 }
 
+static fm_status build_of_frames(builder *it, const float *weight)
+{
+    const plan_node *node = it->node;
+    const fm_plan_shape table = {node->stride, node->count, node->size};
+    const fm_plan_relative_frames_spec relative = {node->count, PLAN_NAIVE_BUMP_WIDTH};
+    const fm_plan_pair_attention_spec attention = {node->count, node->from, node->with,
+                                                   node->residual};
+    switch ((int)node->kind) {
+    case NODE_TABLE:
+        return fm_plan_table(it->plan, &table, weight, &it->ret, it->err);
+    case NODE_RELATIVE_FRAMES:
+        return fm_plan_relative_frames(it->plan, node->from, &relative, &it->ret, it->err);
+    case NODE_PAIR_ATTENTION:
+        return fm_plan_pair_attention(it->plan, &attention, &it->ret, it->err);
+    default:
+        return fm_plan_frames_output(it->plan, node->from, node->with, it->err);
+    }
+}
+
 static fm_status build_node(builder *it, const float *weight, const float *bias)
 {
     const plan_node *node = it->node;
@@ -149,6 +170,11 @@ static fm_status build_node(builder *it, const float *weight, const float *bias)
         return build_norm(it, weight, bias);
     case NODE_ATTENTION:
         return fm_plan_attention(it->plan, node->from, &attention, &it->ret, it->err);
+    case NODE_TABLE:
+    case NODE_RELATIVE_FRAMES:
+    case NODE_PAIR_ATTENTION:
+    case NODE_FRAMES_OUTPUT:
+        return build_of_frames(it, weight);
     case NODE_ROTARY:
         return build_rotary(it);
     case NODE_OUTPUT:

@@ -2,6 +2,7 @@
 #include "tests/support/plan_case_naive.h"
 
 #include "tests/support/image_case.h"
+#include "tests/support/plan_case_naive_frames.h"
 
 #include <check.h>
 #include <math.h>
@@ -34,6 +35,14 @@ static void conv_shape(const plan_node *node, value *it)
     it->channels = node->size;
 }
 
+static void frames_shape(const plan_node *node, value *it)
+{
+    if (node->kind == NODE_RELATIVE_FRAMES) {
+        size_t n = it->channels / 12;
+        *it = (value){n, n, 12 + node->count, NULL};
+    }
+}
+
 /* The shape of what a node makes; data is NULL. */
 static value shape_of(const plan_graph *graph, size_t index)
 {
@@ -48,7 +57,11 @@ static value shape_of(const plan_graph *graph, size_t index)
     if (node->kind == NODE_TIME || node->kind == NODE_LABEL || node->kind == NODE_LINEAR) {
         return (value){1, 1, node->size, NULL};
     }
+    if (node->kind == NODE_TABLE) {
+        return (value){node->stride, node->count, node->size, NULL};
+    }
     value it = shape_of(graph, node->from);
+    frames_shape(node, &it);
     if (node->kind == NODE_CONV) {
         conv_shape(node, &it);
     } else if (node->kind == NODE_CONCAT) {
@@ -61,6 +74,8 @@ static value shape_of(const plan_graph *graph, size_t index)
         it.width /= 2;
     } else if (node->kind == NODE_ATTENTION) {
         it.channels /= 3;
+    } else if (node->kind == NODE_PAIR_ATTENTION) {
+        it.channels = it.channels / 3 + node->count * shape_of(graph, node->residual).channels;
     }
     return it;
 }
@@ -90,6 +105,8 @@ float *plan_naive_weight(const plan_graph *graph, size_t index)
         return numbers(stream, window * node->size, 0, 2.0F / sqrtf((float)window));
     case NODE_LABEL:
         return numbers(stream, node->count * node->size, 0, 1);
+    case NODE_TABLE:
+        return numbers(stream, node->stride * node->count * node->size, 0, 1);
     case NODE_POSITIONS:
         return numbers(stream, in.height * in.width * in.channels, 0, 1);
     case NODE_GROUP_NORM:
@@ -333,6 +350,19 @@ static void run_attention(const plan_node *node, const value *in, value *out)
     }
 }
 
+static void run_pair_attention(const naive *it, const plan_node *node, value *out)
+{
+    const value *qkv = &it->values[node->from], *pairs = &it->values[node->residual];
+    const plan_naive_pairs of = {.n = qkv->width,
+                                 .heads = node->count,
+                                 .head_channels = qkv->channels / 3 / node->count,
+                                 .pair_channels = pairs->channels,
+                                 .qkv = qkv->x,
+                                 .bias = it->values[node->with].x,
+                                 .pairs = pairs->x};
+    plan_naive_pair_attention(&of, out->x);
+}
+
 static void run_node(const naive *it, size_t index, value *out)
 {
     const plan_node *node = &it->graph->nodes[index];
@@ -379,6 +409,17 @@ static void run_node(const naive *it, size_t index, value *out)
     case NODE_ATTENTION:
         run_attention(node, from, out);
         break;
+    case NODE_TABLE:
+        for (size_t i = 0; i < out->height * out->width * out->channels; i++) {
+            out->x[i] = (double)table[i];
+        }
+        break;
+    case NODE_RELATIVE_FRAMES:
+        plan_naive_relative_frames(out->width, node->count, from->x, out->x);
+        break;
+    case NODE_PAIR_ATTENTION:
+        run_pair_attention(it, node, out);
+        break;
     default:
         run_conv(it, index, out);
     }
@@ -408,6 +449,11 @@ void plan_naive_run(const plan_graph *graph, const fm_tile_row *row, double *out
         if (node->kind == NODE_OUTPUT || node->kind == NODE_IMAGE_OUTPUT ||
             node->kind == NODE_PATCHES_OUTPUT) {
             run_output(node, &it.values[node->from], out);
+            continue;
+        }
+        if (node->kind == NODE_FRAMES_OUTPUT) {
+            plan_naive_frames_output(it.values[node->from].width, it.values[node->from].x,
+                                     it.values[node->with].x, out);
             continue;
         }
         it.values[i] = shape_of(graph, i);

@@ -16,6 +16,8 @@ enum {
     GRAPH_TRANSFORMER,
     GRAPH_PLACES,
     GRAPH_UNET,
+    GRAPH_FRAMES,
+    GRAPH_PAIR_TABLES, /* attention of nodes that vary with pairs that do not */
     N_GRAPHS,
 };
 extern const plan_graph plan_graphs[N_GRAPHS];

@@ -345,7 +345,7 @@ static const refusal refusals[] = {
     BAD(NETWORK(""), "/network/architecture: is required"),
     BAD(NETWORK("\"architecture\":\"mpl\""),
         "/network/architecture: must be one of mlp, gaussian_mixture, dataset, torchcfm.unet, "
-        "meta.unet, sit, text_dit, found \"mpl\""),
+        "meta.unet, sit, text_dit, frames, found \"mpl\""),
     LATER(NETWORK("\"architecture\":\"flux\""),
           "/network/architecture: \"flux\" is not supported by this release"),
     LATER(NETWORK("\"architecture\":\"onnx\""), "/network/architecture: \"onnx\" is not supported"),
@@ -597,7 +597,7 @@ static const refusal refusals[] = {
     /* output and defaults */
     BAD(ROOT("\"output\":\"points\""), "/output: must be an object"),
     BAD(ROOT("\"output\":{\"kind\":\"dots\"}"),
-        "/output/kind: must be one of points, image, series, tokens, found \"dots\""),
+        "/output/kind: must be one of points, image, series, tokens, frames, found \"dots\""),
     BAD(ROOT("\"output\":{\"kind\":\"tokens\"}"), "/output/kind: must be tokens only where"),
     LATER(ROOT("\"output\":{\"kind\":\"mesh_points\"}"),
           "/output/kind: \"mesh_points\" is not supported"),
@@ -610,7 +610,8 @@ static const refusal refusals[] = {
     BAD(ROOT("\"output\":{\"range\":[-1e308,1e308]}"), "/output/range: must have a finite width"),
     BAD(ROOT("\"output\":{\"kind\":\"image\"}"),
         "/flow/shape: must be [channels, height, width] where output.kind is image, found 1 items"),
-    LATER(ROOT("\"output\":{\"kind\":\"frames\"}"), "/output/kind: \"frames\" is not supported"),
+    BAD(ROOT("\"output\":{\"kind\":\"frames\"}"),
+        "/flow/space: must be se3 where output.kind is frames"),
     LATER(ROOT("\"output\":{\"kind\":\"mesh_points\"}"),
           "/output/kind: \"mesh_points\" is not supported"),
     BAD(ROOT("\"defaults\":[]"), "/defaults: must be an object, found an array"),
