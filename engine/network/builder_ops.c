@@ -184,6 +184,7 @@ static float *weights_join(fm_builder *builder, const char *stem, const char *co
     for (size_t i = 0; i < n_parts; i++) {
         fm_layer_floats layer;
         if (fm_builder_take_layer(builder, stem, parts[i], 2, shape, false, &layer)) {
+            assert(joined != NULL); /* or there would be no plan to take it for */
             memcpy(joined + i * count, layer.weight.values, count * sizeof *joined);
             fm_layer_floats_done(&layer);
         }
