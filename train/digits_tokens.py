@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Handwritten digits as 64 tokens, one a pixel: discrete flow matching from masks, which also fills in what is masked."""
+"""Handwritten digits as 64 tokens, one a pixel: discrete flow matching from masks, which also fills in halves."""
 
 import torch
 from torch.nn import functional
@@ -13,7 +13,7 @@ from token_model import token_config
 from token_training import train
 
 NAME = "digits-tokens"
-NETWORK = {"vocab_size": LEVELS, "masked": True, "hidden_size": 96, "cond_dim": 48, "length": SIDE * SIDE,
+NETWORK = {"vocab_size": LEVELS, "masked": True, "hidden_size": 64, "cond_dim": 48, "length": SIDE * SIDE,
            "n_blocks": 4, "n_heads": 4}
 
 

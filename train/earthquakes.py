@@ -45,7 +45,8 @@ def nearest(network):
 def main():
     points = places()
     (space, network, facts), rows = five_splits(fit, points, sphere_kernel)
-    fields = manifold_config("A week's earthquakes on the globe, Riemannian flow matching on the sphere", space, network)
+    fields = manifold_config("A week's earthquakes on the globe, Riemannian flow matching on the sphere", space,
+                             network)
     write_model(FOLDER, fields, network)
     to_quakes, between = nearest(network)
     about = ("A point is a unit vector: x to latitude 0 and longitude 0, y to longitude 90° east, z to the north "

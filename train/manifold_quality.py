@@ -53,8 +53,8 @@ def training_text(network, facts):
     n_parameters = sum(weight.numel() for weight in network.parameters())
     return (f"{n_parameters:,} parameters; {facts['steps']:,} steps of Adam with {facts['batch']} points each, "
             f"{max(1, round(facts['seconds'] / 60))} min of one core. Noise, which is uniform, and data were paired "
-            f"independently; the network learned the velocity of their geodesics. The weights are the moving average after "
-            f"{facts['kept']:,} steps, which gave the second part of the data the most likelihood.")
+            f"independently; the network learned the velocity of their geodesics. The weights are the moving average "
+            f"after {facts['kept']:,} steps, under which points kept apart for it were likeliest.")
 
 
 def write_readme(folder, fields, network, facts, script, about, quality):
