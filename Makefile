@@ -107,6 +107,7 @@ endif
 # Passes over long states; the order of every sum is written out, so the bits stay.
 CFLAGS_engine_solve_vector := $(if $(filter release,$(MODE)),-O3)
 CFLAGS_engine_solve_categorical := $(CFLAGS_engine_solve_vector)
+CFLAGS_engine_network_op_rotary := $(CFLAGS_engine_solve_vector)
 
 define archive
 	@echo "  AR    $@"

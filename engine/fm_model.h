@@ -51,6 +51,11 @@ typedef struct fm_model_info {
     size_t tile_rows;          /* rows a full network call holds */
     double evaluation_seconds; /* one row of a full tile on one worker, measured at load */
     double call_seconds;       /* a call of one row on one worker, measured at load */
+    /* Of tokens that are all of a state, their number with the mask, the last where masked; else 0. */
+    size_t n_vocabulary;
+    bool masked;
+    const char *const *vocabulary; /* [n_vocabulary] names, or NULL: tokens are known by number */
+    size_t longest_name;           /* of them, in bytes; 0 without */
     bool has_tokens;     /* between which nothing is continuous: no encoding, and no divergence */
     bool has_divergence; /* of its velocity, and so densities; not of potentials in bfloat16 */
     bool has_gradients;  /* backward ones of its velocity: fm_inverse.guidance_scale */

@@ -29,6 +29,8 @@ const fm_method *fm_method_find(const char *name); /* NULL when there is none */
 const fm_method_info *fm_method_describe(const fm_method *method);
 /* Whether its steps are made for states there; NULL: Euclidean. */
 bool fm_method_serves(const fm_method *method, const fm_space *space);
+/* Whether it is for states that jump, and is handed all that the network says of them. */
+bool fm_method_jumps(const fm_method *method);
 /* Words: the members of fm_sampling that it reads, by the names that requests have for them; "": none. */
 const char *fm_method_options(const fm_method *method);
 /* Whether its grid must lie within [0, 1], where paths are. */
@@ -104,6 +106,8 @@ typedef struct fm_sampling {
     unsigned top_k;     /* of tokens, so many of the likeliest; 0: all */
     double top_p;       /* (0, 1]: of tokens, the fewest that have this share of the probability */
     fm_corrector corrector;
+    double jump_weight;      /* 0 … 1: of jumps in a superposition, whose flow has the rest */
+    double diffusion_weight; /* >= 0: of diffusion in it, a factor of D */
 } fm_sampling;
 
 #define FM_SAMPLING_DEFAULT                                                                        \
@@ -117,7 +121,8 @@ typedef struct fm_sampling {
                    .corrector_steps = 1,                                                           \
                    .pnp_samples = 5,                                                               \
                    .temperature = 1,                                                               \
-                   .top_p = 1})
+                   .top_p = 1,                                                                     \
+                   .jump_weight = 0.5})
 
 /* ---- Settings ---- */
 

@@ -51,14 +51,25 @@ typedef struct fm_space_part {
 #define FM_SPACE_POINT_SLACK                                                                       \
     1e-3 /* a client's point may be off its space by so much: it is rounded text */
 
+/* Of a Euclidean flow that also jumps: each number to one of n equal bins of the range, and there to a point that is drawn
+ * evenly. n = 0: it does not. */
+typedef struct fm_bins {
+    size_t n;
+    double range[2]; /* ascending */
+} fm_bins;
+
+#define FM_MAX_BINS 65536
+
 typedef struct fm_space {
     fm_space_part parts[FM_SPACE_MAX_PARTS];
     size_t n_parts;
     bool is_product;  /* as config.json says it */
     bool is_flat;     /* Euclidean, all of it, and no product: x + u will do */
     bool is_external; /* some part's source is: x0 must be given */
+    fm_bins bins;     /* where is_flat */
     /* Sums over the parts. velocities: what a network's output becomes for a solver, of tokens their logits, of others
-     * slopes, as many as states. */
+     * slopes, as many as states. Of states that jump both are
+     * [states velocities][states intensities][states][bins logits], of which a method for flows is handed the first. */
     size_t states, inputs, outputs, velocities, dimensions;
 } fm_space;
 

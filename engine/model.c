@@ -90,6 +90,9 @@ static fm_status map_tangents(fm_model *model, fm_error *err)
 {
     const fm_network_info *info = &model->network->info;
     size_t vectors = 0, total = 0;
+    if (info->max_tangents == 0) {
+        return FM_OK;
+    }
     bool fits = fm_multiply(fm_model_call_rows(model) * sizeof(double),
                             info->dimension + info->out_dimension, &vectors);
     model->tangents_stride = fm_arena_round(info->tangent_scratch_bytes) + fm_arena_round(vectors);
@@ -133,6 +136,16 @@ static bool has_tokens(const fm_space *space)
     return found;
 }
 
+static size_t longest_name(const fm_model_config *config)
+{
+    size_t longest = 0;
+    for (size_t i = 0; config->vocabulary != NULL && i < config->vocabulary_size; i++) {
+        size_t length = strlen(config->vocabulary[i]);
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
 static void fill_names(fm_model *model)
 {
     const fm_model_config *config = &model->config;
@@ -161,6 +174,10 @@ static void fill_names(fm_model *model)
     info->defaults_json = config->defaults_json;
     info->label_names = (const char *const *)config->label_names;
     info->n_label_names = config->n_label_names;
+    info->n_vocabulary = config->vocabulary_size;
+    info->masked = config->masked;
+    info->vocabulary = (const char *const *)config->vocabulary;
+    info->longest_name = longest_name(config);
 }
 
 static void fill_info(fm_model *model)

@@ -137,6 +137,15 @@ static void print_output(const report *to, const fm_model_config *config)
     } else {
         print_row(to, "output", config->output_kind);
     }
+    if (config->vocabulary_size > 0) {
+        print(to, "%-14s%zu tokens%s%s", "vocabulary", config->vocabulary_size,
+              config->masked ? ", the last is the mask" : "",
+              config->vocabulary_file != NULL ? ", named in " : "\n");
+    }
+    if (config->vocabulary_file != NULL) {
+        print_text(to, config->vocabulary_file);
+        print(to, "\n");
+    }
 }
 
 static void print_data(const report *to, const fm_model_config *config)
@@ -146,6 +155,8 @@ static void print_data(const report *to, const fm_model_config *config)
     case FM_ARCHITECTURE_TORCHCFM_UNET:
     case FM_ARCHITECTURE_META_UNET:
     case FM_ARCHITECTURE_SIT:
+    case FM_ARCHITECTURE_TEXT_DIT:
+    case FM_ARCHITECTURE_FRAMES:
         print_row(to, "weights", config->weights_file);
         if (config->weights_prefix[0] != '\0') {
             print_row(to, "prefix", config->weights_prefix);

@@ -4,7 +4,6 @@
  * The tile is the smallest of the doubled sizes whose time a row is within TOLERANCE of the best. More
  * rows gain nothing and make everybody wait longer for the next turn. */
 #include "engine/clock.h"
-#include "engine/math/rng.h"
 #include "engine/model.h"
 
 #include <math.h>
@@ -87,7 +86,7 @@ static size_t choose_tile(fm_measurement *bench, size_t capacity, fm_trial *ret)
 static void fill(fm_measurement *bench, size_t capacity)
 {
     size_t dimension = bench->model->network->info.dimension;
-    fm_rng_normal(0, 0, FM_RNG_PROBE, 0, capacity * dimension, bench->x);
+    fm_network_probe(bench->model->network, 0, capacity, bench->x);
     for (size_t i = 0; i < capacity; i++) {
         double t = (double)i / (double)capacity;
         bench->rows[i] = (fm_tile_row){.x = bench->x + i * dimension,

@@ -1,5 +1,6 @@
 /* How many bytes a request has, and its answer and recordings may have, before anything is computed. */
 #include "proto/base64.h"
+#include "proto/json.h"
 #include "proto/number.h"
 #include "proto/observation.h"
 #include "proto/png.h"
@@ -161,7 +162,9 @@ size_t fmp_request_answer_bytes(const fmp_request *request, const fm_model_info 
         bool is_png = request->encoding == FMP_ENCODING_PNG;
         size_t last_bytes = is_png ? picture_string_bytes(model) : state_bytes;
         last_bytes = request->route == FMP_API_LOG_LIKELIHOOD ? 0 : last_bytes;
-        if (request->observation != NULL) { /* the residual */
+        size_t name_bytes = multiply(FMP_JSON_TEXT_GROWTH, model->longest_name);
+        last_bytes = add(last_bytes, multiply(model->dimension, name_bytes)); /* as text */
+        if (request->observation != NULL) {                                   /* the residual */
             last_bytes = add(last_bytes, number_bytes(request->encoding, true));
         }
         if (request->stages != NULL) { /* the latent, its weight and its error */

@@ -86,11 +86,9 @@ static void write_escaped(fmp_buffer *buffer, unsigned char byte)
     }
 }
 
-void fmp_json_text(fmp_json *json, const char *text)
+/* What stands between the quotes. */
+static void write_text(fmp_buffer *buffer, const char *text)
 {
-    fmp_json_value(json);
-    fmp_buffer *buffer = json->buffer;
-    fmp_buffer_append(buffer, "\"", 1);
     const unsigned char *plain = (const unsigned char *)text; /* start of what needs no escape */
     const unsigned char *at = plain;
     while (*at != '\0') {
@@ -110,7 +108,29 @@ void fmp_json_text(fmp_json *json, const char *text)
         plain = at;
     }
     fmp_buffer_append(buffer, plain, (size_t)(at - plain));
-    fmp_buffer_append(buffer, "\"", 1);
+}
+
+void fmp_json_text(fmp_json *json, const char *text)
+{
+    fmp_json_text_open(json);
+    fmp_json_text_add(json, text);
+    fmp_json_text_close(json);
+}
+
+void fmp_json_text_open(fmp_json *json)
+{
+    fmp_json_value(json);
+    fmp_buffer_append(json->buffer, "\"", 1);
+}
+
+void fmp_json_text_add(fmp_json *json, const char *text)
+{
+    write_text(json->buffer, text);
+}
+
+void fmp_json_text_close(fmp_json *json)
+{
+    fmp_buffer_append(json->buffer, "\"", 1);
 }
 
 void fmp_json_integer(fmp_json *json, int64_t value)

@@ -25,6 +25,11 @@ void fmp_json_key(fmp_json *json, const char *key);
 
 /* text is meant to be UTF-8; each byte that is not is written as U+FFFD. */
 void fmp_json_text(fmp_json *json, const char *text);
+/* The same in pieces. */
+void fmp_json_text_open(fmp_json *json);
+void fmp_json_text_add(fmp_json *json, const char *text);
+void fmp_json_text_close(fmp_json *json);
+#define FMP_JSON_TEXT_GROWTH ((size_t)6) /* bytes that one of a text may become: \u001f */
 void fmp_json_integer(fmp_json *json, int64_t value);
 void fmp_json_unsigned(fmp_json *json, uint64_t value);
 void fmp_json_bool(fmp_json *json, bool value);

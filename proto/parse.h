@@ -123,6 +123,9 @@ unsigned fmp_parse_wanted_fields(fmp_parse *parse, fmp_field_id field, fm_field_
 /* Refuses those among them that have no finite value at time t, at this pointer. */
 void fmp_parse_check_fields_at(fmp_parse *parse, const char *pointer, double t);
 
+/* parse_velocity.c: the fields of given points and their times; the points have been read. */
+void fmp_parse_velocity(fmp_parse *parse);
+
 /* parse_scheduler.c: the path, and the span of the times on it. */
 void fmp_parse_scheduler(fmp_parse *parse);
 

@@ -168,6 +168,19 @@ static void check_space(fmp_parse *parse)
     }
 }
 
+/* Jumps are those of the model's own path, and nothing moves them with the velocity. */
+static void check_jumps(fmp_parse *parse)
+{
+    static const fmp_field_id others[] = {FMP_FIELD_SCHEDULER, FMP_FIELD_GUIDANCE,
+                                          FMP_FIELD_OBSERVATION};
+    const fm_method *method = parse->request->spec.solver.method;
+    for (size_t i = 0; i < sizeof others / sizeof *others && fm_method_jumps(method); i++) {
+        if (parse->present[others[i]] && !parse->from_defaults[others[i]]) {
+            fmp_parse_fail(parse, others[i], "is not for %s", fm_method_describe(method)->name);
+        }
+    }
+}
+
 static void read_time_grid(fmp_parse *parse, bool adaptive)
 {
     const double *range = parse->span;
@@ -320,6 +333,7 @@ void fmp_parse_solver(fmp_parse *parse)
         solver->step = fm_step_form_find(json_string_value(parse->values[FMP_FIELD_SOLVER_STEP]));
     }
     check_space(parse);
+    check_jumps(parse);
     refuse_unused(parse, adaptive);
     fmp_parse_solver_options(parse);
     check_one_grid_key(parse);

@@ -53,6 +53,22 @@ void fmp_parse_check_space(fmp_parse *parse)
     }
 }
 
+/* Where the point of row `row` whose first number is `at` is in the request: "/x1/3/0". */
+static void point_pointer(const fmp_parse *parse, fmp_field_id field, size_t row, size_t at,
+                          char *ret, size_t size_bytes)
+{
+    const fm_model_info *model = parse->model;
+    const fm_space *space = model->geometry;
+    size_t axes = space->is_product ? 0 : fm_space_axes(space->parts[0].id);
+    size_t block = model->dimension;
+    size_t used = (size_t)snprintf(ret, size_bytes, "%s/%zu", fmp_field_at(field)->pointer, row);
+    for (size_t i = 0; i + axes < model->rank && used < size_bytes; i++) {
+        block /= model->shape[i];
+        used += (size_t)snprintf(ret + used, size_bytes - used, "/%zu", at / block);
+        at %= block;
+    }
+}
+
 bool fmp_parse_accept_points(fmp_parse *parse, fmp_field_id field, double *points, size_t n)
 {
     const fm_space *space = parse->model->geometry;
@@ -62,13 +78,8 @@ bool fmp_parse_accept_points(fmp_parse *parse, fmp_field_id field, double *point
         size_t at = 0;
         if (!fm_space_accept(space, points + i * space->states, &rule, &at)) {
             char pointer[FMP_POINTER_BYTES];
-            (void)snprintf(pointer, sizeof pointer, "%s/%zu", fmp_field_at(field)->pointer, i);
-            bool is_one_point = space->n_parts == 1 && space->parts[0].copies == 1;
-            if (is_one_point) {
-                fmp_parse_fail_at(parse, pointer, "%s", rule);
-            } else {
-                fmp_parse_fail_at(parse, pointer, "%s from its number %zu on", rule, at);
-            }
+            point_pointer(parse, field, i, at, pointer, sizeof pointer);
+            fmp_parse_fail_at(parse, pointer, "%s", rule);
             accepted = false;
         }
     }

@@ -1,5 +1,6 @@
 /* What the daemon has: models, methods, version. */
 #include "proto/json.h"
+#include "proto/lat_lon.h"
 #include "proto/response_rows.h"
 
 #include <math.h>
@@ -87,6 +88,15 @@ static void write_factors(fmp_json *json, const fm_space *space)
     fmp_json_close(json, ']');
 }
 
+static void write_jump(fmp_json *json, const fm_bins *bins)
+{
+    fmp_json_key(json, "jump");
+    fmp_json_open(json, '{');
+    fmp_json_pair_unsigned(json, "bins", bins->n);
+    write_range(json, "range", bins->range);
+    fmp_json_close(json, '}');
+}
+
 static void write_flow(fmp_json *json, const fm_model_info *model)
 {
     fmp_json_pair_text(json, "space", model->space);
@@ -106,6 +116,9 @@ static void write_flow(fmp_json *json, const fm_model_info *model)
     fmp_response_write_path(json, "scheduler", model->path);
     fmp_json_close(json, '}');
     write_prediction(json, model);
+    if (model->geometry->bins.n > 0) {
+        write_jump(json, &model->geometry->bins);
+    }
     fmp_json_pair_text(json, "coupling", model->paired ? "paired" : "independent");
     fmp_json_key(json, "time");
     fmp_json_open(json, '{');
@@ -123,11 +136,11 @@ static void write_supports(fmp_json *json, const fm_model_info *model)
         return;
     }
     fmp_json_text(json, "sample");
-    fmp_json_text(json, "velocity");
     if (!model->has_tokens) {
+        fmp_json_text(json, "velocity");
         fmp_json_text(json, "encode");
     }
-    if (model->has_divergence) {
+    if (model->has_divergence || fmp_model_is_text(model)) {
         fmp_json_text(json, "log_likelihood");
     }
     if (model->geometry->is_flat) {

@@ -61,6 +61,8 @@ void fmp_response_write_log_likelihood(fmp_json *json, const fmp_request *reques
                                        const fm_model_info *model, const fmp_rows *rows);
 /* Whether the answer depends on probes or noise that are drawn by the seed, though its points are given. */
 bool fmp_response_draws_probes(const fmp_request *request);
+/* "text" of every row, where tokens have names */
+void fmp_response_write_text(fmp_json *json, const fm_model_info *model, const fmp_rows *rows);
 /* "seed", as sent or drawn */
 void fmp_response_write_seed(fmp_json *json, const fmp_request *request);
 /* "guidance", of models that have labels or are guided by others */

@@ -283,7 +283,8 @@ static void write_states(fmp_json *json, const fmp_request *request, const fm_mo
     if (request->encoding == FMP_ENCODING_PNG) {
         fmp_response_write_pictures(json, key, model, rows);
     } else {
-        fmp_response_write_states(json, key, request, model, rows, state_of, 0);
+        fmp_response_write_states(json, key, request, model, rows, state_of, FM_FIELD_X);
+        fmp_response_write_text(json, model, rows);
     }
 }
 

@@ -17,6 +17,10 @@ static const struct {
     {FMP_FIELD_SOLVER_NOISE_SCALE, offsetof(fm_sampling, noise_scale)},
     {FMP_FIELD_SOLVER_SNR, offsetof(fm_sampling, signal_to_noise)},
     {FMP_FIELD_SOLVER_PNP_POWER, offsetof(fm_sampling, pnp_power)},
+    {FMP_FIELD_SOLVER_TEMPERATURE, offsetof(fm_sampling, temperature)},
+    {FMP_FIELD_SOLVER_TOP_P, offsetof(fm_sampling, top_p)},
+    {FMP_FIELD_SOLVER_JUMP_WEIGHT, offsetof(fm_sampling, jump_weight)},
+    {FMP_FIELD_SOLVER_DIFFUSION_WEIGHT, offsetof(fm_sampling, diffusion_weight)},
 };
 
 #define N_NUMBERS (sizeof numbers / sizeof *numbers)
@@ -27,9 +31,20 @@ static const struct {
 } counts[] = {
     {FMP_FIELD_SOLVER_CORRECTOR_STEPS, offsetof(fm_sampling, corrector_steps)},
     {FMP_FIELD_SOLVER_PNP_SAMPLES, offsetof(fm_sampling, pnp_samples)},
+    {FMP_FIELD_SOLVER_TOP_K, offsetof(fm_sampling, top_k)},
 };
 
-#define N_COUNTS (sizeof counts / sizeof *counts)
+static const struct {
+    fmp_field_id field;
+    size_t offset; /* of a double in fm_corrector */
+} corrector_numbers[] = {
+    {FMP_FIELD_SOLVER_CORRECTOR_SCALE, offsetof(fm_corrector, scale)},
+    {FMP_FIELD_SOLVER_CORRECTOR_POWER, offsetof(fm_corrector, power)},
+    {FMP_FIELD_SOLVER_CORRECTOR_END_POWER, offsetof(fm_corrector, end_power)},
+};
+
+#define N_CORRECTOR (sizeof corrector_numbers / sizeof *corrector_numbers)
+#define N_COUNTS    (sizeof counts / sizeof *counts)
 
 static double *number_at(fm_sampling *sampling, size_t i)
 {
@@ -39,6 +54,11 @@ static double *number_at(fm_sampling *sampling, size_t i)
 static unsigned *count_at(fm_sampling *sampling, size_t i)
 {
     return (unsigned *)(void *)((char *)sampling + counts[i].offset);
+}
+
+static double *corrector_at(fm_corrector *corrector, size_t i)
+{
+    return (double *)(void *)((char *)corrector + corrector_numbers[i].offset);
 }
 
 static bool is_option_of(const fm_solver *solver, fmp_field_id field)
@@ -53,6 +73,8 @@ static const fmp_field_id options[] = {
     FMP_FIELD_SOLVER_REFRESH,     FMP_FIELD_SOLVER_OVERSHOOT,   FMP_FIELD_SOLVER_CHURN,
     FMP_FIELD_SOLVER_CHURN_RANGE, FMP_FIELD_SOLVER_NOISE_SCALE, FMP_FIELD_SOLVER_CORRECTOR_STEPS,
     FMP_FIELD_SOLVER_SNR,         FMP_FIELD_SOLVER_PNP_POWER,   FMP_FIELD_SOLVER_PNP_SAMPLES,
+    FMP_FIELD_SOLVER_TEMPERATURE, FMP_FIELD_SOLVER_TOP_K,       FMP_FIELD_SOLVER_TOP_P,
+    FMP_FIELD_SOLVER_CORRECTOR,   FMP_FIELD_SOLVER_JUMP_WEIGHT, FMP_FIELD_SOLVER_DIFFUSION_WEIGHT,
 };
 
 /* What a method does not read is refused where the request asks for it, for it would pass silently. */
@@ -164,6 +186,12 @@ void fmp_parse_solver_options(fmp_parse *parse)
             *count_at(sampling, i) = (unsigned)count;
         }
     }
+    for (size_t i = 0; i < N_CORRECTOR; i++) {
+        json_t *value = parse->values[corrector_numbers[i].field];
+        if (value != NULL) {
+            *corrector_at(&sampling->corrector, i) = json_number_value(value);
+        }
+    }
     if (parse->values[FMP_FIELD_SOLVER_LAST_STEP] != NULL) {
         sampling->last_step =
             fm_last_step_find(json_string_value(parse->values[FMP_FIELD_SOLVER_LAST_STEP]));
@@ -203,6 +231,17 @@ static void write_diffusion(fmp_json *json, const fm_diffusion *diffusion)
     fmp_json_close(json, '}');
 }
 
+static void write_corrector(fmp_json *json, fm_corrector *corrector)
+{
+    fmp_json_key(json, "corrector");
+    fmp_json_open(json, '{');
+    for (size_t i = 0; i < N_CORRECTOR; i++) {
+        fmp_json_pair_number(json, fmp_field_name(fmp_field_at(corrector_numbers[i].field)),
+                             *corrector_at(corrector, i));
+    }
+    fmp_json_close(json, '}');
+}
+
 void fmp_solver_options_write(fmp_json *json, const fm_solver *solver)
 {
     fm_sampling sampling = solver->sampling;
@@ -217,6 +256,9 @@ void fmp_solver_options_write(fmp_json *json, const fm_solver *solver)
             fmp_json_pair_unsigned(json, fmp_field_name(fmp_field_at(counts[i].field)),
                                    *count_at(&sampling, i));
         }
+    }
+    if (is_option_of(solver, FMP_FIELD_SOLVER_CORRECTOR)) {
+        write_corrector(json, &sampling.corrector);
     }
     if (is_option_of(solver, FMP_FIELD_SOLVER_DIFFUSION)) {
         write_diffusion(json, &sampling.diffusion);

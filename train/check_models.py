@@ -14,6 +14,7 @@ import torch
 import digits_noisy_classifier
 import digits_quality
 import earthquakes
+import helices
 import quality
 import rotations
 import torsions
@@ -37,6 +38,8 @@ TOLERANCE = 0.02  # relative, of the distance that the README states: other CPUs
 ACCURACY_TOLERANCE = 0.002  # of a classifier
 LIKELIHOOD_TOLERANCE = 0.002  # nats, of a README's figure in three digits
 MIN_WORDS = 0.75  # of the share of words that the README states, among few samples
+MOST_NEITHER = 0.2  # of backbones that are of none of the three kinds: the README says 0.14
+RISE_TOLERANCE = 0.05  # A, of a helix's residue
 POINTS = {"earthquakes": earthquakes.places, "torsions": torsions.angles}
 KEYS = {"schema", "description", "license", "network", "weights", "flow", "conditioning", "output",
         "defaults"}
@@ -170,12 +173,31 @@ def check_tokens(name, folder, fields, network):
     print(f"{name}: {share:.1%} of {len(x)} words are in the list", flush=True)
 
 
+def check_frames(name, folder, fields, network):
+    """Nearly all backbones are of one of the three kinds, and helices rise as much a residue as the README says."""
+    check_size(folder, fields, network, MAX_TOKEN_BYTES)
+    torch.manual_seed(1)
+    solver = fields["defaults"]["solver"]
+    frames, place = helices.sample(network.double(), *helices.noise(100), solver["method"], solver["steps"])
+    which, (rise, _) = helices.kinds(place), helices.screws(frames, place)
+    neither, rise = (which == 3).double().mean().item(), rise[which == 0].mean().item()
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    row = re.search(r"^\| helices: rise a residue, A \|.*\| ([0-9.]+) ± [0-9.]+ \|$", text, re.MULTILINE)
+    assert row, "README.md has no row for the rise of helices"
+    assert neither <= MOST_NEITHER, f"{neither:.1%} of the backbones are of no kind"
+    assert abs(rise - float(row[1])) <= RISE_TOLERANCE, f"helices rise by {rise:.2f} A, README says {row[1]}"
+    print(f"{name}: helices rise by {rise:.2f} A a residue, {neither:.1%} are of no kind", flush=True)
+
+
 def check(name):
     folder = MODELS / name
     fields, network = read_model(folder)
     check_config(fields)
     if fields["flow"]["space"] in SPACES:
         check_manifold(name, folder, fields, network)
+        return
+    if fields["network"]["architecture"] == "frames":
+        check_frames(name, folder, fields, network)
         return
     if fields["flow"]["space"] == "tokens":
         check_tokens(name, folder, fields, network)

@@ -9,6 +9,7 @@ import numpy
 import torch
 
 from flow_matching import ClassifierMLP, PotentialMLP, VelocityMLP
+from frames import Frames
 from manifold_network import ManifoldMLP
 from manifolds import SPACES
 from sit import SiT
@@ -17,7 +18,7 @@ from unet import UNet
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 # Architectures whose constructors take what `network` says.
-NETWORKS = {"torchcfm.unet": UNet, "sit": SiT, "text_dit": TextDiT}
+NETWORKS = {"torchcfm.unet": UNet, "sit": SiT, "text_dit": TextDiT, "frames": Frames}
 DTYPES = {"F32": numpy.dtype("<f4"), "F64": numpy.dtype("<f8")}
 
 

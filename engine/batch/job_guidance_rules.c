@@ -60,8 +60,9 @@ bool fm_model_can_guide(const fm_model_info *model, const fm_model_info *guide)
         (model->label_count == guide->label_count &&
          model->has_null_label == guide->has_null_label && model->null_label == guide->null_label);
     bool needs_label = !model->has_labels && guide->has_labels && !guide->has_null_label;
-    return model->dimension == guide->dimension && !guide->is_classifier && same_labels &&
-           !needs_label && fm_path_equal(&a->path, &b->path) &&
+    return model->dimension == guide->dimension &&
+           model->geometry->outputs == guide->geometry->outputs && !guide->is_classifier &&
+           same_labels && !needs_label && fm_path_equal(&a->path, &b->path) &&
            a->data_to_noise == b->data_to_noise &&
            fm_predictions_equal(&a->predictions, &b->predictions);
 }

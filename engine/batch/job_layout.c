@@ -65,6 +65,7 @@ static size_t output_bytes(const fm_job_spec *spec)
 {
     size_t n = fm_predictions_count(&spec->model->config.predictions);
     bool kept = spec->task == FM_TASK_VELOCITY || fm_job_read_fields(spec) != 0 || n > 1 ||
+                spec->model->config.space.bins.n > 0 ||
                 (!fm_job_is_flat(spec) && !fm_job_is_direct(spec));
     return kept ? fm_arena_round(n * spec->model->config.space.outputs * sizeof(double)) : 0;
 }

@@ -10,7 +10,8 @@ static fm_status check_divergence(const fm_job_spec *spec, fm_error *err)
     if (bad || (it->method == FM_DIVERGENCE_HUTCHINSON && it->n_probes == 0)) {
         return fm_fail(err, FM_EINVAL, "divergence needs 1 to %zu probes", FM_MAX_PROBES);
     }
-    if (fm_job_tangents(spec) > 0 && !spec->model->info.has_divergence) {
+    bool needed = fm_job_integrals(spec) > 0 || fm_job_wants_divergence(spec);
+    if (needed && !spec->model->info.has_divergence) {
         return fm_fail(err, FM_EINVAL, "model %s has no divergence", spec->model->config.name);
     }
     return FM_OK;
@@ -75,6 +76,21 @@ static fm_status check_space(const fm_job_spec *spec, fm_error *err)
     return FM_OK;
 }
 
+/* What moves the velocity alone would leave jumps to another law. */
+static fm_status check_jumps(const fm_job_spec *spec, fm_error *err)
+{
+    const fm_method *method = spec->solver.method;
+    if (spec->task != FM_TASK_SAMPLE || method == NULL || !fm_method_jumps(method)) {
+        return FM_OK;
+    }
+    bool guided = fm_field_guidance(&spec->model->field, &spec->guidance) != NULL;
+    if (guided || spec->inverse != NULL) {
+        return fm_fail(err, FM_EINVAL, "%s does not take %s", fm_method_describe(method)->name,
+                       guided ? "guidance" : "an observation");
+    }
+    return FM_OK;
+}
+
 fm_status fm_job_check(const fm_job_spec *spec, fm_error *err)
 {
     const fm_model_config *config = &spec->model->config;
@@ -97,6 +113,9 @@ fm_status fm_job_check(const fm_job_spec *spec, fm_error *err)
         return fm_fail(err, FM_EINVAL, "noise is added to points x at a time from 0 to 1");
     }
     fm_status options = check_space(spec, err);
+    if (options == FM_OK) {
+        options = check_jumps(spec, err);
+    }
     if (options == FM_OK) {
         options = check_divergence(spec, err);
     }

@@ -39,27 +39,34 @@ bool fm_job_needs_tangents(const fm_job_spec *spec)
     return fm_job_tangents(spec) > 0;
 }
 
+/* 0: as many as states. */
+static size_t n_velocity(const fm_job_spec *spec)
+{
+    const fm_space *space = &spec->model->config.space;
+    bool plain = space->is_flat && !fm_method_jumps(spec->solver.method);
+    return plain ? 0 : space->velocities + fm_job_integrals(spec);
+}
+
 fm_solve_plan fm_job_solve_plan(const fm_job_spec *spec)
 {
     const fm_model_config *config = &spec->model->config;
-    return (fm_solve_plan){
-        .solver = spec->solver,
-        .dimension = config->dimension + fm_job_integrals(spec),
-        .n_integrals = fm_job_integrals(spec),
-        .space = &config->space,
-        .n_velocity = config->space.is_flat ? 0 : config->space.velocities + fm_job_integrals(spec),
-        .path = spec->path != NULL ? spec->path : &config->path,
-        .seed = spec->seed,
-        .given = spec->given,
-        .gives_score = fm_predictions_have_score(&config->predictions) &&
-                       fm_method_uses_score(spec->solver.method),
-        .output_times = spec->output_times,
-        .n_output_times = spec->n_output_times,
-        .output_every_step = spec->output_every_step,
-        .measures_path = spec->measures_path,
-        .output = fm_row_keep_output,
-        .after_step = fm_job_after_step(spec),
-        .inverse = spec->inverse};
+    return (fm_solve_plan){.solver = spec->solver,
+                           .dimension = config->dimension + fm_job_integrals(spec),
+                           .n_integrals = fm_job_integrals(spec),
+                           .space = &config->space,
+                           .n_velocity = n_velocity(spec),
+                           .path = spec->path != NULL ? spec->path : &config->path,
+                           .seed = spec->seed,
+                           .given = spec->given,
+                           .gives_score = fm_predictions_have_score(&config->predictions) &&
+                                          fm_method_uses_score(spec->solver.method),
+                           .output_times = spec->output_times,
+                           .n_output_times = spec->n_output_times,
+                           .output_every_step = spec->output_every_step,
+                           .measures_path = spec->measures_path,
+                           .output = fm_row_keep_output,
+                           .after_step = fm_job_after_step(spec),
+                           .inverse = spec->inverse};
 }
 
 size_t fm_job_grid_states(const fm_job_spec *spec)

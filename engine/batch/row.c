@@ -264,7 +264,18 @@ double *fm_row_network_output(const fm_row *row)
 {
     bool pair = fm_predictions_count(&row->job->spec.model->field.predictions) > 1;
     bool becomes = row->ambient != NULL && !fm_job_is_direct(&row->job->spec);
-    return row->reading || pair || becomes ? row->output : row->want.v;
+    bool jumps = row->job->spec.model->config.space.bins.n > 0;
+    return row->reading || pair || jumps || becomes ? row->output : row->want.v;
+}
+
+/* Behind the velocity, for a method that takes them; they are of no guidance. */
+static void give_jumps(const fm_row *row)
+{
+    const fm_space *space = &row->job->spec.model->config.space;
+    if (fm_method_jumps(row->job->spec.solver.method)) {
+        size_t n = space->velocities - space->states;
+        memcpy(row->want.v + space->states, row->output + space->states, n * sizeof *row->want.v);
+    }
 }
 
 void fm_row_answer(fm_row *row, const double *others)
@@ -284,6 +295,7 @@ void fm_row_answer(fm_row *row, const double *others)
     } else {
         fm_field_answer(field, &row->condition, want->t, dimension, want->x, &outputs, want->v,
                         want->score);
+        give_jumps(row);
         fm_row_give_integrals(row);
     }
 }

@@ -134,6 +134,10 @@ static const fm_model *ask_observation(fm_row *row, const fm_tile_row *own, fm_t
             row->asides.cotangent[head * n + i] = weights[head] * row->asides.pull[i];
         }
     }
+    size_t n_out = spec->model->network->info.out_dimension; /* jumps, behind, pull nothing */
+    for (size_t i = fm_predictions_count(&spec->model->field.predictions) * n; i < n_out; i++) {
+        row->asides.cotangent[i] = 0;
+    }
     ret->t = own->t;
     ret->label = own->label;
     ret->out = row->asides.again;

@@ -101,8 +101,9 @@ bool fm_row_add_tangents(fm_row *row, size_t n, const double *tangents, double *
 {
     const fm_job *job = row->job;
     const fm_field *field = &job->spec.model->field;
-    size_t dimension = job->spec.model->config.space.outputs;
-    size_t image_size = fm_predictions_count(&field->predictions) * dimension;
+    const fm_space *space = &job->spec.model->config.space;
+    size_t dimension = space->is_flat ? space->states : space->outputs;
+    size_t image_size = job->spec.model->network->info.out_dimension;
     fm_field_at at = fm_field_velocity_at(field, &row->condition, row->want.t);
     if (row->n_tangents == 0) {
         memset(row->traces, 0, fm_divergence_traces(&job->spec.divergence) * sizeof *row->traces);

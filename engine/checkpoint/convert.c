@@ -28,6 +28,8 @@ typedef struct conversion {
     fm_safetensors_row *rows; /* [count] */
     size_t count;
     json_t *config, *assumed;
+    char *vocabulary; /* the bytes of output.vocabulary of a folder, or NULL */
+    size_t vocabulary_bytes;
 } conversion;
 
 static void say(const conversion *run, const char *format, ...) FM_PRINTF(2, 3);
@@ -160,6 +162,29 @@ static fm_status name_weights(const conversion *run, fm_error *err)
     return done ? FM_OK : fm_fail(err, FM_ENOMEM, "no memory for config.json");
 }
 
+/* Its name; NULL where config.json has none that fm_model_open() would take. */
+static const char *vocabulary_name(const conversion *run)
+{
+    const char *name =
+        json_string_value(json_object_get(json_object_get(run->config, "output"), "vocabulary"));
+    return name != NULL && fm_file_name_is_local(name) ? name : NULL;
+}
+
+/* The names of tokens, which go along. */
+static fm_status read_vocabulary(conversion *run, const char *folder, fm_error *err)
+{
+    const char *name = vocabulary_name(run);
+    if (name == NULL) {
+        return FM_OK;
+    }
+    char *path = fm_file_path(folder, name);
+    fm_status status = path == NULL ? fm_fail(err, FM_ENOMEM, "no memory for a path")
+                                    : fm_file_read(path, MAX_CONFIG_BYTES, &run->vocabulary,
+                                                   &run->vocabulary_bytes, err);
+    fm_free(path);
+    return status;
+}
+
 static fm_status read_folder(conversion *run, const char *folder, fm_error *err)
 {
     const fm_convert_options *options = run->options;
@@ -185,6 +210,9 @@ static fm_status read_folder(conversion *run, const char *folder, fm_error *err)
         status = list_whole(run, err);
     }
     fm_free(path);
+    if (status == FM_OK) {
+        status = read_vocabulary(run, folder, err);
+    }
     return status == FM_OK ? name_weights(run, err) : status;
 }
 
@@ -209,6 +237,21 @@ static fm_status write_config(const conversion *run, const fm_output_folder *fol
     return status;
 }
 
+static fm_status write_vocabulary(const conversion *run, const fm_output_folder *folder,
+                                  fm_error *err)
+{
+    if (run->vocabulary == NULL) {
+        return FM_OK;
+    }
+    fm_output_file file;
+    fm_status status = fm_output_file_begin(folder, vocabulary_name(run), &file, err);
+    if (status == FM_OK) {
+        status = fm_output_file_write(&file, run->vocabulary, run->vocabulary_bytes, err);
+        status = fm_output_file_end(&file, status, err);
+    }
+    return status;
+}
+
 static fm_status write_all(const conversion *run, const char *path, size_t *ret_size_bytes,
                            fm_error *err)
 {
@@ -220,6 +263,9 @@ static fm_status write_all(const conversion *run, const char *path, size_t *ret_
     }
     if (status == FM_OK) {
         status = write_config(run, &folder, err);
+    }
+    if (status == FM_OK) {
+        status = write_vocabulary(run, &folder, err);
     }
     if (status == FM_OK) {
         status = fm_output_folder_commit(&folder, err);
@@ -280,6 +326,7 @@ fm_status fm_model_convert(const char *in, const char *out, const fm_convert_opt
     json_decref(run.config);
     json_decref(run.assumed);
     fm_free(run.rows);
+    fm_free(run.vocabulary);
     fm_weights_free(run.weights);
     fm_tensors_close(run.tensors);
     return status;

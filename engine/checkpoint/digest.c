@@ -97,9 +97,9 @@ fm_status fm_digest_model(const fm_model_config *config, const fm_tensors *tenso
                           char ret[FM_DIGEST_TEXT_BYTES], fm_error *err)
 {
     size_t n_weights = tensors == NULL ? 0 : fm_tensors_file_count(tensors);
-    const char **files = fm_alloc_array(n_weights + 2, sizeof *files);
+    const char **files = fm_alloc_array(n_weights + 3, sizeof *files);
     if (files == NULL) {
-        return fm_fail(err, FM_ENOMEM, "no memory for %zu file names", n_weights + 2);
+        return fm_fail(err, FM_ENOMEM, "no memory for %zu file names", n_weights + 3);
     }
     size_t n_files = 0;
     files[n_files++] = "config.json";
@@ -108,6 +108,9 @@ fm_status fm_digest_model(const fm_model_config *config, const fm_tensors *tenso
     }
     if (config->architecture == FM_ARCHITECTURE_DATASET) {
         files[n_files++] = config->dataset.file;
+    }
+    if (config->vocabulary_file != NULL) {
+        files[n_files++] = config->vocabulary_file;
     }
     fm_status status = fm_digest_files(config->folder, files, n_files, ret, err);
     fm_free((void *)files);

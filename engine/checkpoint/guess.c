@@ -142,7 +142,7 @@ static const architecture architectures[] = {
     {"the discrete U-Net of the flow_matching library",
      {"pixel_embedding.embedding_table.weight"},
      NULL},
-    {"text_dit", {"vocab_embed.weight", "blocks.0.qw.weight"}, NULL},
+    {"text_dit", {"vocab_embed.weight", "blocks.0.qw.weight"}, fm_guess_text_dit},
     {"minrf.dit", {"init_conv_seq.0.weight"}, NULL},
     {"minrf.mmdit", {"double_layers.0.modC.1.weight"}, NULL},
     {"SongUNet", {"map_layer0.weight", "enc."}, NULL},
@@ -261,9 +261,10 @@ static fm_status choose(fm_guesser *guesser, const char *name, const architectur
             return FM_OK;
         }
     }
-    return fm_fail(err, FM_EINVAL,
-                   "architecture must be one of mlp, torchcfm.unet, meta.unet, sit, found \"%s\"",
-                   name);
+    return fm_fail(
+        err, FM_EINVAL,
+        "architecture must be one of mlp, text_dit, sit, meta.unet, torchcfm.unet, found \"%s\"",
+        name);
 }
 
 /* ---- The whole ---- */
@@ -272,12 +273,16 @@ static void put_flow(fm_guesser *guesser)
 {
     json_t *flow = guesser->flow;
     fm_guess_put(guesser, flow, "scheduler", json_pack("{s:s}", "type", "condot"));
-    fm_guess_put(guesser, flow, "prediction", json_string("velocity"));
+    fm_guess_put(guesser, flow, "prediction",
+                 json_string(guesser->is_of_tokens ? "logits" : "velocity"));
     fm_guess_put(guesser, flow, "time",
                  json_pack("{s:s, s:f}", "direction", "noise_to_data", "scale", 1.0));
-    fm_guess_assume(guesser, "flow.space euclidean, flow.source normal with std 1, "
-                             "flow.scheduler.type condot, flow.prediction velocity: how it was "
-                             "trained is not in the file");
+    fm_guess_assume(guesser,
+                    "%sflow.scheduler.type condot, flow.prediction %s: how it was trained is not "
+                    "in the file",
+                    guesser->is_of_tokens ? ""
+                                          : "flow.space euclidean, flow.source normal with std 1, ",
+                    guesser->is_of_tokens ? "logits" : "velocity");
     fm_guess_assume(guesser, "flow.time.direction noise_to_data, flow.time.scale 1");
 }
 

@@ -82,6 +82,19 @@ static fm_status fail_unknown(const char *name, fm_error *err)
         name);
 }
 
+/* Whether it is a tensor of how tokens and their time enter. */
+static bool is_of_tokens(const fm_guesser *guesser, const char *name)
+{
+    const char *stems[] = {fm_guess_token_embedding(guesser), fm_guess_time_embedding(guesser)};
+    for (size_t i = 0; i < 2; i++) {
+        size_t length = stems[i] == NULL ? 0 : strlen(stems[i]);
+        if (length > 0 && strncmp(name, stems[i], length) == 0 && name[length] == '.') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static fm_status collect(const fm_guesser *guesser, layers *ret, fm_error *err)
 {
     for (size_t i = 0; i < guesser->count; i++) {
@@ -89,6 +102,9 @@ static fm_status collect(const fm_guesser *guesser, layers *ret, fm_error *err)
         layer found = {.weight = row->tensor};
         bool is_weight = name_ends(row->name, WEIGHT) && row->tensor->rank == 2;
         if (name_ends(row->name, BIAS) && row->tensor->rank == 1) {
+            continue;
+        }
+        if (is_of_tokens(guesser, row->name)) {
             continue;
         }
         if (!is_weight || !split_name(row->name, &found)) {
@@ -130,6 +146,9 @@ static fm_status put_inputs(fm_guesser *guesser, const layers *all, fm_error *er
 {
     size_t inputs = all->list[0].weight->shape[1];
     size_t dimension = all->list[all->count - 1].weight->shape[0];
+    if (fm_guess_token_embedding(guesser) != NULL) {
+        return fm_guess_mlp_tokens(guesser, inputs, dimension, err);
+    }
     size_t fourier = 0;
     bool label = inputs == dimension + 2;
     if (inputs != dimension + 1 && !label) {
@@ -165,7 +184,7 @@ static fm_status put_inputs(fm_guesser *guesser, const layers *all, fm_error *er
 }
 
 /* The libraries' examples by the stem that they use. */
-static void put_activation(fm_guesser *guesser, const layer *first)
+static void put_activation(fm_guesser *guesser, const layer *first, bool of_tokens)
 {
     const char *name = first->is_input ? INPUT : first->name;
     static const struct {
@@ -176,12 +195,14 @@ static void put_activation(fm_guesser *guesser, const layer *first)
         {"net.", "selu", "concat_last",
          "TorchCFM's MLP; the flow_matching standalone example has "
          "elu and concat_first"},
+        {"net.", "elu", "concat_first", "the flow_matching library's standalone example of tokens"},
         {"model.", "relu", "concat_first", "TorchCFM's SimpleDenseNet"},
         {"mlp.layers.", "relu", "concat_last", "the rectified-flow library"},
         {"", "silu", "concat_last", "a guess"},
     };
     size_t i = 0;
-    while (strncmp(name, rows[i].stem, strlen(rows[i].stem)) != 0) {
+    while (strncmp(name, rows[i].stem, strlen(rows[i].stem)) != 0 ||
+           (of_tokens && strcmp(rows[i].activation, "selu") == 0)) {
         i++;
     }
     fm_guess_put(guesser, guesser->network, "activation", json_string(rows[i].activation));
@@ -213,13 +234,14 @@ fm_status fm_guess_mlp(fm_guesser *guesser, fm_error *err)
         status = check_chain(&all, err);
     }
     if (status == FM_OK) {
-        put_activation(guesser, &all.list[0]);
+        put_activation(guesser, &all.list[0], fm_guess_token_embedding(guesser) != NULL);
         status = put_inputs(guesser, &all, err);
     }
     if (status == FM_OK && all.list[0].is_input) {
         put_layers(guesser, &all);
     }
-    fm_guess_put(guesser, guesser->output, "kind", json_string("points"));
+    fm_guess_put(guesser, guesser->output, "kind",
+                 json_string(guesser->is_of_tokens ? "tokens" : "points"));
     fm_free(all.list);
     return status;
 }

@@ -143,14 +143,21 @@ static fm_status read_output_range(const fm_json_node *range, fm_model_config *c
     return status;
 }
 
-static fm_status check_image_shape(const fm_json_node *root, const fm_model_config *config,
+/* Whether states can be what they are said to be. */
+static fm_status check_output_kind(const fm_json_node *root, const fm_model_config *config,
                                    fm_error *err)
 {
+    fm_json_node flow = fm_json_member(root, "flow");
+    fm_json_node space = fm_json_member(&flow, "space");
+    fm_json_node shape = fm_json_member(&flow, "shape");
+    if (strcmp(config->output_kind, "frames") == 0 &&
+        (config->space.is_product || config->space.parts[0].id != FM_SPACE_SE3)) {
+        return fm_json_fail(&space, err, FM_EFORMAT, "must be %s where output.kind is frames",
+                            fm_space_name(FM_SPACE_SE3));
+    }
     if (strcmp(config->output_kind, "image") != 0 || config->rank == 3) {
         return FM_OK;
     }
-    fm_json_node flow = fm_json_member(root, "flow");
-    fm_json_node shape = fm_json_member(&flow, "shape");
     return fm_json_fail(&shape, err, FM_EFORMAT,
                         "must be [channels, height, width] where output.kind is image, found %zu "
                         "items",
@@ -160,19 +167,14 @@ static fm_status check_image_shape(const fm_json_node *root, const fm_model_conf
 static fm_status read_output(const fm_json_node *root, fm_model_config *config, fm_error *err)
 {
     static const fm_json_choice kinds[] = {
-        {"points", 0},
-        {"image", 0},
-        {"series", 0},
-        {"tokens", FM_JSON_UNSUPPORTED},
-        {"frames", FM_JSON_UNSUPPORTED},
-        {"mesh_points", FM_JSON_UNSUPPORTED},
+        {"points", 0}, {"image", 0},  {"series", 0},
+        {"tokens", 0}, {"frames", 0}, {"mesh_points", FM_JSON_UNSUPPORTED},
         {0},
     };
     static const char *const keys[] = {"kind", "range", "vocabulary", NULL};
     fm_json_node output = fm_json_member(root, "output");
     fm_json_node kind = fm_json_member(&output, "kind");
     fm_json_node range = fm_json_member(&output, "range");
-    fm_json_node vocabulary = fm_json_member(&output, "vocabulary");
     int ignored = 0;
     fm_status status = fm_json_check_object(&output, keys, err);
     if (status == FM_OK) {
@@ -182,15 +184,12 @@ static fm_status read_output(const fm_json_node *root, fm_model_config *config, 
         status = fm_json_read_string(&kind, &config->output_kind, err);
     }
     if (status == FM_OK) {
-        status = check_image_shape(root, config, err);
+        status = check_output_kind(root, config, err);
     }
     if (status == FM_OK) {
         status = read_output_range(&range, config, err);
     }
-    if (status == FM_OK && fm_json_present(&vocabulary)) {
-        status = fm_json_unsupported(&vocabulary, err);
-    }
-    return status;
+    return status == FM_OK ? fm_model_config_read_vocabulary(&output, config, err) : status;
 }
 
 static fm_status read_defaults(const fm_json_node *root, fm_model_config *config, fm_error *err)
@@ -318,9 +317,18 @@ static fm_status parse_file(const char *folder, fm_model_config *ret, fm_error *
     }
     char *json = NULL;
     size_t length = 0;
+    fm_model_config config = {0};
     fm_status status = fm_file_read(path, MAX_CONFIG_BYTES, &json, &length, err);
     if (status == FM_OK) {
-        status = fm_model_config_parse(folder, json, length, ret, err);
+        status = fm_model_config_parse(folder, json, length, &config, err);
+    }
+    if (status == FM_OK) {
+        status = fm_model_config_load_vocabulary(&config, err);
+        if (status == FM_OK) {
+            *ret = config;
+        } else {
+            fm_model_config_done(&config);
+        }
     }
     fm_free(json);
     fm_free(path);
@@ -358,6 +366,11 @@ void fm_model_config_done(fm_model_config *config)
     fm_free(config->weights_prefix);
     fm_free(config->weights_entry);
     fm_free(config->output_kind);
+    fm_free(config->vocabulary_file);
+    if (config->vocabulary != NULL) {
+        fm_free(config->vocabulary[0]);
+        fm_free(config->vocabulary);
+    }
     fm_free(config->defaults_json);
     fm_model_config_network_done(config);
     *config = (fm_model_config){0};

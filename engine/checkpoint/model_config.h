@@ -30,6 +30,10 @@ typedef struct fm_mlp_config {
     /* [n_layers_without_bias] stems; other layers all have one, or none. */
     char **layers_without_bias;
     size_t n_layers_without_bias;
+    /* Of tokens, which enter as rows of this table, "<stem>.weight"; NULL: states enter as numbers. */
+    char *token_embedding;
+    char *time_embedding;  /* a Linear of the time, which enters so; NULL: t itself */
+    bool activation_first; /* the activation also stands before the first layer */
 } fm_mlp_config;
 
 /* Sum over k of weights[k] N(means[k], stds[k]^2 I); weights are normalised to sum 1. */
@@ -90,6 +94,17 @@ typedef struct fm_sit_config {
     bool has_null_row; /* its last row is the null class */
 } fm_sit_config;
 
+typedef struct fm_text_dit_config {
+    size_t length, hidden, condition, depth, heads; /* condition: channels of what modulates */
+} fm_text_dit_config;
+
+/* Frames of a chain: x is [length][7], which it is fed as [length][12]. */
+typedef struct fm_frames_config {
+    size_t length, hidden, pair, n_blocks, heads;
+    size_t bins;  /* bumps over distances from 0 to `reach`, both included */
+    double reach; /* > 0 */
+} fm_frames_config;
+
 typedef struct fm_model_config {
     char *name;   /* the folder's base name */
     char *folder; /* its path */
@@ -100,13 +115,16 @@ typedef struct fm_model_config {
     fm_dataset_config dataset;
     fm_unet_config unet;
     fm_sit_config sit;
+    fm_text_dit_config text_dit;
+    fm_frames_config frames;
     char *weights_file, *weights_prefix; /* "model.safetensors", "" by default */
     fm_compute compute;
     char *weights_entry; /* dotted path inside a PyTorch file, or NULL: find it */
     size_t rank, shape[FM_MAX_RANK], dimension;
-    fm_space space;         /* of so many numbers */
-    size_t vocabulary_size; /* of tokens, the mask included; 0: the network's keys do not say it */
-    fm_path path;           /* with the source's standard deviation */
+    fm_space space;            /* of so many numbers */
+    size_t vocabulary_size;    /* of tokens, the mask included; 0 of other spaces and of products */
+    bool masked;               /* the last of them is the mask */
+    fm_path path;              /* with the source's standard deviation */
     fm_path_table *path_table; /* owned; NULL: the scheduler has none */
     bool reversible;           /* the network is to have a reverse mode */
     /* Its one output is a potential; its gradient, the velocity, counts from there on. */
@@ -123,6 +141,9 @@ typedef struct fm_model_config {
     int32_t label_count, null_label;
     char **label_names;
     size_t n_label_names;
+    char *vocabulary_file; /* of the folder, or NULL: tokens have no names */
+    char **
+        vocabulary; /* [vocabulary_size] read with the folder, or NULL; views of one block, the first */
     char *output_kind;      /* of an image the shape is [channels, height, width] */
     double output_range[2]; /* ascending, its width finite */
     char *defaults_json;
@@ -131,12 +152,12 @@ typedef struct fm_model_config {
 /* What flow.prediction says: "velocity"; of a pair the first. */
 const char *fm_model_config_prediction(const fm_model_config *config);
 
-/* Reads folder/config.json.
+/* Reads folder/config.json, and the vocabulary that it names.
  *   ret  caller storage; released by fm_model_config_done() after success only
  * Errors: FM_ENOTFOUND, FM_EIO, FM_ENOMEM; FM_EFORMAT not JSON or a rule is broken, FM_EUNSUPPORTED:
  *         both start with the JSON pointer. Thread: any. */
 FM_MUST_USE fm_status fm_model_config_read(const char *folder, fm_model_config *ret, fm_error *err);
-/* The same from memory, for the fuzzer and tests; folder only names the model. */
+/* The same from memory, for the fuzzer and tests; folder only names the model, and no other file is read. */
 FM_MUST_USE fm_status fm_model_config_parse(const char *folder, const char *json, size_t length,
                                             fm_model_config *ret, fm_error *err);
 void fm_model_config_done(fm_model_config *config);

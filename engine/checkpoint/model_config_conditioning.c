@@ -19,6 +19,8 @@ static known_labels network_labels(const fm_model_config *config)
     case FM_ARCHITECTURE_GAUSSIAN_MIXTURE:
         return (known_labels){.count = config->gaussian_mixture.n_classes};
     case FM_ARCHITECTURE_DATASET:
+    case FM_ARCHITECTURE_TEXT_DIT:
+    case FM_ARCHITECTURE_FRAMES:
         break;
     case FM_ARCHITECTURE_TORCHCFM_UNET:
     case FM_ARCHITECTURE_META_UNET:

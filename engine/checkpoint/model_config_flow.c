@@ -192,20 +192,63 @@ static fm_status read_time(const fm_json_node *flow, fm_model_config *config, fm
     return status == FM_OK ? read_sample_range(&node, config, err) : status;
 }
 
+/* ---- Jumps ---- */
+
+/* Their rates are those of one path and one direction of time, and stand behind a velocity. */
+static fm_status check_jump(const fm_json_node *node, const fm_model_config *config, fm_error *err)
+{
+    const fm_space *space = &config->space;
+    bool single = fm_predictions_count(&config->predictions) == 1 && has_velocity(config) &&
+                  !config->potential && !config->classifier;
+    const struct {
+        bool holds;
+        const char *rule;
+    } rows[] = {
+        {!space->is_product && space->parts[0].id == FM_SPACE_EUCLIDEAN, "space euclidean"},
+        {config->architecture == FM_ARCHITECTURE_MLP, "an mlp"},
+        {config->path.type == fm_path_type_find("condot"), "scheduler condot"},
+        {single, "prediction velocity"},
+        {space->parts[0].source.id == FM_SOURCE_NORMAL, "a normal source"},
+        {!config->paired, "coupling independent"},
+        {!config->data_to_noise, "time from noise to data"},
+        {config->time_range[0] >= 0 && config->time_range[1] <= 1, "time within [0, 1]"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!rows[i].holds) {
+            return fm_json_fail(node, err, FM_EFORMAT, "must be left out: it is for %s",
+                                rows[i].rule);
+        }
+    }
+    return FM_OK;
+}
+
+static fm_status read_jump(const fm_json_node *flow, fm_model_config *config, fm_error *err)
+{
+    static const char *const keys[] = {"bins", "range", NULL};
+    fm_json_node node = fm_json_member(flow, "jump");
+    fm_json_node bins = fm_json_member(&node, "bins");
+    fm_json_node range = fm_json_member(&node, "range");
+    fm_bins *ret = &config->space.bins;
+    if (!fm_json_present(&node)) {
+        return FM_OK;
+    }
+    fm_status status = fm_json_check_object(&node, keys, err);
+    status = status == FM_OK ? fm_json_require(&bins, err) : status;
+    status = status == FM_OK ? fm_json_require(&range, err) : status;
+    status = status == FM_OK ? fm_json_read_size(&bins, 2, FM_MAX_BINS, &ret->n, err) : status;
+    status = status == FM_OK ? read_range(&range, ret->range, err) : status;
+    if (status == FM_OK && !isfinite(ret->range[1] - ret->range[0])) {
+        status = fm_json_fail(&range, err, FM_EFORMAT, "must have a finite width");
+    }
+    return status == FM_OK ? check_jump(&node, config, err) : status;
+}
+
 fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *config,
                                     fm_error *err)
 {
-    static const char *const keys[] = {"space",
-                                       "shape",
-                                       "source",
-                                       "factors",
-                                       "representation",
-                                       "vocabulary_size",
-                                       "scheduler",
-                                       "prediction",
-                                       "coupling",
-                                       "time",
-                                       NULL};
+    static const char *const keys[] = {
+        "space",     "shape",      "source",   "factors", "representation", "vocabulary_size",
+        "scheduler", "prediction", "coupling", "jump",    "time",           NULL};
     fm_json_node flow = fm_json_member(root, "flow");
     fm_status status = fm_json_require(&flow, err);
     if (status == FM_OK) {
@@ -232,5 +275,8 @@ fm_status fm_model_config_read_flow(const fm_json_node *root, fm_model_config *c
     if (status == FM_OK) {
         status = check_space(&flow, config, err);
     }
-    return status == FM_OK ? read_time(&flow, config, err) : status;
+    if (status == FM_OK) {
+        status = read_time(&flow, config, err);
+    }
+    return status == FM_OK ? read_jump(&flow, config, err) : status;
 }

@@ -64,13 +64,69 @@ static fm_status read_label(const fm_json_node *network, fm_model_config *config
     return status;
 }
 
+static fm_status read_stem(const fm_json_node *node, char **ret, fm_error *err)
+{
+    fm_status status = fm_json_read_string(node, ret, err);
+    return status == FM_OK && *ret != NULL && **ret == '\0'
+               ? fm_json_fail(node, err, FM_EFORMAT, "must not be empty")
+               : status;
+}
+
+/* Of tokens that are looked up: the tables' stems, and what only such networks have. */
+static fm_status read_embeddings(const fm_json_node *network, fm_model_config *config,
+                                 fm_error *err)
+{
+    static const char *const of_tokens[] = {"vocab_size", "masked", "time_embedding",
+                                            "activation_first"};
+    fm_mlp_config *mlp = &config->mlp;
+    fm_json_node table = fm_json_member(network, "token_embedding");
+    fm_json_node time = fm_json_member(network, "time_embedding");
+    fm_json_node first = fm_json_member(network, "activation_first");
+    fm_json_node features = fm_json_member(network, "features");
+    for (size_t i = 0; !fm_json_present(&table) && i < sizeof of_tokens / sizeof *of_tokens; i++) {
+        fm_json_node node = fm_json_member(network, of_tokens[i]);
+        if (fm_json_present(&node)) {
+            return fm_json_fail(&node, err, FM_EFORMAT,
+                                "must be left out: it is for networks with a token_embedding");
+        }
+    }
+    if (!fm_json_present(&table)) {
+        return FM_OK;
+    }
+    fm_status status = read_stem(&table, &mlp->token_embedding, err);
+    if (status == FM_OK) {
+        status = fm_model_config_read_tokens(network, config, err);
+    }
+    if (status == FM_OK) {
+        status = read_stem(&time, &mlp->time_embedding, err);
+    }
+    if (status == FM_OK) {
+        status = fm_json_read_bool(&first, &mlp->activation_first, err);
+    }
+    if (status == FM_OK && mlp->fourier_count > 0) {
+        status = fm_json_fail(&features, err, FM_EFORMAT,
+                              "must be none where tokens enter by a token_embedding");
+    }
+    return status;
+}
+
 fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config *config,
                                    fm_error *err)
 {
     static const fm_json_choice times[] = {{"concat_last", 0}, {"concat_first", 1}, {0}};
-    static const char *const keys[] = {
-        "architecture", "activation",          "time", "label", "features",
-        "layers",       "layers_without_bias", NULL};
+    static const char *const keys[] = {"architecture",
+                                       "activation",
+                                       "time",
+                                       "label",
+                                       "features",
+                                       "layers",
+                                       "layers_without_bias",
+                                       "token_embedding",
+                                       "vocab_size",
+                                       "masked",
+                                       "time_embedding",
+                                       "activation_first",
+                                       NULL};
     fm_mlp_config *mlp = &config->mlp;
     fm_status status = fm_json_check_object(network, keys, err);
     if (status == FM_OK) {
@@ -87,6 +143,9 @@ fm_status fm_model_config_read_mlp(const fm_json_node *network, fm_model_config 
     }
     if (status == FM_OK) {
         status = read_features(network, mlp, err);
+    }
+    if (status == FM_OK) {
+        status = read_embeddings(network, config, err);
     }
     if (status == FM_OK) {
         fm_json_node node = fm_json_member(network, "layers");

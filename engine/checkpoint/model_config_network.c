@@ -7,13 +7,9 @@ static const fm_json_choice architectures[] = {
 #define FM_ARCHITECTURE(id, name, has_weights, constructor) {name, FM_ARCHITECTURE_##id},
 #include "engine/network/architecture.def"
 #undef FM_ARCHITECTURE
-    {"text_dit", FM_JSON_UNSUPPORTED},
-    {"minrf.dit", FM_JSON_UNSUPPORTED},
-    {"minrf.mmdit", FM_JSON_UNSUPPORTED},
-    {"sd3", FM_JSON_UNSUPPORTED},
-    {"flux", FM_JSON_UNSUPPORTED},
-    {"onnx", FM_JSON_UNSUPPORTED},
-    {0},
+    {"minrf.dit", FM_JSON_UNSUPPORTED}, {"minrf.mmdit", FM_JSON_UNSUPPORTED},
+    {"sd3", FM_JSON_UNSUPPORTED},       {"flux", FM_JSON_UNSUPPORTED},
+    {"onnx", FM_JSON_UNSUPPORTED},      {0},
 };
 
 const char *fm_architecture_name(fm_architecture architecture)
@@ -36,10 +32,12 @@ bool fm_architecture_has_weights(fm_architecture architecture)
     return has_weights[architecture];
 }
 
-/* The others are made of images, or of sums of points. */
+/* The others are made of images, or of sums of points; frames is of its own space alone, as its keys say. */
 bool fm_model_config_serves_spaces(const fm_model_config *config)
 {
-    return config->architecture == FM_ARCHITECTURE_MLP;
+    return config->architecture == FM_ARCHITECTURE_MLP ||
+           config->architecture == FM_ARCHITECTURE_TEXT_DIT ||
+           config->architecture == FM_ARCHITECTURE_FRAMES;
 }
 
 fm_status fm_model_config_read_architecture(const fm_json_node *root, fm_model_config *config,
@@ -82,6 +80,10 @@ fm_status fm_model_config_read_network(const fm_json_node *root, fm_model_config
         return fm_model_config_read_meta_unet(&network, config, err);
     case FM_ARCHITECTURE_SIT:
         return fm_model_config_read_sit(&network, config, err);
+    case FM_ARCHITECTURE_TEXT_DIT:
+        return fm_model_config_read_text_dit(&network, config, err);
+    case FM_ARCHITECTURE_FRAMES:
+        return fm_model_config_read_frames(&network, config, err);
     }
     return fm_json_fail(&network, err, FM_EINTERNAL, "no reader for this architecture");
 }
@@ -157,6 +159,8 @@ void fm_model_config_network_done(fm_model_config *config)
 {
     names_done(config->mlp.layers, config->mlp.n_layers);
     names_done(config->mlp.layers_without_bias, config->mlp.n_layers_without_bias);
+    fm_free(config->mlp.token_embedding);
+    fm_free(config->mlp.time_embedding);
     mixture_done(&config->gaussian_mixture.mixture);
     for (size_t i = 0; i < config->gaussian_mixture.n_classes; i++) {
         mixture_done(&config->gaussian_mixture.classes[i]);

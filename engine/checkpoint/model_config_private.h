@@ -42,6 +42,14 @@ FM_MUST_USE fm_status fm_model_config_read_meta_unet(const fm_json_node *network
                                                      fm_model_config *config, fm_error *err);
 FM_MUST_USE fm_status fm_model_config_read_sit(const fm_json_node *network, fm_model_config *config,
                                                fm_error *err);
+FM_MUST_USE fm_status fm_model_config_read_frames(const fm_json_node *network,
+                                                  fm_model_config *config, fm_error *err);
+
+FM_MUST_USE fm_status fm_model_config_read_text_dit(const fm_json_node *network,
+                                                    fm_model_config *config, fm_error *err);
+/* vocab_size and masked, of networks whose input is tokens: the flow's space and source must be of such. */
+FM_MUST_USE fm_status fm_model_config_read_tokens(const fm_json_node *network,
+                                                  fm_model_config *config, fm_error *err);
 
 /* Is /flow/shape what the network's keys say?
  *   origin  where that shape comes from, for the error */
@@ -70,6 +78,10 @@ FM_MUST_USE fm_status fm_model_config_check_ignored(const fm_json_node *network,
 /* /conditioning; after the network, which says whether labels make sense. */
 FM_MUST_USE fm_status fm_model_config_read_conditioning(const fm_json_node *root,
                                                         fm_model_config *config, fm_error *err);
+/* /output/vocabulary: its name, and later the file. */
+FM_MUST_USE fm_status fm_model_config_read_vocabulary(const fm_json_node *output,
+                                                      fm_model_config *config, fm_error *err);
+FM_MUST_USE fm_status fm_model_config_load_vocabulary(fm_model_config *config, fm_error *err);
 void fm_model_config_network_done(fm_model_config *config);
 
 #endif

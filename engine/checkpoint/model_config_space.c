@@ -294,6 +294,10 @@ static fm_status find_vocabulary(const fm_json_node *flow, fm_model_config *conf
             fm_json_node node = fm_json_member(flow, "vocabulary_size");
             return fm_json_fail(&node, err, FM_EFORMAT, "is required for tokens");
         }
+        if (part->id == FM_SPACE_TOKENS && !config->space.is_product) {
+            config->vocabulary_size = part->vocabulary;
+            config->masked |= part->source.id == FM_SOURCE_MASK;
+        }
     }
     return FM_OK;
 }

@@ -5,6 +5,7 @@
 #include "engine/checkpoint/file.h"
 #include "engine/checkpoint/pytorch_private.h"
 #include "engine/checkpoint/tensors_private.h"
+#include "engine/checkpoint/utf8.h"
 #include "engine/memory.h"
 
 #include <assert.h>
@@ -225,30 +226,6 @@ static fm_status read_tensor(const archive *from, const fm_pickle_tensor *tensor
 
 /* ---- Names ---- */
 
-/* Bytes of the UTF-8 character at text[0]; 0 where it is none. Surrogates and overlong forms are none. */
-static size_t character_bytes(const unsigned char *text, size_t left)
-{
-    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned first = text[0];
-    size_t bytes = first < 0x80                     ? 1
-                   : first >= 0xc2 && first < 0xe0  ? 2
-                   : first >= 0xe0 && first < 0xf0  ? 3
-                   : first >= 0xf0 && first <= 0xf4 ? 4
-                                                    : 0;
-    if (bytes == 0 || bytes > left) {
-        return 0;
-    }
-    unsigned code = bytes == 1 ? first : first & (0x7fU >> bytes);
-    for (size_t i = 1; i < bytes; i++) {
-        if ((text[i] & 0xc0U) != 0x80U) {
-            return 0;
-        }
-        code = code << 6 | (text[i] & 0x3fU);
-    }
-    bool surrogate = code >= 0xd800 && code < 0xe000;
-    return code >= least[bytes] && code <= 0x10ffff && !surrogate ? bytes : 0;
-}
-
 static fm_status check_name(fm_pickle_text name, fm_error *err)
 {
     if (name.length == 0 || name.length > FM_PYTORCH_MAX_NAME) {
@@ -257,7 +234,7 @@ static fm_status check_name(fm_pickle_text name, fm_error *err)
     }
     const unsigned char *text = (const unsigned char *)name.bytes;
     for (size_t i = 0; i < name.length;) {
-        size_t bytes = text[i] == '\0' ? 0 : character_bytes(text + i, name.length - i);
+        size_t bytes = text[i] == '\0' ? 0 : fm_utf8_length(text + i, name.length - i);
         if (bytes == 0) {
             return fm_fail(err, FM_EFORMAT,
                            "expected tensors' names in UTF-8 without U+0000, found byte 0x%02x",

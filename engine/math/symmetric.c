@@ -15,8 +15,7 @@ static void set_identity(size_t n, double *q)
     }
 }
 
-/* Rows i and j of a [n][n]: r_i = c r_i - s r_j, r_j = s r_i + c r_j; with `step` n and `stride` 1, or columns with 1
- * and n. */
+/* Two rows, stride 1, or two columns, stride n, of a matrix [n][n]: r_i = c r_i - s r_j, r_j = s r_i + c r_j. */
 static void rotate(size_t n, size_t stride, double *ri, double *rj, double c, double s)
 {
     for (size_t k = 0; k < n; k++) {

@@ -1,6 +1,5 @@
 /* The start-up check that a row's bits depend on that row alone. */
 #include "engine/clock.h"
-#include "engine/math/rng.h"
 #include "engine/memory.h"
 #include "engine/network/network.h"
 
@@ -9,6 +8,7 @@
 
 #define N_POINTS      ((size_t)16) /* different rows; tiles repeat them in changing orders */
 #define LEAST_POINTS  ((size_t)2)
+#define POINTS_BYTES  ((size_t)256 << 20) /* of their outputs: fewer points where these are large */
 #define CHECK_SECONDS 0.25 /* for the rows alone: a network that takes long is tried with fewer */
 
 typedef struct bits_check {
@@ -39,6 +39,13 @@ static void *alloc_doubles(size_t rows, size_t columns)
     return fm_multiply(rows, columns, &count) ? fm_alloc_array(count, sizeof(double)) : NULL;
 }
 
+static size_t affordable_points(const fm_network_info *info)
+{
+    size_t points = POINTS_BYTES / sizeof(double) / (info->out_dimension + 1);
+    points = points > LEAST_POINTS ? points : LEAST_POINTS;
+    return points < N_POINTS ? points : N_POINTS;
+}
+
 /* On failure check is left for check_done(). */
 static fm_status check_init(bits_check *check, const fm_network *network, int32_t max_label,
                             fm_error *err)
@@ -47,10 +54,10 @@ static fm_status check_init(bits_check *check, const fm_network *network, int32_
     *check = (bits_check){.network = network,
                           .x_columns = info->dimension,
                           .out_columns = info->out_dimension + 1,
-                          .n_points = N_POINTS,
+                          .n_points = affordable_points(info),
                           .max_label = max_label};
     check->x = alloc_doubles(N_POINTS, check->x_columns);
-    check->alone = alloc_doubles(N_POINTS, check->out_columns);
+    check->alone = alloc_doubles(check->n_points, check->out_columns);
     check->out = alloc_doubles(info->max_rows, check->out_columns);
     check->rows = fm_alloc_array(info->max_rows, sizeof *check->rows);
     check->scratch = fm_alloc(info->scratch_bytes);
@@ -59,7 +66,7 @@ static fm_status check_init(bits_check *check, const fm_network *network, int32_
         return fm_fail(err, FM_ENOMEM, "no memory to check a tile of %zu rows", info->max_rows);
     }
     for (size_t i = 0; i < N_POINTS; i++) {
-        fm_rng_normal(0, i, FM_RNG_PROBE, 0, check->x_columns, check->x + i * check->x_columns);
+        fm_network_probe(network, i, 1, check->x + i * check->x_columns);
     }
     return FM_OK;
 }
@@ -96,9 +103,9 @@ static void eval_alone(bits_check *check)
         eval(check, 1);
         if (point == 0) {
             double affordable = CHECK_SECONDS / (fm_clock_seconds() - start + 1e-9);
-            check->n_points = affordable >= (double)N_POINTS       ? N_POINTS
-                              : affordable <= (double)LEAST_POINTS ? LEAST_POINTS
-                                                                   : (size_t)affordable;
+            check->n_points = affordable >= (double)check->n_points ? check->n_points
+                              : affordable <= (double)LEAST_POINTS  ? LEAST_POINTS
+                                                                    : (size_t)affordable;
         }
     }
     size_t most = check->network->info.max_rows;

@@ -138,19 +138,19 @@ void fm_layer_floats_done(fm_layer_floats *layer)
 }
 
 bool fm_builder_take_layer(fm_builder *builder, const char *stem, const char *part, size_t rank,
-                           const size_t *shape, fm_layer_floats *ret)
+                           const size_t *shape, bool has_bias, fm_layer_floats *ret)
 {
     *ret = (fm_layer_floats){0};
     if (is_over(builder)) {
         return false;
     }
     const fm_tensor *weight = take_part(builder, stem, part, "weight", rank, shape);
-    const fm_tensor *bias = take_part(builder, stem, part, "bias", 1, shape);
+    const fm_tensor *bias = has_bias ? take_part(builder, stem, part, "bias", 1, shape) : NULL;
     if (builder->plan == NULL || builder->status != FM_OK) {
         return false;
     }
     builder->status = fm_tensor_floats_init(weight, &ret->weight, builder->err);
-    if (builder->status == FM_OK) {
+    if (builder->status == FM_OK && has_bias) {
         builder->status = fm_tensor_floats_init(bias, &ret->bias, builder->err);
     }
     if (builder->status != FM_OK) {
@@ -172,6 +172,19 @@ bool fm_builder_take_alone(fm_builder *builder, const char *name, size_t rank, c
     }
     builder->status = fm_tensor_floats_init(tensor, ret, builder->err);
     return builder->status == FM_OK;
+}
+
+bool fm_builder_take_buffer(fm_builder *builder, const char *name, size_t count,
+                            fm_tensor_floats *ret)
+{
+    size_t counted = builder->parameter_count;
+    *ret = (fm_tensor_floats){0};
+    if (fm_weights_peek(builder->weights, name) == NULL) {
+        return false;
+    }
+    bool taken = fm_builder_take_alone(builder, name, 1, &count, ret);
+    builder->parameter_count = counted;
+    return taken;
 }
 
 bool fm_builder_plans(const fm_builder *builder)

@@ -38,14 +38,19 @@ typedef void (*fm_builder_walk)(fm_builder *builder, const fm_model_config *conf
 FM_MUST_USE fm_status fm_builder_network(const fm_model_config *config, fm_weights *weights,
                                          fm_builder_walk walk, fm_network **ret, fm_error *err);
 
-/* ---- what enters and leaves: the image or its patches first, an output last ---- */
+/* ---- what enters and leaves: the image, its patches or tokens first, an output last ---- */
 
 fm_built fm_builder_image(fm_builder *builder, const fm_plan_image_spec *spec);
 fm_built fm_builder_patches(fm_builder *builder, const fm_plan_patches_spec *spec);
+/* Tokens, each a row of tensor `name` [count][size]. */
+fm_built fm_builder_tokens(fm_builder *builder, const char *name, size_t count, size_t size,
+                           size_t length);
 /* Sinusoids of the time, with the usual largest period of 10000. */
 fm_built fm_builder_time(fm_builder *builder, size_t size);
 /* The label's row of tensor `name` [count][size]. */
 fm_built fm_builder_label(fm_builder *builder, const char *name, size_t count, size_t size);
+/* All channels, pixel by pixel. */
+void fm_builder_output(fm_builder *builder, fm_built in);
 void fm_builder_image_output(fm_builder *builder, fm_built in, size_t channels);
 void fm_builder_patches_output(fm_builder *builder, fm_built in,
                                const fm_plan_patches_output_spec *spec);
@@ -66,6 +71,7 @@ typedef struct fm_builder_conv_spec {
     size_t kept;           /* the first so many of them are computed; 0: all */
     size_t kernel, stride; /* 0: 1 */
     size_t patch;          /* of FM_BUILDER_PATCH */
+    bool no_bias;
     fm_activation activation;
     const fm_built *row_bias, *gate, *residual; /* fm_plan_conv_spec; NULL: none */
     size_t gate_column;
@@ -73,12 +79,22 @@ typedef struct fm_builder_conv_spec {
 fm_built fm_builder_conv(fm_builder *builder, fm_built in, const char *stem, const char *part,
                          const fm_builder_conv_spec *spec);
 
+/* Linear layers without bias, `outputs` each, as one layer of theirs side by side. */
+fm_built fm_builder_joined(fm_builder *builder, fm_built in, const char *stem,
+                           const char *const *parts, size_t n_parts, size_t outputs);
+
 /* 32 groups, epsilon 1e-5; modulation NULL: none. */
 fm_built fm_builder_group_norm(fm_builder *builder, fm_built in, const char *stem, const char *part,
                                const fm_plan_modulation *modulation, fm_activation activation);
 /* Without weights, epsilon 1e-6. */
 fm_built fm_builder_layer_norm(fm_builder *builder, fm_built in,
                                const fm_plan_modulation *modulation);
+/* With a weight alone, epsilon 1e-5. */
+fm_built fm_builder_weighted_norm(fm_builder *builder, fm_built in, const char *stem,
+                                  const char *part, const fm_plan_modulation *modulation);
+/* The frequencies are those of tensor `name`, a buffer, where there is one. */
+fm_built fm_builder_rotary(fm_builder *builder, fm_built in, const fm_plan_attention_spec *spec,
+                           const char *name);
 fm_built fm_builder_attention(fm_builder *builder, fm_built in, const fm_plan_attention_spec *spec);
 /* Adds tensor `name` [1][height * width][channels]. */
 fm_built fm_builder_positions(fm_builder *builder, fm_built in, const char *name);

@@ -1,13 +1,16 @@
 /* What each kind of op asks of the checkpoint and of the plan. */
+#include "engine/memory.h"
 #include "engine/network/builder.h"
 #include "engine/network/builder_private.h"
 
 #include <assert.h>
+#include <string.h>
 
-#define GROUPS        ((size_t)32)
-#define GROUP_EPSILON 1e-5
-#define LAYER_EPSILON 1e-6
-#define MAX_PERIOD    10000.0
+#define GROUPS           ((size_t)32)
+#define GROUP_EPSILON    1e-5
+#define LAYER_EPSILON    1e-6
+#define WEIGHTED_EPSILON 1e-5
+#define MAX_PERIOD       10000.0
 
 static fm_plan_shape vector_of(size_t channels)
 {
@@ -40,6 +43,21 @@ fm_built fm_builder_patches(fm_builder *builder, const fm_plan_patches_spec *spe
     return made;
 }
 
+fm_built fm_builder_tokens(fm_builder *builder, const char *name, size_t count, size_t size,
+                           size_t length)
+{
+    fm_built made =
+        fm_builder_make(builder, (fm_plan_shape){.height = 1, .width = length, .channels = size});
+    fm_tensor_floats table;
+    if (fm_builder_take_alone(builder, name, 2, (size_t[]){count, size}, &table)) {
+        const fm_plan_tokens_spec spec = {
+            .length = length, .count = count, .size = size, .table = table.values};
+        builder->status = fm_plan_tokens(builder->plan, &spec, &made.value, builder->err);
+        fm_tensor_floats_done(&table);
+    }
+    return made;
+}
+
 fm_built fm_builder_time(fm_builder *builder, size_t size)
 {
     fm_built made = fm_builder_make(builder, vector_of(size));
@@ -59,6 +77,14 @@ fm_built fm_builder_label(fm_builder *builder, const char *name, size_t count, s
         fm_tensor_floats_done(&table);
     }
     return made;
+}
+
+void fm_builder_output(fm_builder *builder, fm_built in)
+{
+    fm_builder_use(builder, in.value);
+    if (fm_builder_plans(builder)) {
+        builder->status = fm_plan_output(builder->plan, in.value, builder->err);
+    }
 }
 
 void fm_builder_image_output(fm_builder *builder, fm_built in, size_t channels)
@@ -134,12 +160,53 @@ fm_built fm_builder_conv(fm_builder *builder, fm_built in, const char *stem, con
     size_t shape[4];
     size_t rank = weight_shape(spec, in.shape.channels, conv.kernel, shape);
     fm_layer_floats layer;
-    if (fm_builder_take_layer(builder, stem, part, rank, shape, &layer)) {
+    if (fm_builder_take_layer(builder, stem, part, rank, shape, !spec->no_bias, &layer)) {
         conv.weight = layer.weight.values;
         conv.bias = layer.bias.values;
         builder->status = fm_plan_conv(builder->plan, in.value, &conv, &made.value, builder->err);
         fm_layer_floats_done(&layer);
     }
+    return made;
+}
+
+/* Their weights one after the other; NULL without memory, or where the walk is dry. */
+static float *weights_join(fm_builder *builder, const char *stem, const char *const *parts,
+                           size_t n_parts, const size_t shape[2])
+{
+    size_t count = shape[0] * shape[1];
+    float *joined = NULL;
+    if (fm_builder_plans(builder)) {
+        joined = fm_alloc_array(n_parts * count, sizeof *joined);
+        if (joined == NULL) {
+            builder->status = fm_fail(builder->err, FM_ENOMEM, "no memory for joined layers");
+        }
+    }
+    for (size_t i = 0; i < n_parts; i++) {
+        fm_layer_floats layer;
+        if (fm_builder_take_layer(builder, stem, parts[i], 2, shape, false, &layer)) {
+            assert(joined != NULL); /* or there would be no plan to take it for */
+            memcpy(joined + i * count, layer.weight.values, count * sizeof *joined);
+            fm_layer_floats_done(&layer);
+        }
+    }
+    return joined;
+}
+
+fm_built fm_builder_joined(fm_builder *builder, fm_built in, const char *stem,
+                           const char *const *parts, size_t n_parts, size_t outputs)
+{
+    const size_t shape[] = {outputs, in.shape.channels};
+    fm_builder_use(builder, in.value);
+    fm_plan_shape out = in.shape;
+    out.channels = n_parts * outputs;
+    fm_built made = fm_builder_make(builder, out);
+    float *weight = weights_join(builder, stem, parts, n_parts, shape);
+    if (fm_builder_plans(builder)) {
+        const fm_plan_conv_spec conv = {
+            .outputs = out.channels, .kernel = 1, .stride = 1, .weight = weight};
+        builder->status = fm_plan_conv(builder->plan, in.value, &conv, &made.value, builder->err);
+    }
+    fm_free(weight);
     return made;
 }
 
@@ -152,7 +219,7 @@ fm_built fm_builder_group_norm(fm_builder *builder, fm_built in, const char *ste
     }
     fm_built made = fm_builder_make(builder, in.shape);
     fm_layer_floats layer;
-    if (fm_builder_take_layer(builder, stem, part, 1, &in.shape.channels, &layer)) {
+    if (fm_builder_take_layer(builder, stem, part, 1, &in.shape.channels, true, &layer)) {
         fm_plan_group_norm_spec norm = {.groups = GROUPS,
                                         .epsilon = GROUP_EPSILON,
                                         .weight = layer.weight.values,
@@ -177,6 +244,42 @@ fm_built fm_builder_positions(fm_builder *builder, fm_built in, const char *name
             fm_plan_positions(builder->plan, in.value, table.values, &made.value, builder->err);
         fm_tensor_floats_done(&table);
     }
+    return made;
+}
+
+fm_built fm_builder_weighted_norm(fm_builder *builder, fm_built in, const char *stem,
+                                  const char *part, const fm_plan_modulation *modulation)
+{
+    fm_builder_use(builder, in.value);
+    fm_builder_use(builder, modulation->value);
+    fm_built made = fm_builder_make(builder, in.shape);
+    fm_layer_floats layer;
+    if (fm_builder_take_layer(builder, stem, part, 1, &in.shape.channels, false, &layer)) {
+        const fm_plan_layer_norm_spec norm = {
+            .epsilon = WEIGHTED_EPSILON, .weight = layer.weight.values, .modulation = modulation};
+        builder->status =
+            fm_plan_layer_norm(builder->plan, in.value, &norm, &made.value, builder->err);
+        fm_layer_floats_done(&layer);
+    }
+    return made;
+}
+
+fm_built fm_builder_rotary(fm_builder *builder, fm_built in, const fm_plan_attention_spec *spec,
+                           const char *name)
+{
+    fm_builder_use(builder, in.value);
+    fm_built made = fm_builder_make(builder, in.shape);
+    fm_tensor_floats frequencies;
+    (void)fm_builder_take_buffer(builder, name, spec->head_channels / 2, &frequencies);
+    if (fm_builder_plans(builder)) {
+        const fm_plan_rotary_spec rotary = {.heads = spec->heads,
+                                            .head_channels = spec->head_channels,
+                                            .heads_first = spec->heads_first,
+                                            .frequencies = frequencies.values};
+        builder->status =
+            fm_plan_rotary(builder->plan, in.value, &rotary, &made.value, builder->err);
+    }
+    fm_tensor_floats_done(&frequencies);
     return made;
 }
 

@@ -38,12 +38,15 @@ void fm_builder_use_optional(fm_builder *builder, const fm_built *built); /* tak
 /* A new value; its number is the plan's to give where there is one. */
 fm_built fm_builder_make(fm_builder *builder, fm_plan_shape shape);
 
-/* Asks for a weight of this shape and a bias [shape[0]]. True where a plan is built and their numbers are
- * ready, until fm_layer_floats_done(). */
+/* Asks for a weight of this shape and, where it has one, a bias [shape[0]]. True where a plan is built and their numbers
+ * are ready, until fm_layer_floats_done(). */
 bool fm_builder_take_layer(fm_builder *builder, const char *stem, const char *part, size_t rank,
-                           const size_t *shape, fm_layer_floats *ret);
+                           const size_t *shape, bool has_bias, fm_layer_floats *ret);
 /* The same for a tensor that stands alone; until fm_tensor_floats_done(). */
 bool fm_builder_take_alone(fm_builder *builder, const char *name, size_t rank, const size_t *shape,
                            fm_tensor_floats *ret);
+/* The same for a buffer that need not be there, and is no parameter. */
+bool fm_builder_take_buffer(fm_builder *builder, const char *name, size_t count,
+                            fm_tensor_floats *ret);
 
 #endif

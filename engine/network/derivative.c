@@ -101,7 +101,7 @@ fm_status fm_plan_place_tangents(fm_plan *plan, fm_error *err)
 
 size_t fm_plan_tangent_scratch_bytes(const fm_plan *plan)
 {
-    return plan->tangents->scratch_bytes + tangent_rows_bytes(plan);
+    return plan->tangents == NULL ? 0 : plan->tangents->scratch_bytes + tangent_rows_bytes(plan);
 }
 
 /* A tangent is a row whose state is the tangent, whose time and label are 0, and whose output is its image. */

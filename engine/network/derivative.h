@@ -20,7 +20,7 @@ FM_MUST_USE fm_status fm_plan_place_reverse(fm_plan *kept, fm_plan *gradients, s
                                             fm_error *err);
 void fm_plan_view_free(fm_plan *view); /* takes NULL */
 
-size_t fm_plan_tangent_scratch_bytes(const fm_plan *plan);
+size_t fm_plan_tangent_scratch_bytes(const fm_plan *plan); /* 0 where nothing varies */
 size_t fm_plan_reverse_scratch_bytes(const fm_plan *plan); /* 0 where there is no reverse mode */
 
 /* fm_network_ops.jvp's and .vjp's contracts. */

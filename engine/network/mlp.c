@@ -8,12 +8,14 @@
  *
  * Tensors are "<stem>.<i>.weight" and, of all layers or of none, ".bias"; the numbers between are the
  * activations. What is an exception to that stands in config.json.
+ * Tokens that are looked up enter as mlp_tokens.h says.
  * Networks that apply the activation before each hidden Linear instead of after it are the same chain.
  */
 #include "engine/checkpoint/tensor_floats.h"
 #include "engine/math/kernels.h"
 #include "engine/memory.h"
 #include "engine/network/architecture.h"
+#include "engine/network/mlp_tokens.h"
 #include "engine/network/plan.h"
 
 #include <assert.h>
@@ -313,7 +315,9 @@ static fm_status layer_fail(const layers *all, size_t index, const fm_model_conf
     return fm_fail_prefix(err, status, "layer 1 of %zu, whose input is x [%zu], t%s%s", all->count,
                           config->space.inputs,
                           config->mlp.label == FM_MLP_LABEL_CONCAT ? " and label" : "",
-                          config->mlp.fourier_count > 0 ? " as sines and cosines" : "");
+                          config->mlp.fourier_count > 0         ? " as sines and cosines"
+                          : config->mlp.token_embedding != NULL ? ", x by a table"
+                                                                : "");
 }
 
 static size_t outputs_of(const fm_model_config *config)
@@ -393,11 +397,20 @@ static fm_status plan_layer(fm_plan *plan, const layer *it, fm_activation activa
     return status;
 }
 
-static fm_status plan_fill(fm_plan *plan, const layers *all, const fm_plan_input_spec *input,
-                           fm_activation activation, fm_error *err)
+/* How x, t and a label enter. */
+typedef struct entry {
+    fm_plan_input_spec numbers;
+    fm_mlp_tokens tokens; /* instead, where its table is not NULL */
+} entry;
+
+static fm_status plan_fill(fm_plan *plan, const layers *all, const entry *input,
+                           const fm_model_config *config, fm_error *err)
 {
     fm_plan_value value = 0;
-    fm_status status = fm_plan_input(plan, input, &value, err);
+    fm_activation activation = config->mlp.activation;
+    fm_status status = input->tokens.table != NULL
+                           ? fm_mlp_tokens_plan(&input->tokens, config, plan, &value, err)
+                           : fm_plan_input(plan, &input->numbers, &value, err);
     for (size_t i = 0; status == FM_OK && i < all->count; i++) {
         bool last = i + 1 == all->count;
         status =
@@ -409,8 +422,8 @@ static fm_status plan_fill(fm_plan *plan, const layers *all, const fm_plan_input
     return status == FM_OK ? fm_plan_finish(plan, err) : status;
 }
 
-static fm_status network_of(const layers *all, const fm_plan_input_spec *input,
-                            const fm_model_config *config, fm_network **ret, fm_error *err)
+static fm_status network_of(const layers *all, const entry *input, const fm_model_config *config,
+                            fm_network **ret, fm_error *err)
 {
     fm_plan *plan = NULL;
     fm_status status = fm_plan_new(tile_rows(all), config->compute, &plan, err);
@@ -421,7 +434,7 @@ static fm_status network_of(const layers *all, const fm_plan_input_spec *input,
     if (config->reversible) {
         fm_plan_make_reversible(plan);
     }
-    status = plan_fill(plan, all, input, config->mlp.activation, err);
+    status = plan_fill(plan, all, input, config, err);
     if (status != FM_OK) {
         fm_plan_free(plan);
         return status;
@@ -429,15 +442,31 @@ static fm_status network_of(const layers *all, const fm_plan_input_spec *input,
     return fm_plan_network_new(plan, ret, err);
 }
 
+/* Columns of what enters. */
+static fm_status entry_take(const fm_model_config *config, fm_weights *weights, entry *ret,
+                            size_t *ret_columns, fm_error *err)
+{
+    const fm_mlp_config *mlp = &config->mlp;
+    *ret = (entry){.numbers = {.dimension = config->space.inputs,
+                               .time_first = mlp->time_first,
+                               .has_label = mlp->label == FM_MLP_LABEL_CONCAT,
+                               .fourier_count = mlp->fourier_count}};
+    if (mlp->token_embedding == NULL) {
+        *ret_columns = fm_plan_input_columns(&ret->numbers);
+        return FM_OK;
+    }
+    fm_status status = fm_mlp_tokens_take(config, weights, &ret->tokens, err);
+    *ret_columns = ret->tokens.columns;
+    return status;
+}
+
 fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const fm_path *path,
                      fm_network **ret, fm_error *err)
 {
     (void)path; /* it predicts the velocity; the path was the training's business */
     const fm_mlp_config *mlp = &config->mlp;
-    fm_plan_input_spec input = {.dimension = config->space.inputs,
-                                .time_first = mlp->time_first,
-                                .has_label = mlp->label == FM_MLP_LABEL_CONCAT,
-                                .fourier_count = mlp->fourier_count};
+    entry input;
+    size_t columns = 0;
     layers all = {0};
     fm_status status =
         mlp->n_layers > 0 ? layers_named(mlp, &all, err) : layers_discover(weights, &all, err);
@@ -445,7 +474,10 @@ fm_status fm_mlp_new(const fm_model_config *config, fm_weights *weights, const f
         status = biases_expect(&all, mlp, weights, err);
     }
     if (status == FM_OK) {
-        status = layers_take(&all, config, fm_plan_input_columns(&input), weights, err);
+        status = entry_take(config, weights, &input, &columns, err);
+    }
+    if (status == FM_OK) {
+        status = layers_take(&all, config, columns, weights, err);
     }
     if (status == FM_OK && ret != NULL) {
         status = network_of(&all, &input, config, ret, err);

@@ -1,11 +1,13 @@
 /* From a configuration to a network: the architecture table. */
 #include "engine/network/network.h"
 
+#include "engine/math/rng.h"
 #include "engine/network/architecture.h"
 #include "engine/network/classifier.h"
 #include "engine/network/gradient_network.h"
 
 #include <assert.h>
+#include <math.h>
 
 typedef fm_status (*constructor)(const fm_model_config *config, fm_weights *weights,
                                  const fm_path *path, fm_network **ret, fm_error *err);
@@ -58,6 +60,19 @@ fm_status fm_network_check(const fm_model_config *config, fm_weights *weights, f
         status = constructors[config->architecture](config, weights, &config->path, NULL, err);
     }
     return status == FM_OK ? fm_weights_finish(weights, err) : status;
+}
+
+void fm_network_probe(const fm_network *network, uint64_t sample, size_t n, double *x)
+{
+    size_t count = n * network->info.dimension;
+    if (network->info.vocabulary == 0) {
+        fm_rng_normal(0, sample, FM_RNG_PROBE, 0, count, x);
+        return;
+    }
+    fm_rng_uniform(0, sample, FM_RNG_PROBE, 0, count, x);
+    for (size_t i = 0; i < count; i++) {
+        x[i] = floor(x[i] * (double)network->info.vocabulary);
+    }
 }
 
 void fm_network_free(fm_network *network)

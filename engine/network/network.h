@@ -50,6 +50,8 @@ typedef struct fm_network_info {
     size_t max_rows;      /* capacity of the largest tile */
     bool has_log_density;
     bool divisible; /* a call is worth a team */
+    /* x is whole numbers of 0 to vocabulary - 1, which are looked up; 0: any numbers. */
+    size_t vocabulary;
 
     size_t max_tangents;          /* of all rows of a call of jvp; 0: there is no jvp */
     size_t tangent_scratch_bytes; /* of jvp, of one worker, beside the scratch */
@@ -111,6 +113,9 @@ fm_network_eval(const fm_network *network, const fm_tile_row *rows, size_t n_row
 {
     return network->ops->eval(network, rows, n_rows, scratch, NULL);
 }
+
+/* Made-up states for checks and measures, the same ones for a sample; x [n][dimension]. */
+void fm_network_probe(const fm_network *network, uint64_t sample, size_t n, double *x);
 
 /* Evaluates random rows alone, at every size class and in different positions of full tiles, and
  * compares bytes.

@@ -5,6 +5,7 @@
 #include "engine/math/image.h"
 #include "engine/memory.h"
 #include "engine/network/plan.h"
+#include "engine/network/plan_frames.h"
 #include "engine/network/plan_image.h"
 
 #define FM_OP_MAX_INPUTS 4
@@ -85,8 +86,10 @@ fm_op_jvp fm_op_input_jvp, fm_op_linear_jvp, fm_op_image_jvp, fm_op_sum_jvp, fm_
     fm_op_conv_jvp, fm_op_norm_jvp, fm_op_attention_jvp;
 fm_op_vjp fm_op_input_vjp, fm_op_linear_vjp, fm_op_output_vjp, fm_op_image_vjp, fm_op_patches_vjp,
     fm_op_sum_vjp, fm_op_positions_vjp, fm_op_concat_vjp, fm_op_upsample_vjp, fm_op_pool_vjp,
-    fm_op_conv_vjp, fm_op_norm_vjp, fm_op_attention_vjp, fm_op_image_output_vjp,
+    fm_op_conv_vjp, fm_op_norm_vjp, fm_op_rotary_vjp, fm_op_attention_vjp, fm_op_image_output_vjp,
     fm_op_patches_output_vjp;
+fm_op_jvp fm_op_relative_frames_jvp, fm_op_pair_attention_jvp, fm_op_frames_output_jvp;
+fm_op_vjp fm_op_relative_frames_vjp, fm_op_pair_attention_vjp, fm_op_frames_output_vjp;
 fm_op_hvp fm_op_input_hvp, fm_op_linear_hvp, fm_op_output_hvp;
 
 /* The jvp of an op that is linear and has no constant term: eval, twice. */
@@ -126,8 +129,9 @@ struct fm_plan {
     fm_op *ops; /* [n_ops] */
     size_t n_ops, ops_capacity;
     size_t dimension, out_dimension;
-    bool divisible;  /* some op is cut into pieces that are worth a team */
-    bool reversible; /* ops pack what the reverse mode needs */
+    size_t vocabulary; /* fm_network_info */
+    bool divisible;    /* some op is cut into pieces that are worth a team */
+    bool reversible;   /* ops pack what the reverse mode needs */
     size_t parameter_count, weight_bytes;
     fm_pool weights; /* packed by ops */
     size_t scratch_bytes, unshared_bytes;

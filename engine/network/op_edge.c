@@ -216,33 +216,64 @@ void fm_op_input_free(void *state)
 
 /* ---- output ---- */
 
+#define OUTPUT_BLOCK_PIXELS ((size_t)64)
+
 fm_status fm_plan_output(fm_plan *plan, fm_plan_value in, fm_error *err)
 {
-    plan->out_dimension = plan->values[in].columns;
+    const fm_plan_shape shape = fm_plan_shape_of(plan, in);
+    plan->out_dimension = shape.height * shape.width * shape.channels;
     return fm_plan_add(plan, FM_OP_KIND_output, NULL, &in, 1, NULL, NULL, err);
 }
 
-fm_status fm_op_output_eval(const fm_op *op, const fm_op_call *call)
+/* Pixel p of all rows', its floats in the value, and its row. */
+static float *output_pixel(const fm_image *image, size_t p, size_t *ret_row, size_t *ret_first)
 {
-    const fm_value *value = &call->plan->values[op->inputs[0]];
-    const float *v = fm_op_value(call, op->inputs[0]);
-    for (size_t i = 0; i < call->n_rows; i++, v += value->stride) {
-        double *out = call->rows[i].out;
-        for (size_t j = 0; j < value->columns; j++) {
-            out[j] = (double)v[j];
+    size_t plane = image->height * image->width, at = p % plane;
+    *ret_row = p / plane;
+    *ret_first = at * image->channels;
+    return fm_image_at(image, *ret_row, at / image->width, at % image->width);
+}
+
+typedef struct output_run {
+    fm_image in;
+    const fm_tile_row *rows;
+    size_t n_pixels; /* of all rows */
+} output_run;
+
+static fm_status output_piece(void *context, size_t piece, unsigned char *memory)
+{
+    const output_run *it = context;
+    (void)memory;
+    size_t end = (piece + 1) * OUTPUT_BLOCK_PIXELS;
+    end = end < it->n_pixels ? end : it->n_pixels;
+    for (size_t p = piece * OUTPUT_BLOCK_PIXELS; p < end; p++) {
+        size_t row = 0, first = 0;
+        const float *pixel = output_pixel(&it->in, p, &row, &first);
+        double *out = it->rows[row].out + first;
+        for (size_t c = 0; c < it->in.channels; c++) {
+            out[c] = (double)pixel[c];
         }
     }
     return FM_OK;
 }
 
+fm_status fm_op_output_eval(const fm_op *op, const fm_op_call *call)
+{
+    output_run it = {.in = fm_op_image(call, op->inputs[0]), .rows = call->rows};
+    it.n_pixels = call->n_rows * it.in.height * it.in.width;
+    size_t n_pieces = (it.n_pixels + OUTPUT_BLOCK_PIXELS - 1) / OUTPUT_BLOCK_PIXELS;
+    return fm_op_pieces(call, n_pieces, output_piece, &it);
+}
+
 fm_status fm_op_output_vjp(const fm_op *op, const fm_op_call *call,
                            const fm_op_cotangents *cotangents)
 {
-    const fm_value *value = &cotangents->call.plan->values[op->inputs[0]];
-    float *to = fm_op_value(&cotangents->call, op->inputs[0]);
-    for (size_t i = 0; i < call->n_rows; i++, to += value->stride) {
-        for (size_t j = 0; j < value->columns; j++) {
-            to[j] += (float)call->rows[i].cotangent[j];
+    const fm_image to = fm_op_image(&cotangents->call, op->inputs[0]);
+    for (size_t p = 0; p < call->n_rows * to.height * to.width; p++) {
+        size_t row = 0, first = 0;
+        float *gradient = output_pixel(&to, p, &row, &first);
+        for (size_t c = 0; c < to.channels; c++) {
+            gradient[c] += (float)call->rows[row].cotangent[first + c];
         }
     }
     return FM_OK;

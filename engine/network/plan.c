@@ -240,6 +240,9 @@ fm_status fm_plan_finish(fm_plan *plan, fm_error *err)
     if (!fits) {
         return fm_fail(err, FM_ETOOBIG, "the activations of %zu rows overflow", plan->max_rows);
     }
+    if (!plan->ops[0].varies) { /* it begins with tokens: there is nothing to differentiate */
+        return FM_OK;
+    }
     fm_status status = fm_plan_place_tangents(plan, err);
     if (status == FM_OK && plan->reversible) {
         status = fm_plan_place_gradients(plan, REVERSE_BYTES, err);
@@ -439,7 +442,8 @@ fm_status fm_plan_network_new(fm_plan *plan, fm_network **ret, fm_error *err)
                           .scratch_bytes = plan->scratch_bytes,
                           .max_rows = plan->max_rows,
                           .divisible = plan->divisible,
-                          .max_tangents = plan->max_rows,
+                          .vocabulary = plan->vocabulary,
+                          .max_tangents = plan->tangents != NULL ? plan->max_rows : 0,
                           .tangent_scratch_bytes = fm_plan_tangent_scratch_bytes(plan),
                           .reverse_rows = plan->reverse_rows,
                           .reverse_scratch_bytes = fm_plan_reverse_scratch_bytes(plan),

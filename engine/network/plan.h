@@ -50,6 +50,30 @@ size_t fm_plan_input_columns(const fm_plan_input_spec *spec);
 FM_MUST_USE fm_status fm_plan_input(fm_plan *plan, const fm_plan_input_spec *spec,
                                     fm_plan_value *ret, fm_error *err);
 
+/* The tile's states as tokens, each a row of a table: an image of one line. A plan that begins with tokens, between which
+ * nothing is continuous, has no derivatives. */
+typedef struct fm_plan_tokens_spec {
+    size_t length;      /* of a state: so many whole numbers of 0 to count - 1 */
+    size_t count, size; /* of the table */
+    const float *table; /* [count][size], read while the op is added */
+} fm_plan_tokens_spec;
+/* Once, first. Errors: FM_ENOMEM. */
+FM_MUST_USE fm_status fm_plan_tokens(fm_plan *plan, const fm_plan_tokens_spec *spec,
+                                     fm_plan_value *ret, fm_error *err);
+
+/* All of them in one vector with the time: activation([rows of the table, time, label]), with time_first
+ * [time, label, rows of the table]. */
+typedef struct fm_plan_token_vector_spec {
+    fm_plan_tokens_spec tokens;
+    bool time_first, has_label;
+    size_t n_time;                        /* columns of the time: weight t + bias */
+    const float *time_weight, *time_bias; /* [n_time], the bias NULL: 0; both NULL: t itself */
+    fm_activation activation;
+} fm_plan_token_vector_spec;
+/* Once, first. Errors: FM_ENOMEM, FM_ETOOBIG. */
+FM_MUST_USE fm_status fm_plan_token_vector(fm_plan *plan, const fm_plan_token_vector_spec *spec,
+                                           fm_plan_value *ret, fm_error *err);
+
 /* How many bytes the packed weights will take in all, where that is known: before the first op. */
 void fm_plan_expect_weights(fm_plan *plan, size_t size_bytes);
 
@@ -58,7 +82,7 @@ void fm_plan_expect_weights(fm_plan *plan, size_t size_bytes);
 FM_MUST_USE fm_status fm_plan_linear(fm_plan *plan, fm_plan_value in, const fm_dense_spec *spec,
                                      fm_plan_value *ret, fm_error *err);
 
-/* Scatters in's columns to the tile rows' `out`. Once, last. Errors: FM_ENOMEM. */
+/* Scatters in's columns, pixel by pixel, to the tile rows' `out`. Once, last. Errors: FM_ENOMEM. */
 FM_MUST_USE fm_status fm_plan_output(fm_plan *plan, fm_plan_value in, fm_error *err);
 
 /* Places all values and scratches. Errors: FM_ETOOBIG the sizes overflow; FM_ENOMEM. */

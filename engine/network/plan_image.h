@@ -120,6 +120,18 @@ FM_MUST_USE fm_status fm_plan_layer_norm(fm_plan *plan, fm_plan_value in,
                                          const fm_plan_layer_norm_spec *spec, fm_plan_value *ret,
                                          fm_error *err);
 
+/* Turns q and k of what an attention is given by the places p of their pixels: in every head, with h = head_channels / 2,
+ *   a_i cos(p w_i) - a_(h+i) sin(p w_i)   and   a_(h+i) cos(p w_i) + a_i sin(p w_i)   for i < h
+ * Source: Su et al., arXiv:2104.09864, in the order of halves of GPT-NeoX. */
+typedef struct fm_plan_rotary_spec {
+    size_t heads, head_channels;
+    bool heads_first;         /* fm_plan_attention_spec */
+    const float *frequencies; /* w [head_channels / 2]; NULL: 10000^(-i / h) */
+} fm_plan_rotary_spec;
+FM_MUST_USE fm_status fm_plan_rotary(fm_plan *plan, fm_plan_value in,
+                                     const fm_plan_rotary_spec *spec, fm_plan_value *ret,
+                                     fm_error *err);
+
 /* softmax(scale q k^T) v over all pixels of a row, scale = head_channels^(-1/2).
  *   in   channels [q of all heads | k | v], or with heads_first, head by head, [q | k | v]
  *   out  channels [head][head_channels] */

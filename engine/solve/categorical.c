@@ -8,22 +8,40 @@
 #define LANES ((size_t)4)
 #define BLOCK ((size_t)64) /* weights that the search passes over at once */
 
-/* ---- the exponential ---- */
+/* ---- passes over all logits ----
+ *
+ * Compilers make no vectors of loops that compare numbers of floating point and choose, for a comparison may trap. So
+ * their bits are compared, as whole numbers. */
 
-/* Below, e^x is so small beside 1 that no draw could tell it from 0; above, 2^n is a normal number. */
-#define LEAST (-700.0)
+static inline int64_t bits_of(double x)
+{
+    int64_t ret;
+    memcpy(&ret, &x, sizeof ret);
+    return ret;
+}
+
+static inline double of_bits(int64_t bits)
+{
+    double ret;
+    memcpy(&ret, &bits, sizeof ret);
+    return ret;
+}
+
+/* Further below 0, e^x is so small beside 1 that no draw could tell it from 0; up to here, 2^n is a normal number. */
+#define MOST 700.0
 /* 1.5 * 2^52: added, it rounds to a whole number, which then is in the low bits. */
 #define ROUNDER 6755399441055744.0
 
-/* e^x for x <= 0 within two units of the last place, 0 below LEAST; without branches, so that loops of it are vectors.
- * x = n ln 2 + r with |r| <= ln(2)/2, ln 2 in two parts, of which the first has room for n; Taylor's series of e^r up to
- * r^13/13!, whose rest is below 2^-57. */
-static inline double exp_below(double x)
+/* e^-x for x >= 0 within two units of the last place, 0 beyond MOST. -x = n ln 2 + r with |r| <= ln(2)/2, ln 2 in two
+ * parts, of which the first leaves room for n; Taylor's series of e^r up to r^13/13!, whose rest is below 2^-57. */
+static inline double exp_minus(double x)
 {
-    double kept = x < LEAST ? LEAST : x;
-    double shifted = kept * 1.4426950408889634 + ROUNDER;
+    int64_t most = bits_of(MOST), found = bits_of(x);
+    int64_t far = -(int64_t)((uint64_t)(most - found) >> 63); /* all bits, or none */
+    double kept = of_bits((most & far) | (found & ~far));
+    double shifted = ROUNDER - kept * 1.4426950408889634;
     double n = shifted - ROUNDER;
-    double r = (kept - n * 0x1.62e42fee00000p-1) - n * 0x1.a39ef35793c76p-33;
+    double r = -(kept + n * 0x1.62e42fee00000p-1) - n * 0x1.a39ef35793c76p-33;
     double p = 1.0 / 6227020800;
     p = p * r + 1.0 / 479001600;
     p = p * r + 1.0 / 39916800;
@@ -38,29 +56,35 @@ static inline double exp_below(double x)
     p = p * r + 0.5;
     p = p * r + 1;
     p = p * r + 1;
-    uint64_t bits, exponent;
-    memcpy(&bits, &p, sizeof bits);
-    memcpy(&exponent, &shifted, sizeof exponent);
-    bits += exponent << 52; /* n, for what ROUNDER has above its low bits is shifted out */
-    memcpy(&p, &bits, sizeof p);
-    return x < LEAST ? 0 : p;
+    /* n is added to the exponent: what ROUNDER has above its low bits is shifted out. */
+    uint64_t scaled = (uint64_t)bits_of(p) + ((uint64_t)bits_of(shifted) << 52);
+    return of_bits((int64_t)scaled & ~far);
+}
+
+/* Numbers in their order, as whole numbers; the same function leads back. */
+static inline int64_t order_of(int64_t bits)
+{
+    return bits ^ (bits < 0 ? INT64_MAX : 0);
 }
 
 static double largest_of(size_t n, const double *x)
 {
-    double most[LANES] = {-HUGE_VAL, -HUGE_VAL, -HUGE_VAL, -HUGE_VAL};
+    int64_t most[LANES] = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         for (size_t lane = 0; lane < LANES; lane++) {
-            most[lane] = x[i + lane] > most[lane] ? x[i + lane] : most[lane];
+            int64_t order = order_of(bits_of(x[i + lane]));
+            most[lane] = order > most[lane] ? order : most[lane];
         }
     }
     for (; i < n; i++) {
-        most[0] = x[i] > most[0] ? x[i] : most[0];
+        int64_t order = order_of(bits_of(x[i]));
+        most[0] = order > most[0] ? order : most[0];
     }
-    most[0] = most[1] > most[0] ? most[1] : most[0];
-    most[2] = most[3] > most[2] ? most[3] : most[2];
-    return most[2] > most[0] ? most[2] : most[0];
+    for (size_t lane = 1; lane < LANES; lane++) {
+        most[0] = most[lane] > most[0] ? most[lane] : most[0];
+    }
+    return of_bits(order_of(most[0]));
 }
 
 /* ---- the largest ---- */
@@ -110,7 +134,7 @@ static size_t share_of(const double *weights, size_t n, size_t k, const size_t *
 
 static void keep_largest(const fm_categorical *how, size_t n, double *weights, size_t *order)
 {
-    size_t left = n, k = how->top_k > 0 && how->top_k < n ? how->top_k : n, kept = k;
+    size_t left = n, k = how->top_k > 0 && how->top_k < n ? how->top_k : n, kept;
     for (size_t i = 0; i < n; i++) {
         order[i] = i;
     }
@@ -158,17 +182,17 @@ double fm_categorical_weigh(const fm_categorical *how, size_t n, double *logits,
         assert(n > 1);
         logits[how->excluded] = -HUGE_VAL;
     }
-    double largest = largest_of(n, logits);
-    if (how->temperature == 0) {
+    double largest = largest_of(n, logits), temperature = how->temperature;
+    if (temperature == 0) {
         return weigh_largest(n, largest, logits);
     }
-    if (how->temperature == 1) {
+    if (temperature == 1) {
         for (size_t i = 0; i < n; i++) {
-            logits[i] = exp_below(logits[i] - largest);
+            logits[i] = exp_minus(largest - logits[i]);
         }
     } else {
         for (size_t i = 0; i < n; i++) {
-            logits[i] = exp_below((logits[i] - largest) / how->temperature);
+            logits[i] = exp_minus((largest - logits[i]) / temperature);
         }
     }
     if (fm_categorical_sorts(how, n)) {

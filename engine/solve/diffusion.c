@@ -130,6 +130,9 @@ fm_status fm_sampling_check(const fm_sampling *sampling, fm_error *err)
          is_not_negative(sampling->corrector.power)},
         {"corrector.end_power must be finite and not negative",
          is_not_negative(sampling->corrector.end_power)},
+        {"jump_weight must be from 0 to 1", is_within(sampling->jump_weight, 0, 1)},
+        {"diffusion_weight must be finite and not negative",
+         is_not_negative(sampling->diffusion_weight)},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (!rules[i].holds) {

@@ -27,10 +27,11 @@ static bool is_tokens(const fm_space_part *part)
     return part->id == FM_SPACE_TOKENS;
 }
 
+/* Of no space, in a plan that will be refused, there are none. */
 static bool has_points(const fm_space *space)
 {
     size_t n = 0;
-    for (size_t i = 0; i < space->n_parts; i++) {
+    for (size_t i = 0; space != NULL && i < space->n_parts; i++) {
         n += !is_tokens(&space->parts[i]);
     }
     return n > 0;
@@ -50,10 +51,11 @@ static size_t vectors(const fm_solve_plan *plan)
 static size_t order_size(const fm_solve_plan *plan)
 {
     const fm_sampling *sampling = &plan->solver.sampling;
+    const fm_space *space = plan->space;
     size_t most = 0;
-    for (size_t i = 0; i < plan->space->n_parts; i++) {
-        size_t n = plan->space->parts[i].vocabulary;
-        most = is_tokens(&plan->space->parts[i]) && n > most ? n : most;
+    for (size_t i = 0; space != NULL && i < space->n_parts; i++) {
+        size_t n = space->parts[i].vocabulary;
+        most = is_tokens(&space->parts[i]) && n > most ? n : most;
     }
     return sampling->top_k > 0 || sampling->top_p < 1 ? most : 0;
 }

@@ -56,7 +56,8 @@ extern const fm_stepper fm_stepper_fixed, fm_stepper_adaptive, fm_stepper_explic
     fm_stepper_noise_refresh, fm_stepper_overshoot, fm_stepper_euler_maruyama,
     fm_stepper_stochastic_heun, fm_stepper_edm_heun, fm_stepper_predictor_corrector,
     fm_stepper_dpmpp_2m, fm_stepper_dpmpp_3m, fm_stepper_dpmpp_2s, fm_stepper_unipc,
-    fm_stepper_pnp_flow, fm_stepper_ctmc_euler, fm_stepper_ctmc_exact, fm_stepper_ctmc_tau_leaping;
+    fm_stepper_pnp_flow, fm_stepper_ctmc_euler, fm_stepper_ctmc_exact, fm_stepper_ctmc_tau_leaping,
+    fm_stepper_superposition;
 
 struct fm_method {
     fm_method_info info;

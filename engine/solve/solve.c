@@ -69,7 +69,13 @@ bool fm_method_serves(const fm_method *method, const fm_space *space)
     for (size_t i = 0; space != NULL && i < space->n_parts; i++) {
         kind = space->parts[i].id == FM_SPACE_TOKENS ? "tokens" : kind;
     }
-    return has_word(method->info.spaces, kind);
+    bool jumps = space != NULL && space->bins.n > 0;
+    return has_word(method->info.spaces, kind) || (jumps && fm_method_jumps(method));
+}
+
+bool fm_method_jumps(const fm_method *method)
+{
+    return has_word(method->info.spaces, "jumps");
 }
 
 bool fm_method_needs_path(const fm_method *method)
@@ -242,10 +248,12 @@ static fm_status check_space(const fm_solve_plan *plan, fm_error *err)
     const fm_method *method = plan->solver.method;
     const fm_space *space = plan->space;
     if (!fm_method_serves(method, space)) {
+        bool is_flat = space == NULL || space->is_flat;
         return fm_fail(err, FM_EINVAL, "solver.method %s is not made for %s", method->info.name,
-                       space == NULL       ? fm_space_name(FM_SPACE_EUCLIDEAN)
-                       : space->is_product ? "products"
-                                           : fm_space_name(space->parts[0].id));
+                       is_flat && fm_method_jumps(method) ? "flows that do not jump"
+                       : space == NULL                    ? fm_space_name(FM_SPACE_EUCLIDEAN)
+                       : space->is_product                ? "products"
+                                                          : fm_space_name(space->parts[0].id));
     }
     if (plan->measures_path && space != NULL && !space->is_flat) {
         return fm_fail(err, FM_EINVAL, "measures_path must not go with a space that is not flat");

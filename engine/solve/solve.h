@@ -88,6 +88,9 @@ typedef struct fm_solve_plan {
  * the ends of steps have tokens as they were at the step's start, and other points on the geodesic between both ends. A
  * grid that ends at t = 1 ends without masks; one that ends before does not. */
 
+/* Jumps. Of a space with bins want.v takes, for methods with jumps (superposition.c), velocities, intensities and logits as
+ * fm_space has them: plan.n_velocity = plan.space->velocities; for the others the velocities alone, n_velocity = 0. */
+
 /* What the solver wants next. x and v stay valid until fm_solve_give(). */
 typedef struct fm_solve_want {
     double t;

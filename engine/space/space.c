@@ -87,6 +87,19 @@ static fm_status check_part(const fm_space_part *part, fm_error *err)
     return FM_OK;
 }
 
+static fm_status add_bins(fm_space *space, fm_error *err)
+{
+    size_t n = space->bins.n;
+    if (n == 0) {
+        return FM_OK;
+    }
+    if (!space->is_flat || n > FM_MAX_BINS || space->states > SIZE_MAX / 64 / (n + 2)) {
+        return fm_fail(err, FM_EINVAL, "%zu bins need Euclidean points, not too many", n);
+    }
+    space->outputs = space->velocities = space->states * (n + 2);
+    return FM_OK;
+}
+
 fm_status fm_space_init(fm_space *space, fm_error *err)
 {
     space->states = space->inputs = space->outputs = space->velocities = space->dimensions = 0;
@@ -111,7 +124,7 @@ fm_status fm_space_init(fm_space *space, fm_error *err)
         space->is_external |= part->source.id == FM_SOURCE_EXTERNAL;
     }
     space->is_flat = !space->is_product && space->parts[0].id == FM_SPACE_EUCLIDEAN;
-    return FM_OK;
+    return add_bins(space, err);
 }
 
 fm_space fm_space_euclidean(size_t n)
@@ -202,11 +215,10 @@ static void centre(const fm_space *space, translation which, double *values)
 
 /* ---- points ---- */
 
-static bool accept(const fm_space *space, double *x, double slack, const char **ret_rule,
-                   size_t *ret_at)
+bool fm_space_accept(const fm_space *space, double *x, const char **ret_rule, size_t *ret_at)
 {
     for (EACH_POINT(space, at)) {
-        if (!at.unit->accept(at.part, x + at.state, slack)) {
+        if (!at.unit->accept(at.part, x + at.state, FM_SPACE_POINT_SLACK)) {
             *ret_rule = at.unit->rule;
             *ret_at = at.state;
             return false;
@@ -216,16 +228,12 @@ static bool accept(const fm_space *space, double *x, double slack, const char **
     return true;
 }
 
-bool fm_space_accept(const fm_space *space, double *x, const char **ret_rule, size_t *ret_at)
-{
-    return accept(space, x, FM_SPACE_POINT_SLACK, ret_rule, ret_at);
-}
-
 void fm_space_normalise(const fm_space *space, double *x)
 {
-    const char *rule;
-    size_t where;
-    (void)accept(space, x, HUGE_VAL, &rule, &where);
+    for (EACH_POINT(space, at)) { /* what rounding took off its space stays as it is, alone */
+        (void)at.unit->accept(at.part, x + at.state, HUGE_VAL);
+    }
+    centre(space, OF_STATES, x);
 }
 
 void fm_space_exp(const fm_space *space, const double *x, const double *u, double *y)

@@ -41,9 +41,9 @@ fm_space fm_space_euclidean(size_t n);
 
 /* ---- steps ---- */
 
-/* y = exp_x(u), on the space; y may be x, not u. */
+/* y = exp_x(u), on the space; y may be x or u. */
 void fm_space_exp(const fm_space *space, const double *x, const double *u, double *y);
-/* The shortest u with exp_x(u) = y, in [0, pi) where there is a choice. */
+/* The shortest u with exp_x(u) = y; angles in [-pi, pi), and to an antipode always the same of many. u is neither. */
 void fm_space_log(const fm_space *space, const double *x, const double *y, double *u);
 double fm_space_distance(const fm_space *space, const double *x, const double *y);
 /* y = the projection of x + u; y may be x or u. */

@@ -46,7 +46,7 @@ typedef struct fm_unit_type {
 #define FM_LOG_TWO_PI     1.83787706640934548356
 #define FM_SOURCE_BIT(ID) (1U << (unsigned)FM_SOURCE_##ID)
 
-/* ---- vector.c: what several kinds do ---- */
+/* ---- unit.c: what several kinds share ---- */
 
 static inline double fm_unit_dot(size_t n, const double *a, const double *b)
 {

@@ -77,34 +77,44 @@ static void move(const fm_space_part *part, const double *x, const double *u, do
     project(part, y);
 }
 
-/* -x (+) y into ret; returns its length. */
-static double gyrodifference(size_t n, const double *x, const double *y, double *ret)
+/* What log and distance are made of. |w|^2 of w = -x (+) y is square / (square + gap). */
+typedef struct apart {
+    double square; /* |y - x|^2 */
+    double gap;    /* (1 - |x|^2) (1 - |y|^2) */
+    double rest;   /* 1 - |x|^2 */
+} apart;
+
+static apart apart_of(size_t n, const double *x, const double *y)
 {
-    sum weights = moebius(fm_unit_dot(n, x, x), -fm_unit_dot(n, x, y), fm_unit_dot(n, y, y));
-    double square = 0;
+    apart ret = {.rest = 1 - fm_unit_dot(n, x, x)};
+    ret.gap = ret.rest * (1 - fm_unit_dot(n, y, y));
     for (size_t i = 0; i < n; i++) {
-        double value = weights.y * y[i] - weights.x * x[i];
-        square += value * value;
-        if (ret != NULL) {
-            ret[i] = value;
-        }
+        ret.square += (y[i] - x[i]) * (y[i] - x[i]);
     }
-    return fmin(sqrt(square), MOST);
+    return ret;
 }
 
-static void difference(const fm_space_part *part, const double *x, const double *y, double *u)
+/* 2 artanh|w|, as an area sine: |w| itself rounds to 1 between points that are far apart. */
+static double length_of(const apart *it)
 {
-    double length = gyrodifference(part->n, x, y, u);
-    double scale = 1 - fm_unit_dot(part->n, x, x);
-    double factor = length > 0 ? scale * atanh(length) / length : scale;
-    for (size_t i = 0; i < part->n; i++) {
-        u[i] *= factor;
-    }
+    return 2 * asinh(sqrt(it->square / it->gap));
 }
 
 static double distance(const fm_space_part *part, const double *x, const double *y)
 {
-    return 2 * atanh(gyrodifference(part->n, x, y, NULL));
+    apart it = apart_of(part->n, x, y);
+    return length_of(&it);
+}
+
+/* w is along (1 - |x|^2) (y - x) - |y - x|^2 x, where nothing cancels between near points. */
+static void difference(const fm_space_part *part, const double *x, const double *y, double *u)
+{
+    apart it = apart_of(part->n, x, y);
+    double length = sqrt(it.square * (it.square + it.gap)); /* of that vector */
+    double factor = length > 0 ? 0.5 * it.rest * length_of(&it) / length : 0;
+    for (size_t i = 0; i < part->n; i++) {
+        u[i] = factor * (it.rest * (y[i] - x[i]) - it.square * x[i]);
+    }
 }
 
 /* The products of x, u, y = exp_x(u) and a slope v at y. */
@@ -139,7 +149,8 @@ static void pull(const fm_space_part *part, const double *x, const double *u, do
     }
     sum y = exp_sum(n, x, u);
     products at = products_of(n, x, u, v, y);
-    double of_x = 0, of_y = 0, scale = (1 - at.xx) / (1 - at.yy); /* lambda_y / lambda_x */
+    double of_x = 0, of_y = 0;
+    double scale = (1 - at.xx) / fmax(1 - at.yy, 1 - MOST * MOST); /* lambda_y / lambda_x */
     gyration(&at, &of_x, &of_y);
     double theta = 2 * length / (1 - at.xx);
     double shrink = theta < SMALL ? 1 - theta * theta / 6 : theta / sinh(theta);

@@ -79,18 +79,20 @@ static void project(const fm_space_part *part, double *x)
 static bool accept(const fm_space_part *part, double *x, double slack)
 {
     size_t n = part->n;
-    double values[MOST_ROWS], q[MOST_NUMBERS], fixed[MOST_NUMBERS], most = 0, apart = 0;
+    double values[MOST_ROWS], q[MOST_NUMBERS], fixed[MOST_NUMBERS], most = 0;
     for (size_t i = 0; i < n * n; i++) {
         most = fmax(most, fabs(x[i]));
-        apart = fmax(apart, fabs(x[i] - x[i % n * n + i / n]));
+    }
+    bool fits = true; /* never of what is NaN */
+    for (size_t i = 0; i < n * n; i++) {
+        fits &= fabs(x[i] - x[i % n * n + i / n]) <= slack * most;
     }
     symmetrise(n, x, fixed);
     eigen(n, fixed, values, q);
-    bool positive = true;
     for (size_t i = 0; i < n; i++) {
-        positive &= values[i] > 0;
+        fits &= values[i] > 0;
     }
-    if (!positive || !(apart <= slack * most)) {
+    if (!fits) {
         return false;
     }
     memcpy(x, fixed, n * n * sizeof *x);
@@ -298,7 +300,7 @@ static double source_log_density(const fm_space_part *part, double scale, const 
             log_spread += log(sinh_over(0.5 * (values[i] - values[j])));
         }
     }
-    double dimensions = (double)(n * (n + 1) / 2);
+    double dimensions = 0.5 * (double)(n * (n + 1));
     return -0.5 * square - dimensions * (0.5 * FM_LOG_TWO_PI + log(part->source.std)) - log_spread;
 }
 

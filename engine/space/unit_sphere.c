@@ -12,6 +12,8 @@
 #include <math.h>
 #include <stdint.h>
 
+#define ANTIPODAL 1e-14 /* a sine that may be nothing but rounding */
+
 static fm_unit_sizes sizes(const fm_space_part *part)
 {
     size_t n = part->n;
@@ -49,13 +51,18 @@ static void move(const fm_space_part *part, const double *x, const double *u, do
     project(part, y);
 }
 
-/* |y - (x . y) x|, by the same subtraction as its caller makes: exact where it is small. */
+/* y - (x . y) x */
+static double across(const double *x, const double *y, double cosine, size_t i)
+{
+    return y[i] - cosine * x[i];
+}
+
+/* |y - (x . y) x|, by subtraction: exact where it is small. */
 static double sine_between(size_t n, const double *x, const double *y, double cosine)
 {
     double square = 0;
     for (size_t i = 0; i < n; i++) {
-        double across = y[i] - cosine * x[i];
-        square += across * across;
+        square += across(x, y, cosine, i) * across(x, y, cosine, i);
     }
     return sqrt(square);
 }
@@ -66,7 +73,7 @@ static double distance(const fm_space_part *part, const double *x, const double 
     return atan2(sine_between(part->n, x, y, cosine), cosine);
 }
 
-/* Of antipodes: half a turn towards some axis that x is not along. */
+/* Of antipodes: half a turn towards the axis that x is least along. */
 static void log_of_antipode(size_t n, const double *x, double *u)
 {
     size_t axis = 0;
@@ -79,17 +86,23 @@ static void log_of_antipode(size_t n, const double *x, double *u)
     }
 }
 
+/* Near the antipode what is left of y is rounding, some of it along x, and grows to a length of pi: it is made tangent
+ * once more. */
 static void difference(const fm_space_part *part, const double *x, const double *y, double *u)
 {
     size_t n = part->n;
-    double cosine = fm_unit_dot(n, x, y), sine = sine_between(n, x, y, cosine);
-    if (cosine < 0 && sine == 0) {
+    double cosine = fm_unit_dot(n, x, y), sine = sine_between(n, x, y, cosine), along = 0;
+    if (cosine < 0 && sine < ANTIPODAL) {
         log_of_antipode(n, x, u);
         return;
     }
-    double theta = atan2(sine, cosine), weight = sine > 0 ? theta / sine : 0;
+    double weight = sine > 0 ? atan2(sine, cosine) / sine : 0;
     for (size_t i = 0; i < n; i++) {
-        u[i] = weight * (y[i] - cosine * x[i]);
+        u[i] = weight * across(x, y, cosine, i);
+        along += u[i] * x[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        u[i] -= along * x[i];
     }
 }
 

@@ -15,11 +15,11 @@ static fm_unit_sizes sizes(const fm_space_part *part)
         .states = n, .inputs = n, .outputs = n, .velocities = n, .dimensions = n, .draws = n};
 }
 
-/* To [0, 2 pi), where what rounds to 2 pi in float32 is 0: it goes out as one. */
+/* To [0, 2 pi). */
 static double wrap(double angle)
 {
     double turns = floor(angle / TWO_PI), rest = angle - turns * TWO_PI;
-    return rest < 0 || (double)(float)rest >= TWO_PI ? 0 : rest;
+    return rest < 0 || rest >= TWO_PI ? 0 : rest;
 }
 
 /* To [-pi, pi). */
@@ -39,7 +39,10 @@ static void project(const fm_space_part *part, double *x)
 static bool accept(const fm_space_part *part, double *x, double slack)
 {
     (void)slack; /* any angle is one */
-    project(part, x);
+    for (size_t i = 0; i < part->n; i++) {
+        double angle = wrap(x[i]);
+        x[i] = (double)(float)angle >= TWO_PI ? 0 : angle; /* it goes out as a float32 */
+    }
     return true;
 }
 

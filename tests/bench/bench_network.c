@@ -142,8 +142,9 @@ int main(int argc, char **argv)
         bench_forward(model, counts[i]);
     }
     for (size_t i = 0; i < fm_method_count(); i++) {
-        if (!fm_method_needs_inverse(fm_method_at(i))) {
-            bench_overhead(engine, model, fm_method_at(i));
+        const fm_method *method = fm_method_at(i);
+        if (fm_method_serves(method, NULL) && !fm_method_needs_inverse(method)) {
+            bench_overhead(engine, model, method);
         }
     }
     fm_engine_free(engine);

@@ -10,6 +10,7 @@ Parts: network   forward passes of the 4x512 SiLU MLP on one thread: the engine,
        neighbour throughput beside one busy process
        start     start to ready with the shipped models, and resident memory
        likelihood log likelihoods of a thousand points: the daemon, and PyTorch's autograd
+       spaces    geodesic steps on the sphere, and sequences of tokens: the daemon, and PyTorch
        images    forward passes of U-Nets and diffusion transformers on one and two threads: the engine, PyTorch, ONNX
                  Runtime; outputs, bits and memory (--networks and --batches choose some)
        lone      HTTP: one sample of the CIFAR-10 U-Net at a time, with one and with two workers
@@ -36,6 +37,7 @@ import image
 import image_model
 import likelihood
 import model
+import spaces
 from report import Report
 from rounds import Medians, note
 
@@ -233,7 +235,7 @@ def measure_start(arguments, report, scratch):
     report.start(rows)
 
 
-PARTS = ("network", "number", "service", "fairness", "neighbour", "start", "likelihood", "images", "lone", "large")
+PARTS = ("network", "number", "service", "fairness", "neighbour", "start", "likelihood", "spaces", "images", "lone", "large")
 
 
 def measure(arguments, parts, report, scratch):
@@ -252,6 +254,8 @@ def measure(arguments, parts, report, scratch):
         measure_neighbour(arguments, report, parent)
     if "likelihood" in parts:
         likelihood.measure(arguments, report, scratch, json_lines)
+    if "spaces" in parts:
+        spaces.measure(arguments, report, scratch, json_lines)
     if "start" in parts:
         measure_start(arguments, report, scratch)
     for part, measure_part in (("images", image.measure_images), ("lone", image.measure_lone), ("large", image.measure_large)):

@@ -190,9 +190,16 @@ def sampled(models):
     return [model for model in models if "sample" in model["supports"]]
 
 
+def kind_of_space(model):
+    """The word that GET /v1/solvers has for it among a method's spaces."""
+    spaces = {factor["space"] for factor in model.get("factors", [])} | {model["space"]}
+    return "tokens" if "tokens" in spaces else "euclidean" if spaces == {"euclidean"} else "manifolds"
+
+
 def methods_for(model, solvers):
-    """Those of GET /v1/solvers that a model takes: of paired noise and data, stochastic ones need a score from the network;
-    pnp_flow needs an observation."""
+    """Those of GET /v1/solvers that a model takes: those of its space; of paired noise and data, stochastic ones need a score
+    from the network; pnp_flow needs an observation."""
+    solvers = [row for row in solvers if kind_of_space(model) in row["spaces"]]
     scored = {"euler_maruyama", "stochastic_heun", "predictor_corrector"} if "score" in model["prediction"] else set()
     return [row for row in solvers if row["id"] != "pnp_flow"
             if model["coupling"] == "independent" or not row["stochastic"] or row["id"] in scored]

@@ -77,6 +77,7 @@ def random_requests(generator, described):
         model = generator.choice(described["models"])
         method = generator.choice(daemon.methods_for(model, described["solvers"]))["id"]
         span = model["time"]["sample_range"]
+        kind = daemon.kind_of_space(model)
         is_image = model["output"]["kind"] == "image"  # a thousand times the work of a point
         n_samples = generator.choice([1, 1, 2, 3] if is_image else [1, 1, 2, 5, 17, 64])
         body = {"num_samples": n_samples, "seed": generator.randrange(2**53), "encoding": generator.choice(["json", "base64"]),
@@ -87,9 +88,9 @@ def random_requests(generator, described):
             body.update(random_condition(generator, model["labels"], n_samples))
         if generator.random() < 0.3:
             body["trajectory"] = generator.choice([{"points": 3}, {"times": random_times(generator, span, 4)}])
-            if generator.random() < 0.5:
+            if generator.random() < 0.5 and kind != "tokens":
                 body["trajectory"]["fields"] = ["x", "x1_hat"]
-        elif "time_grid" not in body["solver"] and generator.random() < 0.3:  # whose times would be another path's
+        elif kind == "euclidean" and "time_grid" not in body["solver"] and generator.random() < 0.3:  # whose times would be another path's
             body["scheduler"] = {"type": generator.choice(["condot", "cosine", "vp", "edm"])}
         takes_density = method in DENSITY_METHODS and not body["solver"].get("time_grid")
         if takes_density and not is_image and generator.random() < 0.4:

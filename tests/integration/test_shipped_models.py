@@ -3,7 +3,7 @@
 import math
 import pathlib
 
-from daemon import Daemon, main, methods_for, sampled
+from daemon import Daemon, kind_of_space, main, methods_for, sampled
 
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 
@@ -14,6 +14,8 @@ def values(nested):
 
 def fields_of(model):
     """Those of …/velocity that the model has."""
+    if kind_of_space(model) != "euclidean":
+        return ["x", "velocity", "x1_hat", "divergence"]
     scored = model["coupling"] == "independent" or "score" in model["prediction"]
     density = ["log_density"] if "log_density" in model["supports"] else []
     return ["x", "velocity", "x1_hat", "x0_hat", *(["score"] if scored else []), *density, "divergence"]
@@ -23,9 +25,8 @@ def check_velocity(daemon, model):
     """All fields at two points, which guidance changes nowhere but where there are labels."""
     size = math.prod(model["shape"])
     fields, middle = fields_of(model), sum(model["time"]["sample_range"]) / 2
-    point = 0.1
-    for axis in reversed(model["shape"]):
-        point = [point] * axis
+    few = {"num_samples": 1, "seed": 1, "solver": {"method": "euler", "steps": 2}}
+    point = daemon.request("POST", f"/v1/models/{model['id']}/sample", few).json()["samples"][0]
     answer = daemon.request("POST", f"/v1/models/{model['id']}/velocity",
                             {"x": [point, point], "t": middle, "fields": fields, "divergence": "hutchinson"})
     assert answer.status == 200, (model["id"], answer.body)
@@ -39,9 +40,10 @@ def check_velocity(daemon, model):
 def check_methods(daemon, model, solvers):
     """A few evaluations of each method, with what the model predicts on the way."""
     span = model["time"]["sample_range"]
+    fields = ["x"] if kind_of_space(model) == "tokens" else ["x", "velocity", "x1_hat"]
     for method in methods_for(model, solvers):
         body = {"num_samples": 2, "seed": 3, "solver": {"method": method["id"], "max_evaluations": 4},
-                "trajectory": {"times": [span[0], sum(span) / 2], "fields": ["x", "velocity", "x1_hat"]}}
+                "trajectory": {"times": [span[0], sum(span) / 2], "fields": fields}}
         answer = daemon.request("POST", f"/v1/models/{model['id']}/sample", body)
         assert answer.status == 200, (model["id"], method["id"], answer.body)
         stats = answer.json()["stats"]
@@ -69,6 +71,23 @@ def check_densities(daemon, model):
     assert len(values(encoded.json()["x0"])) == 2 * math.prod(model["shape"])
 
 
+def check_tokens(daemon, model):
+    """Words of the vocabulary, no masks; given tokens stay; a bound of what was sampled."""
+    path = f"/v1/models/{model['id']}"
+    sampled = daemon.request("POST", f"{path}/sample", {"num_samples": 3, "seed": 3, "solver": {"steps": 8}})
+    assert sampled.status == 200, (model["id"], sampled.body)
+    points = sampled.json()["samples"]
+    size = model["vocabulary_size"] - (model["source"]["type"] == "mask")
+    assert all(value == int(value) and 0 <= value < size for value in values(points)), (model["id"], points)
+    mask = [index % 2 for index in range(len(points[0]))]
+    again = daemon.request("POST", f"{path}/sample", {
+        "seed": 4, "solver": {"steps": 4}, "given": {"x": points, "mask": mask}}).json()["samples"]
+    assert [row[1::2] for row in again] == [row[1::2] for row in points], model["id"]
+    bound = daemon.request("POST", f"{path}/log_likelihood", {"x": points, "seed": 3, "draws": 8}).json()
+    assert bound["bound"] == "elbo" and all(value < 0 for value in bound["log_likelihood"]), (model["id"], bound)
+    assert all(value > 1 for value in bound["perplexity"]), (model["id"], bound)
+
+
 def test_every_shipped_model_answers_every_route_and_method():
     with Daemon("--models", str(MODELS)) as daemon:
         solvers = daemon.request("GET", "/v1/solvers").json()["data"]
@@ -80,9 +99,12 @@ def test_every_shipped_model_answers_every_route_and_method():
             path = f"/v1/models/{model['id']}"
             assert daemon.request("POST", f"{path}/sample?dry_run=1", {}).status == 200
             assert daemon.request("POST", f"{path}/sample", {}).status == 200
-            check_velocity(daemon, model)
             check_methods(daemon, model, solvers)
-            check_densities(daemon, model)
+            if kind_of_space(model) == "tokens":
+                check_tokens(daemon, model)
+            else:
+                check_velocity(daemon, model)
+                check_densities(daemon, model)
 
 
 def test_a_shipped_classifier_is_described_and_asked_nothing():

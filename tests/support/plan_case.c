@@ -3,8 +3,10 @@
 
 #include "engine/memory.h"
 #include "engine/network/op.h"
+#include "engine/network/plan_frames.h"
 #include "tests/support/image_case.h"
 #include "tests/support/plan_case_naive.h"
+#include "tests/support/plan_case_naive_frames.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -91,13 +93,49 @@ static fm_status build_norm(builder *it, const float *weight, const float *bias)
                : fm_plan_layer_norm(it->plan, node->from, &layer, &it->ret, it->err);
 }
 
+static fm_status build_rotary(builder *it)
+{
+    const plan_node *node = it->node;
+    float frequencies[8];
+    for (size_t i = 0; i < 8; i++) {
+        frequencies[i] = (float)plan_naive_frequency(i);
+    }
+    const fm_plan_rotary_spec spec = {.heads = node->count,
+                                      .head_channels = node->size,
+                                      .heads_first = node->flag,
+                                      .frequencies = node->stride == 1 ? frequencies : NULL};
+    return fm_plan_rotary(it->plan, node->from, &spec, &it->ret, it->err);
+}
+
 static fm_status build_output(builder *it)
 {
     const plan_node *node = it->node;
+    if (node->kind == NODE_OUTPUT) {
+        return fm_plan_output(it->plan, node->from, it->err);
+    }
     const fm_plan_patches_output_spec spec = {node->count, node->stride, node->size};
     return node->kind == NODE_IMAGE_OUTPUT
                ? fm_plan_image_output(it->plan, node->from, node->size, it->err)
                : fm_plan_patches_output(it->plan, node->from, &spec, it->err);
+}
+
+static fm_status build_of_frames(builder *it, const float *weight)
+{
+    const plan_node *node = it->node;
+    const fm_plan_shape table = {node->stride, node->count, node->size};
+    const fm_plan_relative_frames_spec relative = {node->count, PLAN_NAIVE_BUMP_WIDTH};
+    const fm_plan_pair_attention_spec attention = {node->count, node->from, node->with,
+                                                   node->residual};
+    switch ((int)node->kind) {
+    case NODE_TABLE:
+        return fm_plan_table(it->plan, &table, weight, &it->ret, it->err);
+    case NODE_RELATIVE_FRAMES:
+        return fm_plan_relative_frames(it->plan, node->from, &relative, &it->ret, it->err);
+    case NODE_PAIR_ATTENTION:
+        return fm_plan_pair_attention(it->plan, &attention, &it->ret, it->err);
+    default:
+        return fm_plan_frames_output(it->plan, node->from, node->with, it->err);
+    }
 }
 
 static fm_status build_node(builder *it, const float *weight, const float *bias)
@@ -132,6 +170,14 @@ static fm_status build_node(builder *it, const float *weight, const float *bias)
         return build_norm(it, weight, bias);
     case NODE_ATTENTION:
         return fm_plan_attention(it->plan, node->from, &attention, &it->ret, it->err);
+    case NODE_TABLE:
+    case NODE_RELATIVE_FRAMES:
+    case NODE_PAIR_ATTENTION:
+    case NODE_FRAMES_OUTPUT:
+        return build_of_frames(it, weight);
+    case NODE_ROTARY:
+        return build_rotary(it);
+    case NODE_OUTPUT:
     case NODE_IMAGE_OUTPUT:
     case NODE_PATCHES_OUTPUT:
     case NODE_END:

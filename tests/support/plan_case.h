@@ -22,9 +22,15 @@ typedef enum plan_node_kind {
     NODE_CONV,
     NODE_GROUP_NORM,
     NODE_LAYER_NORM,
+    NODE_ROTARY,
     NODE_ATTENTION,
+    NODE_TABLE,
+    NODE_RELATIVE_FRAMES,
+    NODE_PAIR_ATTENTION,
+    NODE_OUTPUT,
     NODE_IMAGE_OUTPUT,
     NODE_PATCHES_OUTPUT,
+    NODE_FRAMES_OUTPUT,
 } plan_node_kind;
 
 /* One op. Its inputs are given by the places of other nodes; node 0 is the image or the patches, so 0
@@ -32,10 +38,12 @@ typedef enum plan_node_kind {
 typedef struct plan_node {
     plan_node_kind kind;
     size_t from, with; /* with: the second input of a sum or a concat, the modulation of a norm */
-    size_t row_bias, gate, residual;
-    size_t size;   /* channels that it makes or, at the end, keeps; labels' and time's columns */
-    size_t count;  /* kernel, groups, heads, patch, frequencies, labels */
-    size_t stride; /* of a convolution; a patch's channels */
+    size_t row_bias, gate,
+        residual; /* of pair attention: from qkv, with bias, residual the pairs */
+    size_t size;  /* channels that it makes or, at the end, keeps; labels' and time's columns */
+    size_t count; /* kernel, groups, heads, patch, frequencies, labels, bumps, a table's width */
+    /* Of a convolution; a patch's channels; 1: the turns' frequencies are given; a table's height. */
+    size_t stride;
     size_t column; /* of the gate or the scale; the shift follows the scale */
     bool flag;     /* rms; heads first; no bias (or, in a layer norm, neither weight nor bias) */
     fm_activation activation;

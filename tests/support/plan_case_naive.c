@@ -2,6 +2,7 @@
 #include "tests/support/plan_case_naive.h"
 
 #include "tests/support/image_case.h"
+#include "tests/support/plan_case_naive_frames.h"
 
 #include <check.h>
 #include <math.h>
@@ -34,6 +35,14 @@ static void conv_shape(const plan_node *node, value *it)
     it->channels = node->size;
 }
 
+static void frames_shape(const plan_node *node, value *it)
+{
+    if (node->kind == NODE_RELATIVE_FRAMES) {
+        size_t n = it->channels / 12;
+        *it = (value){n, n, 12 + node->count, NULL};
+    }
+}
+
 /* The shape of what a node makes; data is NULL. */
 static value shape_of(const plan_graph *graph, size_t index)
 {
@@ -48,7 +57,11 @@ static value shape_of(const plan_graph *graph, size_t index)
     if (node->kind == NODE_TIME || node->kind == NODE_LABEL || node->kind == NODE_LINEAR) {
         return (value){1, 1, node->size, NULL};
     }
+    if (node->kind == NODE_TABLE) {
+        return (value){node->stride, node->count, node->size, NULL};
+    }
     value it = shape_of(graph, node->from);
+    frames_shape(node, &it);
     if (node->kind == NODE_CONV) {
         conv_shape(node, &it);
     } else if (node->kind == NODE_CONCAT) {
@@ -61,6 +74,8 @@ static value shape_of(const plan_graph *graph, size_t index)
         it.width /= 2;
     } else if (node->kind == NODE_ATTENTION) {
         it.channels /= 3;
+    } else if (node->kind == NODE_PAIR_ATTENTION) {
+        it.channels = it.channels / 3 + node->count * shape_of(graph, node->residual).channels;
     }
     return it;
 }
@@ -90,6 +105,8 @@ float *plan_naive_weight(const plan_graph *graph, size_t index)
         return numbers(stream, window * node->size, 0, 2.0F / sqrtf((float)window));
     case NODE_LABEL:
         return numbers(stream, node->count * node->size, 0, 1);
+    case NODE_TABLE:
+        return numbers(stream, node->stride * node->count * node->size, 0, 1);
     case NODE_POSITIONS:
         return numbers(stream, in.height * in.width * in.channels, 0, 1);
     case NODE_GROUP_NORM:
@@ -285,12 +302,31 @@ static void run_norm(const naive *it, size_t index, value *out)
     plan_naive_release(bias);
 }
 
+/* Pairs (x_i, x_(i + half)) of q and k as complex numbers, times e^(i place frequency). */
+static void run_rotary(const plan_node *node, const value *in, value *out)
+{
+    size_t d = node->size, half = d / 2;
+    memcpy(out->x, in->x, in->height * in->width * in->channels * sizeof *out->x);
+    for (size_t i = 0; i < in->height * in->width * node->count * 2 * half; i++) {
+        size_t k = i % half, part = i / half % 2, head = i / half / 2 % node->count;
+        size_t place = i / half / 2 / node->count;
+        double frequency = node->stride == 1
+                               ? plan_naive_frequency(k)
+                               : (double)(float)pow(1e4, -2.0 * (double)k / (double)d);
+        double angle = (double)place * frequency;
+        size_t first = place * in->channels +
+                       (node->flag ? (3 * head + part) * d : (part * node->count + head) * d) + k;
+        out->x[first] = in->x[first] * cos(angle) - in->x[first + half] * sin(angle);
+        out->x[first + half] = in->x[first] * sin(angle) + in->x[first + half] * cos(angle);
+    }
+}
+
 static void attend(const plan_node *node, const value *in, size_t token, size_t head, value *out)
 {
     size_t d = node->size, n = in->height * in->width;
     size_t part = node->flag ? d : node->count * d, q = node->flag ? head * 3 * d : head * d;
-    double weights[64], sum = 0, *to = out->x + token * out->channels + head * d;
-    ck_assert_uint_le(n, 64);
+    double weights[72], sum = 0, *to = out->x + token * out->channels + head * d;
+    ck_assert_uint_le(n, 72);
     for (size_t j = 0; j < n; j++) {
         double score = 0;
         for (size_t c = 0; c < d; c++) {
@@ -312,6 +348,19 @@ static void run_attention(const plan_node *node, const value *in, value *out)
     for (size_t i = 0; i < in->height * in->width * node->count; i++) {
         attend(node, in, i / node->count, i % node->count, out);
     }
+}
+
+static void run_pair_attention(const naive *it, const plan_node *node, value *out)
+{
+    const value *qkv = &it->values[node->from], *pairs = &it->values[node->residual];
+    const plan_naive_pairs of = {.n = qkv->width,
+                                 .heads = node->count,
+                                 .head_channels = qkv->channels / 3 / node->count,
+                                 .pair_channels = pairs->channels,
+                                 .qkv = qkv->x,
+                                 .bias = it->values[node->with].x,
+                                 .pairs = pairs->x};
+    plan_naive_pair_attention(&of, out->x);
 }
 
 static void run_node(const naive *it, size_t index, value *out)
@@ -354,8 +403,22 @@ static void run_node(const naive *it, size_t index, value *out)
     case NODE_LAYER_NORM:
         run_norm(it, index, out);
         break;
+    case NODE_ROTARY:
+        run_rotary(node, from, out);
+        break;
     case NODE_ATTENTION:
         run_attention(node, from, out);
+        break;
+    case NODE_TABLE:
+        for (size_t i = 0; i < out->height * out->width * out->channels; i++) {
+            out->x[i] = (double)table[i];
+        }
+        break;
+    case NODE_RELATIVE_FRAMES:
+        plan_naive_relative_frames(out->width, node->count, from->x, out->x);
+        break;
+    case NODE_PAIR_ATTENTION:
+        run_pair_attention(it, node, out);
         break;
     default:
         run_conv(it, index, out);
@@ -365,6 +428,10 @@ static void run_node(const naive *it, size_t index, value *out)
 
 static void run_output(const plan_node *node, const value *in, double *out)
 {
+    if (node->kind == NODE_OUTPUT) {
+        memcpy(out, in->x, in->height * in->width * in->channels * sizeof *out);
+        return;
+    }
     size_t patch = node->kind == NODE_IMAGE_OUTPUT ? 1 : node->count;
     size_t channels = node->kind == NODE_IMAGE_OUTPUT ? in->channels : node->stride;
     size_t width = in->width * patch, height = in->height * patch;
@@ -379,8 +446,14 @@ void plan_naive_run(const plan_graph *graph, const fm_tile_row *row, double *out
     naive it = {.graph = graph, .row = row};
     for (size_t i = 0; graph->nodes[i].kind != NODE_END; i++) {
         const plan_node *node = &graph->nodes[i];
-        if (node->kind == NODE_IMAGE_OUTPUT || node->kind == NODE_PATCHES_OUTPUT) {
+        if (node->kind == NODE_OUTPUT || node->kind == NODE_IMAGE_OUTPUT ||
+            node->kind == NODE_PATCHES_OUTPUT) {
             run_output(node, &it.values[node->from], out);
+            continue;
+        }
+        if (node->kind == NODE_FRAMES_OUTPUT) {
+            plan_naive_frames_output(it.values[node->from].width, it.values[node->from].x,
+                                     it.values[node->with].x, out);
             continue;
         }
         it.values[i] = shape_of(graph, i);

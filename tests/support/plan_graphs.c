@@ -170,6 +170,21 @@ static const plan_node transformer[] = {
     {.kind = NODE_END},
 };
 
+/* Two attentions over turned queries and keys, of both orders, on 5 x 13 pixels: more than a piece. What leaves is
+ * channels last. */
+static const plan_node places[] = {
+    {.kind = NODE_IMAGE},
+    {.kind = NODE_CONV, .size = 36, .count = 3, .stride = 1},
+    {.kind = NODE_ROTARY, .from = 1, .count = 2, .size = 6},
+    {.kind = NODE_ATTENTION, .from = 2, .count = 2, .size = 6},
+    {.kind = NODE_CONV, .from = 3, .size = 48, .count = 1, .stride = 1},
+    {.kind = NODE_ROTARY, .from = 4, .count = 1, .size = 16, .flag = true, .stride = 1},
+    {.kind = NODE_ATTENTION, .from = 5, .count = 1, .size = 16, .flag = true},
+    {.kind = NODE_CONV, .from = 6, .size = 5, .count = 1, .stride = 1},
+    {.kind = NODE_OUTPUT, .from = 7},
+    {.kind = NODE_END},
+};
+
 /* One level down and up again, with attention below. */
 static const plan_node unet[] = {
     {.kind = NODE_IMAGE, .count = 2},
@@ -200,6 +215,35 @@ static const plan_node unet[] = {
     {.kind = NODE_END},
 };
 
+/* Of five frames; the first attention's nodes do not vary. */
+static const plan_node frames[] = {
+    {.kind = NODE_IMAGE},
+    {.kind = NODE_TABLE, .stride = 1, .count = 5, .size = 24},
+    {.kind = NODE_RELATIVE_FRAMES, .count = 7},
+    {.kind = NODE_CONV, .from = 2, .size = 11, .count = 3, .stride = 1},
+    {.kind = NODE_CONV, .from = 3, .size = 3, .count = 3, .stride = 1},
+    {.kind = NODE_CONV, .from = 1, .size = 45, .count = 3, .stride = 1},
+    {.kind = NODE_PAIR_ATTENTION, .from = 5, .with = 4, .residual = 3, .count = 3},
+    {.kind = NODE_CONV, .from = 6, .size = 24, .count = 3, .stride = 1, .residual = 1},
+    {.kind = NODE_CONV, .from = 7, .size = 45, .count = 1, .stride = 1},
+    {.kind = NODE_CONV, .from = 8, .size = 45, .count = 3, .stride = 1},
+    {.kind = NODE_PAIR_ATTENTION, .from = 8, .with = 4, .residual = 3, .count = 3},
+    {.kind = NODE_CONV, .from = 10, .size = 6, .count = 1, .stride = 1},
+    {.kind = NODE_CONV, .from = 9, .size = 6, .count = 1, .stride = 1, .residual = 11},
+    {.kind = NODE_FRAMES_OUTPUT, .from = 12},
+    {.kind = NODE_END},
+};
+
+static const plan_node pair_tables[] = {
+    {.kind = NODE_IMAGE},
+    {.kind = NODE_TABLE, .stride = 5, .count = 5, .size = 3},
+    {.kind = NODE_TABLE, .stride = 5, .count = 5, .size = 11},
+    {.kind = NODE_CONV, .size = 45, .count = 1, .stride = 1},
+    {.kind = NODE_PAIR_ATTENTION, .from = 3, .with = 1, .residual = 2, .count = 3},
+    {.kind = NODE_IMAGE_OUTPUT, .from = 4, .size = 48},
+    {.kind = NODE_END},
+};
+
 const plan_graph plan_graphs[N_GRAPHS] = {
     [GRAPH_WAVES] = {"waves", 3, 5, 4, waves},
     [GRAPH_CHANNELS_KEPT] = {"channels kept", 3, 5, 4, channels_kept},
@@ -210,5 +254,8 @@ const plan_graph plan_graphs[N_GRAPHS] = {
     [GRAPH_BORDERS] = {"borders", 3, 6, 4, borders},
     [GRAPH_VECTOR_BORDERS] = {"borders of vectors", 3, 1, 1, vector_borders},
     [GRAPH_TRANSFORMER] = {"transformer", 3, 8, 6, transformer},
+    [GRAPH_PLACES] = {"places", 3, 5, 13, places},
     [GRAPH_UNET] = {"unet", 3, 8, 8, unet},
+    [GRAPH_FRAMES] = {"frames", 60, 1, 1, frames},
+    [GRAPH_PAIR_TABLES] = {"tables of pairs", 6, 1, 5, pair_tables},
 };

@@ -14,7 +14,10 @@ enum {
     GRAPH_BORDERS,        /* one value read by convolutions of all kernels and by every other op */
     GRAPH_VECTOR_BORDERS, /* the same of vectors */
     GRAPH_TRANSFORMER,
+    GRAPH_PLACES,
     GRAPH_UNET,
+    GRAPH_FRAMES,
+    GRAPH_PAIR_TABLES, /* attention of nodes that vary with pairs that do not */
     N_GRAPHS,
 };
 extern const plan_graph plan_graphs[N_GRAPHS];

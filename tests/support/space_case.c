@@ -1,155 +1,191 @@
+/* Spaces for tests. */
 #include "tests/support/space_case.h"
 
 #include "engine/math/rng.h"
 
 #include <check.h>
 #include <math.h>
+#include <string.h>
 
-#define POINTS(ID, numbers, count, SOURCE_ID)                                                      \
-    {.id = FM_SPACE_##ID,                                                                          \
-     .n = (numbers),                                                                               \
-     .copies = (count),                                                                            \
-     .representation = FM_REPRESENTATION_MATRIX,                                                   \
-     .source = {.id = FM_SOURCE_##SOURCE_ID, .std = 0.7}}
+#define NORMAL     {.id = FM_SOURCE_NORMAL, .std = 1.3}
+#define UNIFORM    {.id = FM_SOURCE_UNIFORM}
+#define WRAPPED    {.id = FM_SOURCE_WRAPPED_NORMAL, .std = 0.6}
+
+#define QUATERNION .representation = FM_REPRESENTATION_QUATERNION
+#define MATRIX     .representation = FM_REPRESENTATION_MATRIX
 
 static const struct {
     const char *name;
-    fm_space space;
+    fm_space_part parts[FM_SPACE_MAX_PARTS];
 } cases[] = {
-    {"sphere", {.parts = {POINTS(SPHERE, 3, 1, UNIFORM)}, .n_parts = 1}},
-    {"circle", {.parts = {POINTS(SPHERE, 2, 1, UNIFORM)}, .n_parts = 1}},
-    {"two spheres of four dimensions", {.parts = {POINTS(SPHERE, 5, 2, UNIFORM)}, .n_parts = 1}},
-    {"torus", {.parts = {POINTS(TORUS, 3, 1, UNIFORM)}, .n_parts = 1}},
-    {"torus, wrapped normal", {.parts = {POINTS(TORUS, 2, 1, WRAPPED_NORMAL)}, .n_parts = 1}},
-    {"hyperbolic plane", {.parts = {POINTS(HYPERBOLIC, 2, 1, WRAPPED_NORMAL)}, .n_parts = 1}},
-    {"hyperbolic space", {.parts = {POINTS(HYPERBOLIC, 3, 2, WRAPPED_NORMAL)}, .n_parts = 1}},
-    {"matrices 2 x 2", {.parts = {POINTS(SPD, 2, 1, WRAPPED_NORMAL)}, .n_parts = 1}},
-    {"matrices 4 x 4", {.parts = {POINTS(SPD, 4, 1, WRAPPED_NORMAL)}, .n_parts = 1}},
-    {"rotations", {.parts = {POINTS(SO3, 4, 1, UNIFORM)}, .n_parts = 1}},
-    {"frames", {.parts = {POINTS(SE3, 7, 2, NORMAL)}, .n_parts = 1}},
-    {"product",
-     {.parts = {POINTS(SPHERE, 3, 1, UNIFORM), POINTS(EUCLIDEAN, 2, 1, NORMAL),
-                POINTS(SO3, 4, 1, UNIFORM), POINTS(TORUS, 1, 1, UNIFORM)},
-      .n_parts = 4,
-      .is_product = true}},
-    /* Made special below: quaternions as they are, and frames whose mean is 0. */
-    {"rotations as quaternions", {.parts = {POINTS(SO3, 4, 1, UNIFORM)}, .n_parts = 1}},
-    {"centred frames", {.parts = {POINTS(SE3, 7, 3, NORMAL)}, .n_parts = 1}},
+    {"two points of R^3", {{FM_SPACE_EUCLIDEAN, .n = 3, .copies = 2, .source = NORMAL}}},
+    {"a circle", {{FM_SPACE_SPHERE, .n = 2, .copies = 1, .source = UNIFORM}}},
+    {"two points of S^2", {{FM_SPACE_SPHERE, .n = 3, .copies = 2, .source = UNIFORM}}},
+    {"S^6", {{FM_SPACE_SPHERE, .n = 7, .copies = 1, .source = UNIFORM}}},
+    {"four angles", {{FM_SPACE_TORUS, .n = 4, .copies = 1, .source = UNIFORM}}},
+    {"a line in hyperbolic coordinates",
+     {{FM_SPACE_HYPERBOLIC, .n = 1, .copies = 1, .source = WRAPPED}}},
+    {"two points of H^3", {{FM_SPACE_HYPERBOLIC, .n = 3, .copies = 2, .source = WRAPPED}}},
+    {"a positive number", {{FM_SPACE_SPD, .n = 1, .copies = 1, .source = WRAPPED}}},
+    {"two matrices [2, 2]", {{FM_SPACE_SPD, .n = 2, .copies = 2, .source = WRAPPED}}},
+    {"a matrix [5, 5]", {{FM_SPACE_SPD, .n = 5, .copies = 1, .source = WRAPPED}}},
+    {"two quaternions", {{FM_SPACE_SO3, .n = 4, .copies = 2, QUATERNION, .source = UNIFORM}}},
+    {"three rotations", {{FM_SPACE_SO3, .n = 4, .copies = 3, MATRIX, .source = UNIFORM}}},
+    {"two frames", {{FM_SPACE_SE3, .n = 7, .copies = 2, QUATERNION, .source = NORMAL}}},
+    {"four centred frames",
+     {{FM_SPACE_SE3, .n = 7, .copies = 4, MATRIX,
+       .source = {.id = FM_SOURCE_NORMAL, .std = 0.7, .centered = true}}}},
+    {"a product of all",
+     {{FM_SPACE_EUCLIDEAN, .n = 2, .copies = 1, .source = NORMAL},
+      {FM_SPACE_SPHERE, .n = 3, .copies = 2, .source = UNIFORM},
+      {FM_SPACE_TORUS, .n = 2, .copies = 1, .source = WRAPPED},
+      {FM_SPACE_HYPERBOLIC, .n = 2, .copies = 1, .source = WRAPPED},
+      {FM_SPACE_SPD, .n = 2, .copies = 1, .source = WRAPPED},
+      {FM_SPACE_SO3, .n = 4, .copies = 2, MATRIX, .source = UNIFORM},
+      {FM_SPACE_SE3, .n = 7, .copies = 3, QUATERNION,
+       .source = {.id = FM_SOURCE_NORMAL, .std = 0.7, .centered = true}},
+      {FM_SPACE_TOKENS, .n = 1, .copies = 3, .representation = FM_REPRESENTATION_INDEX,
+       .vocabulary = 5, .source = {.id = FM_SOURCE_UNIFORM_TOKENS}}}},
 };
 
-#define N_CASES (sizeof cases / sizeof *cases)
-
-size_t space_case_count(void)
+int space_case_count(void)
 {
-    return N_CASES;
+    return (int)(sizeof cases / sizeof *cases);
 }
 
-fm_space space_case_at(size_t i, const char **ret_name)
+void space_case_at(int index, space_case *ret)
 {
-    ck_assert_uint_lt(i, N_CASES);
-    fm_space space = cases[i].space;
-    if (i == N_CASES - 2) {
-        space.parts[0].representation = FM_REPRESENTATION_QUATERNION;
+    *ret = (space_case){.name = cases[index].name};
+    fm_space *space = &ret->space;
+    memcpy(space->parts, cases[index].parts, sizeof space->parts);
+    while (space->n_parts < FM_SPACE_MAX_PARTS && space->parts[space->n_parts].copies > 0) {
+        space->n_parts++;
     }
-    space.parts[0].source.centered = i == N_CASES - 1;
+    space->is_product = space->n_parts > 1;
+    fm_error err;
+    ck_assert_msg(fm_space_init(space, &err) == FM_OK, "%s", err.text);
+    ck_assert_uint_le(space->inputs, SPACE_CASE_MOST);
+    ck_assert_uint_le(space->outputs, SPACE_CASE_MOST);
+}
+
+fm_space space_case_of(fm_space_part part)
+{
+    fm_space space = {.parts = {part}, .n_parts = 1};
     fm_error err;
     ck_assert_msg(fm_space_init(&space, &err) == FM_OK, "%s", err.text);
-    ck_assert_uint_le(space.states, SPACE_CASE_MAX_NUMBERS);
-    ck_assert_uint_le(space.inputs, SPACE_CASE_MAX_NUMBERS);
-    *ret_name = cases[i].name;
     return space;
 }
 
-void space_case_point(const fm_space *space, uint64_t n, double *ret)
+void space_case_point(const fm_space *space, uint64_t seed, double *x)
 {
-    double normals[SPACE_CASE_MAX_NUMBERS], uniforms[SPACE_CASE_MAX_NUMBERS];
-    size_t draws = fm_space_draws(space);
-    fm_rng_normal(4711, n, FM_RNG_SOURCE_NOISE, 0, draws, normals);
-    fm_rng_uniform(4711, n, FM_RNG_SOURCE_NOISE, 2 * draws, draws, uniforms);
-    fm_space_draw(space, 1, normals, uniforms, ret);
+    double normals[SPACE_CASE_MOST], uniforms[SPACE_CASE_MOST];
+    size_t n = fm_space_draws(space);
+    fm_rng_normal(seed, 0, FM_RNG_SOURCE_NOISE, 0, n, normals);
+    fm_rng_uniform(seed, 1, FM_RNG_SOURCE_NOISE, 0, n, uniforms);
+    fm_space_draw(space, 1, normals, uniforms, x);
+    fm_space_normalise(space, x);
 }
 
-/* A mix of the inputs, each output of its own; odd, as it must be of a quaternion. */
-void space_case_output(const fm_space *space, double size, double t, const double *input,
-                       double *ret)
+/* They come last. */
+static size_t n_tokens(const fm_space *space)
 {
-    for (size_t k = 0; k < space->outputs; k++) {
-        double phase = 0;
-        for (size_t j = 0; j < space->inputs; j++) {
-            phase += cos(1.7 * (double)(k * space->inputs + j)) * input[j];
-        }
-        ret[k] = size * sin(phase) * cos((double)(k % 5 + 1) * t);
+    const fm_space_part *last = &space->parts[space->n_parts - 1];
+    return last->id == FM_SPACE_TOKENS ? last->copies : 0;
+}
+
+void space_case_slope(const fm_space *space, const double *x, uint64_t seed, double length,
+                      double *u)
+{
+    const double little = 0.02;
+    double output[SPACE_CASE_MOST], tried[SPACE_CASE_MOST], y[SPACE_CASE_MOST];
+    fm_rng_normal(seed, 0, FM_RNG_PROBE, 0, space->outputs, output);
+    fm_space_velocity(space, x, output, u);
+    for (size_t i = space->states - n_tokens(space); i < space->velocities; i++) {
+        u[i] = 0; /* logits are no slope */
+    }
+    for (size_t i = 0; i < space->states; i++) {
+        tried[i] = little * u[i];
+    }
+    fm_space_exp(space, x, tried, y); /* too short for a turn that is the longer way */
+    double factor = length * little / fm_space_distance(space, x, y);
+    for (size_t i = 0; i < space->states; i++) {
+        u[i] *= factor;
     }
 }
 
-/* Slower towards the boundary: in units of the metric. */
-static void slow_down(size_t n, const double *x, double *v)
+fm_space space_case_twin(const fm_space *space)
 {
-    double square = 0;
-    for (size_t i = 0; i < n; i++) {
-        square += x[i] * x[i];
-    }
-    for (size_t i = 0; i < n; i++) {
-        v[i] *= 1 - square;
-    }
-}
-
-/* (X V + V X) / 2, along which a matrix stays positive definite. */
-static void multiply(size_t n, const double *x, double *v)
-{
-    double product[SPACE_CASE_MAX_NUMBERS];
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < n; j++) {
-            product[i * n + j] = 0;
-            for (size_t k = 0; k < n; k++) {
-                product[i * n + j] += 0.5 * x[i * n + k] * v[k * n + j];
-            }
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < n; j++) {
-            v[i * n + j] = product[i * n + j] + product[j * n + i];
+    fm_space twin = *space;
+    for (size_t i = 0; i < twin.n_parts; i++) {
+        if (twin.parts[i].id == FM_SPACE_SO3 || twin.parts[i].id == FM_SPACE_SE3) {
+            twin.parts[i].representation = FM_REPRESENTATION_QUATERNION;
         }
     }
+    fm_error err;
+    ck_assert_int_eq(fm_space_init(&twin, &err), FM_OK);
+    return twin;
 }
 
-/* So that it does not lead beyond the space, which is open for two kinds. */
-static void keep_inside(const fm_space *space, const double *x, double *v)
+void space_case_unit(const fm_space *space, const double *x, size_t k, double *u)
 {
-    for (size_t i = 0; i < space->n_parts; i++) {
-        const fm_space_part *part = &space->parts[i];
-        size_t numbers = fm_space_point_numbers(part);
-        for (size_t copy = 0; copy < part->copies; copy++, x += numbers, v += numbers) {
-            if (part->id == FM_SPACE_HYPERBOLIC) {
-                slow_down(part->n, x, v);
-            } else if (part->id == FM_SPACE_SPD) {
-                multiply(part->n, x, v);
-            }
-        }
-    }
+    const fm_space twin = space_case_twin(space);
+    double coordinates[SPACE_CASE_MOST] = {0}, output[SPACE_CASE_MOST] = {0};
+    coordinates[k] = 1;
+    fm_space_push(&twin, x, coordinates, output);
+    fm_space_velocity(&twin, x, output, u);
 }
 
-void space_case_velocity(const fm_space *space, double size, double t, const double *x, double *v)
+void space_case_difference(const fm_space *space, const double *x, const double *y, double *ret)
 {
-    double input[SPACE_CASE_MAX_NUMBERS], output[SPACE_CASE_MAX_NUMBERS];
-    fm_space_input(space, x, input);
-    space_case_output(space, size, t, input, output);
-    fm_space_velocity(space, x, output, v);
-    keep_inside(space, x, v);
-}
-
-double space_case_gap(const fm_space *space, const double *a, const double *b)
-{
-    double largest = 0;
     size_t at = 0;
     for (size_t i = 0; i < space->n_parts; i++) {
         const fm_space_part *part = &space->parts[i];
-        size_t numbers = part->copies * fm_space_point_numbers(part);
-        for (size_t k = 0; k < numbers; k++, at++) {
-            double gap = a[at] - b[at];
-            gap = part->id == FM_SPACE_TORUS ? remainder(gap, 2 * acos(-1)) : gap;
-            largest = fmax(largest, fabs(gap));
+        size_t end = at + part->copies * fm_space_point_numbers(part);
+        for (; at < end; at++) {
+            double apart = y[at] - x[at];
+            ret[at] = part->id == FM_SPACE_TORUS ? remainder(apart, 2 * SPACE_CASE_PI) : apart;
         }
     }
-    return largest;
+}
+
+static double weight(const fm_space *space, size_t j, size_t i)
+{
+    return 2 * sin(1.3 * (double)j + 2.1 * (double)i + 0.5) / sqrt((double)space->inputs);
+}
+
+static double angle_at(const fm_space *space, size_t j, const double *input)
+{
+    double sum = (double)j;
+    for (size_t i = 0; i < space->inputs; i++) {
+        sum += weight(space, j, i) * input[i];
+    }
+    return sum;
+}
+
+void space_case_field(const fm_space *space, const double *input, double *out)
+{
+    for (size_t j = 0; j < space->outputs; j++) {
+        out[j] = sin(angle_at(space, j, input));
+    }
+}
+
+void space_case_field_derivative(const fm_space *space, const double *input, const double *tangent,
+                                 double *out)
+{
+    for (size_t j = 0; j < space->outputs; j++) {
+        double slope = 0;
+        for (size_t i = 0; i < space->inputs; i++) {
+            slope += weight(space, j, i) * tangent[i];
+        }
+        out[j] = slope * cos(angle_at(space, j, input));
+    }
+}
+
+double space_case_most(size_t n, const double *values)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++) {
+        most = fabs(values[i]) > most || isnan(values[i]) ? fabs(values[i]) : most;
+    }
+    return most;
 }

@@ -1,4 +1,4 @@
-/* Spaces to loop over: one of each kind, powers of points, products; and smooth fields on them. */
+/* Spaces of every kind, with points, slopes and a smooth field on them. */
 #ifndef TESTS_SPACE_CASE_H
 #define TESTS_SPACE_CASE_H
 
@@ -6,22 +6,39 @@
 
 #include <stdint.h>
 
-#define SPACE_CASE_MAX_NUMBERS 64 /* states, inputs, outputs */
+#define SPACE_CASE_MOST 160 /* numbers of a state, an input or an output */
+#define SPACE_CASE_PI   3.14159265358979323846
 
-/* How many there are, and space i of them with its name. */
-size_t space_case_count(void);
-fm_space space_case_at(size_t i, const char **ret_name);
+typedef struct space_case {
+    const char *name;
+    fm_space space;
+} space_case;
 
-/* A point of the space's source, the n-th. */
-void space_case_point(const fm_space *space, uint64_t n, double *ret);
+/* Every kind alone, in several sizes, and a product of all; 0 … space_case_count() - 1. */
+int space_case_count(void);
+void space_case_at(int index, space_case *ret);
 
-/* A smooth output [outputs] of an input [inputs] at time t, with entries of at most `size`. */
-void space_case_output(const fm_space *space, double size, double t, const double *input,
-                       double *ret);
-/* A velocity made of it, which does not lead beyond the space. */
-void space_case_velocity(const fm_space *space, double size, double t, const double *x, double *v);
+/* A space of one part. */
+fm_space space_case_of(fm_space_part part);
 
-/* The largest entry of a - b, which are coordinates of the space around: of angles along the circle. */
-double space_case_gap(const fm_space *space, const double *a, const double *b);
+/* A point of the source, as a network sees it: w >= 0. */
+void space_case_point(const fm_space *space, uint64_t seed, double *x);
+/* A slope at x whose geodesic is so long. */
+void space_case_slope(const fm_space *space, const double *x, uint64_t seed, double length,
+                      double *u);
+
+/* The same space, fed and answering with slopes, so that coordinates can be had of any slope. */
+fm_space space_case_twin(const fm_space *space);
+/* The slope at x with coordinate k one and the others zero. */
+void space_case_unit(const fm_space *space, const double *x, size_t k, double *u);
+/* y - x by numbers, of angles the shorter way. */
+void space_case_difference(const fm_space *space, const double *x, const double *y, double *ret);
+
+/* out_j = sin(sum_i W_ji in_i + j), of what the network is fed, and its derivative. */
+void space_case_field(const fm_space *space, const double *input, double *out);
+void space_case_field_derivative(const fm_space *space, const double *input, const double *tangent,
+                                 double *out);
+
+double space_case_most(size_t n, const double *values); /* the largest |value| */
 
 #endif

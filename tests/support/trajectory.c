@@ -35,6 +35,15 @@ const fm_inverse *trajectory_inverse(void)
     return &inverse;
 }
 
+int trajectory_method_count(void)
+{
+    size_t n = 0;
+    while (n < fm_method_count() && fm_method_serves(fm_method_at(n), NULL)) {
+        n++;
+    }
+    return (int)n;
+}
+
 fm_solve_plan trajectory_plan(int i, bool backward)
 {
     return (fm_solve_plan){.dimension = 2,

@@ -28,6 +28,9 @@ void trajectory_done(trajectory *run);
 /* The largest difference of two states. */
 double trajectory_distance(size_t dimension, const double *a, const double *b);
 
+/* Methods that know Euclidean space; they are the first of the table. */
+int trajectory_method_count(void);
+
 /* A usual plan: the i-th method on a coarse grid from 0 to 1 or back, in two dimensions, with tolerances
  * of 1e-6 and no outputs; where to start it; and six times to ask for with both ends, of which 0.45 is on
  * the grid. */

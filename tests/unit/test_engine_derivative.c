@@ -230,6 +230,7 @@ static const struct {
     {"unet-meta-tiny", 1e-4},
     {"sit-tiny-sigma", 2e-5},
     {"sit-tiny-nosigma", 2e-5},
+    {"frames-tiny", 2e-5},
 };
 #define N_CASES ((int)(sizeof cases / sizeof *cases))
 
@@ -264,7 +265,7 @@ static void autograd_open(autograd_case *ret, const char *name)
     ret->jvp = network_case_tensor(ret->derivatives, "jvp", NULL);
     ret->cotangent = network_case_tensor(ret->derivatives, "cotangent", NULL);
     ret->vjp = network_case_tensor(ret->derivatives, "vjp", NULL);
-    ret->n /= ret->config.dimension;
+    ret->n /= ret->it.network->info.dimension;
 }
 
 static void autograd_close(autograd_case *it)
@@ -282,7 +283,8 @@ static void autograd_close(autograd_case *it)
 /* One row at a time: what shares a call is a matter of the tests above. */
 static fm_tile_row row_of(const autograd_case *it, size_t i, double *out)
 {
-    size_t dimension = it->config.dimension, out_dimension = it->it.network->info.out_dimension;
+    size_t dimension = it->it.network->info.dimension;
+    size_t out_dimension = it->it.network->info.out_dimension;
     return (fm_tile_row){.x = it->x + i * dimension,
                          .t = it->t[i],
                          .label = it->label != NULL ? (int32_t)it->label[i] : 0,
@@ -322,7 +324,7 @@ START_TEST(reverse_mode_of_every_architecture_is_autograds)
     autograd_case it;
     autograd_open(&it, cases[_i].name);
     const fm_network *network = it.it.network;
-    size_t dimension = it.config.dimension;
+    size_t dimension = network->info.dimension;
     double *out = made(network->info.out_dimension, 1), *gradients = made(it.n * dimension, 1);
     void *scratch = fm_alloc(network->info.reverse_scratch_bytes);
     ck_assert_uint_ge(network->info.reverse_rows, 1);

@@ -191,6 +191,95 @@ START_TEST(a_sit_is_told_by_its_shapes)
 }
 END_TEST
 
+/* ---- tokens ---- */
+
+static void add_text(shapes *to, int rows, bool turns)
+{
+    to->count = 0;
+    add(to, "vocab_embed.weight", 2, rows, 128);
+    add(to, "time_embedding.mlp.0.weight", 2, 32, 256);
+    add(to, "blocks.0.qw.weight", 2, 128, 128);
+    add(to, "blocks.5.qw.weight", 2, 128, 128);
+    if (turns) {
+        add(to, "rotary_emb.inv_freq", 1, 16);
+    }
+}
+
+START_TEST(a_text_dit_is_told_by_its_shapes)
+{
+    static shapes it;
+    fm_guess found = {0};
+    add_text(&it, 50258, true);
+    expect_guess(&it, NULL, &found);
+    expect_section(&found, "network",
+                   "{\"architecture\":\"text_dit\",\"vocab_size\":50257,\"masked\":true,"
+                   "\"hidden_size\":128,\"cond_dim\":32,\"length\":1024,\"n_blocks\":6,"
+                   "\"n_heads\":4}");
+    expect_section(&found, "flow",
+                   "{\"space\":\"tokens\",\"source\":{\"type\":\"mask\"},\"shape\":[1024],"
+                   "\"scheduler\":{\"type\":\"condot\"},\"prediction\":\"logits\",\"time\":{"
+                   "\"direction\":\"noise_to_data\",\"scale\":1.0}}");
+    expect_section(&found, "output", "{\"kind\":\"tokens\"}");
+    expect_assumed(&found, "network.masked true, flow.source mask: the table has 50258 rows");
+    expect_assumed(&found, "network.length 1024");
+    done(&found);
+    add_text(&it, 50257, false);
+    expect_guess(&it, "text_dit", &found);
+    const json_t *network = json_object_get(found.config, "network");
+    ck_assert(json_is_false(json_object_get(network, "masked")));
+    ck_assert_int_eq(json_integer_value(json_object_get(network, "n_heads")), 2);
+    expect_assumed(&found, "flow.source uniform_tokens");
+    expect_assumed(&found, "network.n_heads 2: heads of 64 channels");
+    done(&found);
+}
+END_TEST
+
+static void add_token_mlp(shapes *to, bool is_first)
+{
+    const char *stem = is_first ? "net" : "main";
+    char name[96];
+    to->count = 0;
+    add(to, is_first ? "embed.weight" : "token_embedding.weight", 2, 20, 8);
+    if (!is_first) {
+        add(to, "time_embedding.weight", 2, 2, 1);
+        add(to, "time_embedding.bias", 1, 2);
+    }
+    (void)snprintf(name, sizeof name, "%s.1.weight", stem);
+    add(to, name, 2, 16, is_first ? 25 : 26);
+    (void)snprintf(name, sizeof name, "%s.3.weight", stem);
+    add(to, name, 2, 60, 16);
+}
+
+START_TEST(an_mlp_of_tokens_is_told_by_its_tables)
+{
+    static shapes it;
+    fm_guess found = {0};
+    add_token_mlp(&it, false);
+    expect_guess(&it, NULL, &found);
+    expect_section(&found, "network",
+                   "{\"architecture\":\"mlp\",\"activation\":\"silu\",\"time\":\"concat_last\","
+                   "\"token_embedding\":\"token_embedding\",\"vocab_size\":19,\"masked\":true,"
+                   "\"time_embedding\":\"time_embedding\",\"activation_first\":true}");
+    expect_section(&found, "output", "{\"kind\":\"tokens\"}");
+    ck_assert_int_eq(json_integer_value(json_array_get(
+                         json_object_get(json_object_get(found.config, "flow"), "shape"), 0)),
+                     3);
+    done(&found);
+    add_token_mlp(&it, true);
+    expect_guess(&it, NULL, &found);
+    expect_section(&found, "network",
+                   "{\"architecture\":\"mlp\",\"activation\":\"elu\",\"time\":\"concat_first\","
+                   "\"token_embedding\":\"embed\",\"vocab_size\":19,\"masked\":true,"
+                   "\"activation_first\":false}");
+    done(&found);
+    add_token_mlp(&it, true);
+    it.tensors[1].shape[1] = 24;
+    expect_refused(&it, NULL,
+                   "the first layer takes 24 numbers and the last gives 60: that is not of tokens "
+                   "with rows of 8 numbers out of 20, and a time of 1");
+}
+END_TEST
+
 /* ---- U-Nets ---- */
 
 static void add_unet(shapes *to, int base, int first)
@@ -323,8 +412,8 @@ START_TEST(networks_that_are_known_but_cannot_be_guessed_are_named)
     expect_refused(&it, NULL,
                    "named like those of minrf.mmdit, whose config.json cannot be guessed");
     expect_refused(&it, "minrf.mmdit",
-                   "architecture must be one of mlp, torchcfm.unet, meta.unet, "
-                   "sit, found \"minrf.mmdit\"");
+                   "architecture must be one of mlp, text_dit, sit, meta.unet, "
+                   "torchcfm.unet, found \"minrf.mmdit\"");
     expect_refused(&it, "torchcfm.unet",
                    "tensor \"input_blocks.0.0.weight\": expected with 4 "
                    "dimensions for this architecture, found none");
@@ -338,6 +427,8 @@ Suite *suite_engine_guess(void)
     tcase_add_test(tests, an_mlp_is_told_by_its_widths);
     tcase_add_test(tests, what_is_no_mlp_is_refused_by_a_name);
     tcase_add_test(tests, a_sit_is_told_by_its_shapes);
+    tcase_add_test(tests, a_text_dit_is_told_by_its_shapes);
+    tcase_add_test(tests, an_mlp_of_tokens_is_told_by_its_tables);
     tcase_add_test(tests, a_torchcfm_unet_is_told_by_its_blocks);
     tcase_add_test(tests, a_meta_unet_is_told_by_its_first_convolution_or_its_null_class);
     tcase_add_test(tests, a_unet_of_uneven_levels_is_refused);

@@ -370,7 +370,17 @@ static const struct {
      ", x gate, + residual -> [7][4][3][32]"},
     {GRAPH_TRANSFORMER, " 12 layer norm rms, epsilon 1e-05, modulated -> ", ""},
     {GRAPH_TRANSFORMER, " 17 output     of value 16, patches of 2 x 2 x 4 channels, 3 kept\n", ""},
+    {GRAPH_PLACES,
+     "  2 rotary     q and k of 2 heads of 6 channels, q, k, v first -> [7][5][13][36]", ""},
+    {GRAPH_PLACES,
+     "  5 rotary     q and k of 1 heads of 16 channels, heads first -> [7][5][13][48]", ""},
+    {GRAPH_PLACES, "  8 output     of value 7\n", ""},
     {GRAPH_CONDITIONS, "  7 sum        of values 6, gelu -> ", ""},
+    {GRAPH_FRAMES, "  1 table      of 5 pixels -> [7][1][5][24]", ""},
+    {GRAPH_FRAMES, "  2 relative frames of value 0, 7 bumps 0.7 apart -> [7][5][5][19]", ""},
+    {GRAPH_FRAMES, "  6 pair attention 3 heads of 5 and 11 channels over 5 tokens -> [7][1][5][48]",
+     ""},
+    {GRAPH_FRAMES, " 13 output     of value 12, in the frames of value 0\n7 rows, ", ""},
 };
 
 START_TEST(plans_print_what_each_op_does)

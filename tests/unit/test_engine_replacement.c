@@ -227,7 +227,7 @@ START_TEST(methods_that_remember_are_refused_with_the_reason)
                    {"unipc", "again"},
                    {"pnp_flow", "not one of the flow"}};
     size_t n = 0;
-    for (size_t i = 0; i < fm_method_count(); i++) {
+    for (size_t i = 0; i < (size_t)trajectory_method_count(); i++) {
         fm_error err;
         fm_solve_plan plan = trajectory_plan((int)i, false);
         const char *name = trajectory_method(&plan)->name;
@@ -292,7 +292,7 @@ Suite *suite_engine_replacement(void)
         law, samples_with_a_replaced_coordinate_have_the_law_of_the_linear_recursion, 0, 2);
     suite_add_tcase(suite, law);
     TCase *states = tcase_create("states");
-    int count = (int)fm_method_count();
+    int count = trajectory_method_count();
     tcase_add_loop_test(states, observed_part_of_each_output_is_the_path_of_the_observation, 0,
                         count);
     tcase_add_test(states, known_noise_of_the_observation_makes_the_change_smaller);

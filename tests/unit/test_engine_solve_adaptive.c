@@ -261,7 +261,7 @@ Suite *suite_engine_solve_adaptive(void)
 {
     Suite *suite = suite_create("engine/solve_adaptive");
     TCase *methods = tcase_create("every method");
-    int count = (int)fm_method_count();
+    int count = trajectory_method_count();
     tcase_add_loop_test(methods, adaptive_outputs_are_accurate_inside_steps, 0, count);
     tcase_add_loop_test(methods, adaptive_method_ends_before_a_singularity, 0, count);
     tcase_add_loop_test(methods, step_that_no_longer_moves_ends_the_trajectory, 0, count);

@@ -104,7 +104,7 @@ Suite *suite_engine_solve_integrals(void)
     Suite *suite = suite_create("engine/solve_integrals");
     TCase *tests = tcase_create("integrals");
     tcase_add_loop_test(tests, slopes_of_integrals_that_are_not_wanted_are_not_read, 0,
-                        (int)fm_method_count());
+                        trajectory_method_count());
     tcase_add_loop_test(tests, integrals_want_the_slopes_that_have_weights, 0,
                         (int)(sizeof integral_rows / sizeof *integral_rows));
     suite_add_tcase(suite, tests);

@@ -445,7 +445,7 @@ Suite *suite_engine_solve_order(void)
 {
     Suite *suite = suite_create("engine/solve_order");
     TCase *methods = tcase_create("every method");
-    int count = (int)fm_method_count();
+    int count = trajectory_method_count();
     tcase_set_timeout(methods, 20);
     tcase_add_loop_test(methods, tableau_meets_every_order_condition, 0, count);
     tcase_add_loop_test(methods, dense_output_meets_its_order_conditions_and_both_ends, 0, count);

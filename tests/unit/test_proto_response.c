@@ -436,10 +436,17 @@ START_TEST(every_method_is_listed)
         const fm_method_info *info = fm_method_describe(fm_method_at(i));
         ck_assert_str_eq(json_string_value(json_object_get(method, "id")), info->name);
         ck_assert_int_eq(json_is_true(json_object_get(method, "adaptive")), info->adaptive);
-        bool everywhere = strcmp(info->spaces, "euclidean manifolds") == 0;
-        ck_assert(everywhere || strcmp(info->spaces, "euclidean") == 0);
-        check_member(method, "spaces", NULL,
-                     everywhere ? "[\"euclidean\",\"manifolds\"]" : "[\"euclidean\"]");
+        static const char *const words[][2] = {
+            {"euclidean", "[\"euclidean\"]"},
+            {"euclidean manifolds", "[\"euclidean\",\"manifolds\"]"},
+            {"tokens", "[\"tokens\"]"},
+            {"jumps", "[\"jumps\"]"}};
+        size_t k = 0;
+        while (k < 4 && strcmp(words[k][0], info->spaces) != 0) {
+            k++;
+        }
+        ck_assert_uint_lt(k, 4);
+        check_member(method, "spaces", NULL, words[k][1]);
     }
     json_decref(json);
 }
