@@ -49,6 +49,7 @@ def sample(space, network, n, steps=50):
     return x
 
 
+@torch.enable_grad()  # whoever asks may be measuring
 def log_likelihood(space, network, x1, steps=100):
     """log p(x1) for the space's volume, in float64: from t = 1 back to 0 by RK4, with the exact divergence.
 
