@@ -35,14 +35,12 @@ def stratified(n):
 
 
 def cross_entropy_loss(source, network, x1):
-    """-log p(x1 | x_t), mean over the masked tokens, or over all of them where there is no mask."""
+    """-log p(x1 | x_t), mean over all tokens.
+
+    Also over those that are masks no more: the sampler asks about them, too, and the network must know that they stay.
+    """
     t = stratified(len(x1))
-    x_t = source.mix(x1, t)
-    loss = functional.cross_entropy(network(x_t, t).transpose(1, 2), x1, reduction="none")
-    if source.mask is None:
-        return loss.mean()
-    masked = x_t == source.mask
-    return loss[masked].sum() / masked.sum().clamp(min=1)
+    return functional.cross_entropy(network(source.mix(x1, t), t).transpose(1, 2), x1)
 
 
 @torch.no_grad()
@@ -57,7 +55,10 @@ def sample(source, network, n, steps, given=None):
         if kept is not None:
             x = torch.where(kept, given, x)
         t = step * h
-        x1 = network(x, torch.full((n,), t)).softmax(-1).flatten(0, 1).multinomial(1).view_as(x)
+        p = network(x, torch.full((n,), t)).softmax(-1)
+        if source.mask is not None:
+            p[..., source.mask] = 0  # which is no token of data, however rarely it would be drawn
+        x1 = p.flatten(0, 1).multinomial(1).view_as(x)
         rate = (x1 != x) / (1 - t)
         jumps = torch.rand(x.shape) < 1 - torch.exp(-h * rate)
         x = x1 if step + 1 == steps else torch.where(jumps, x1, x)

@@ -1,8 +1,8 @@
-"""What config.json says of a text transformer over tokens."""
+"""What config.json says of a network over tokens."""
 
 
 def token_config(description, network, length, vocabulary=None):
-    """network: TextDiT's arguments. The path mixes with kappa = t; without a vocabulary tokens are numbers."""
+    """network: its keys, of a text transformer TextDiT's arguments. The path mixes with kappa = t; without a vocabulary tokens are numbers."""
     output = {"kind": "tokens"}
     if vocabulary:
         output["vocabulary"] = vocabulary

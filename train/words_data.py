@@ -1,4 +1,9 @@
-"""English words as tokens: 12 places for a to z, and a padding at the end; nine words of ten to train on."""
+"""English words as tokens: windows of a running text of words in random order, a to z and the space between words; nine words
+of ten to train on.
+
+A window begins anywhere, so that every place in it has the same law: the transformer knows places by their distances alone,
+and as long as all tokens are masks could not tell a word's first letter from its last.
+"""
 
 import lzma
 from pathlib import Path
@@ -7,9 +12,9 @@ import torch
 
 FILE = Path(__file__).resolve().parent / "data" / "words.txt.xz"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-PADDING = "_"
-VOCABULARY = LETTERS + PADDING
-LENGTH = 12
+SPACE = " "
+VOCABULARY = LETTERS + SPACE
+LENGTH = 24
 
 
 def load():
@@ -21,11 +26,21 @@ def load():
     return words[n:], words[:n]
 
 
-def encode(words):
-    """[n, 12] int64."""
-    return torch.tensor([[VOCABULARY.index(letter) for letter in word.ljust(LENGTH, PADDING)] for word in words])
+def windows(words, texts, seed):
+    """[n, 24] int64: the windows of so many texts, each of all the words in an order of its own."""
+    generator, rows = torch.Generator().manual_seed(seed), []
+    for _ in range(texts):
+        order = torch.randperm(len(words), generator=generator).tolist()
+        text = SPACE.join(words[i] for i in order)
+        tokens = torch.tensor([VOCABULARY.index(letter) for letter in text])
+        rows.append(tokens[:len(tokens) // LENGTH * LENGTH].view(-1, LENGTH))
+    return torch.cat(rows)
 
 
 def decode(tokens):
-    """Texts without the padding at their ends; what is in the middle of a text stays and makes it no word."""
-    return ["".join(VOCABULARY[token] for token in row).rstrip(PADDING) for row in tokens.tolist()]
+    return ["".join(VOCABULARY[token] for token in row) for row in tokens.tolist()]
+
+
+def whole_words(texts):
+    """Those that no edge of a window cuts: longer ones are fewer among them than in the text, of every model alike."""
+    return [word for text in texts for word in text.split(SPACE)[1:-1]]
