@@ -14,6 +14,7 @@ from manifold_network import ManifoldMLP
 from manifolds import SPACES
 from sit import SiT
 from text_dit import TextDiT
+from token_mlp import TokenMLP
 from unet import UNet
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -121,7 +122,15 @@ def velocity_mlp(fields, tensors):
     return VelocityMLP(*size, len(weights[-1]) // dimension)
 
 
+def token_mlp(fields, tensors):
+    embedding, hidden = tensors["embed.weight"].shape[1], len(tensors["net.0.weight"])
+    layers = sum(name.startswith("net.") and name.endswith(".weight") for name in tensors) - 1
+    return TokenMLP(fields["network"]["vocab_size"], fields["flow"]["shape"][0], embedding, hidden, layers)
+
+
 def any_mlp(fields, tensors):
+    if fields["flow"]["space"] == "tokens":
+        return token_mlp(fields, tensors)
     space = SPACES.get(fields["flow"]["space"])
     if space is None:
         return velocity_mlp(fields, tensors)
