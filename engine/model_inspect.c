@@ -112,6 +112,29 @@ static void print_path(const report *to, const fm_model_config *config)
     print(to, "\n");
 }
 
+static void print_space(const report *to, const fm_space *space)
+{
+    print(to, "%-14s%s", "space", space->is_product ? "product of " : "");
+    for (size_t i = 0; i < space->n_parts; i++) {
+        print(to, i == 0 ? "%s" : ", %s", fm_space_name(space->parts[i].id));
+    }
+    print(to, "\n");
+}
+
+/* Of each part, the law that x0 has there. */
+static void print_sources(const report *to, const fm_space *space)
+{
+    for (size_t i = 0; i < space->n_parts; i++) {
+        const fm_source *source = &space->parts[i].source;
+        bool has_std = source->id == FM_SOURCE_NORMAL || source->id == FM_SOURCE_WRAPPED_NORMAL;
+        print(to, "%-14s%s", "source", fm_source_name(source->id));
+        if (has_std) {
+            print(to, ", std %g", source->std);
+        }
+        print(to, source->centered ? ", centered\n" : "\n");
+    }
+}
+
 static void print_labels(const report *to, const fm_model_config *config)
 {
     if (!config->has_labels) {
@@ -190,9 +213,9 @@ static void print_config(const report *to, const fm_model_config *config)
     print_row(to, "description", config->description);
     print_row(to, "license", config->license);
     print_row(to, "architecture", fm_architecture_name(config->architecture));
-    print_row(to, "space", "euclidean");
+    print_space(to, &config->space);
     print_row(to, "shape", shape);
-    print(to, "%-14snormal, std %g\n", "source", config->path.source_std);
+    print_sources(to, &config->space);
     print_path(to, config);
     print_prediction(to, config);
     print_time(to, config);

@@ -91,7 +91,8 @@ static double largest_of(size_t n, const double *x)
 
 static bool is_larger(const double *weights, size_t a, size_t b)
 {
-    return weights[a] > weights[b] || (weights[a] == weights[b] && a < b);
+    bool precedes = a < b;
+    return weights[a] == weights[b] ? precedes : weights[a] > weights[b];
 }
 
 /* order [n] is a heap, its largest first, but for the entry at `at`. */

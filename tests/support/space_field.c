@@ -97,7 +97,7 @@ static void slow_down(size_t n, const double *x, double *v)
 /* (X V + V X) / 2, along which a matrix stays positive definite. */
 static void multiply(size_t n, const double *x, double *v)
 {
-    double product[SPACE_FIELD_MAX_NUMBERS];
+    double product[SPACE_FIELD_MAX_NUMBERS] = {0};
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < n; j++) {
             product[i * n + j] = 0;

@@ -10,7 +10,7 @@ static void propagate(const token_case *tokens, const fm_jump *jump, double t, d
     for (size_t x = 0; x < n; x++) {
         size_t from[TOKEN_CASE_MAX_LENGTH], to[TOKEN_CASE_MAX_LENGTH];
         double p1[TOKEN_CASE_MAX_LENGTH * TOKEN_CASE_MAX_VOCABULARY],
-            law[TOKEN_CASE_MAX_LENGTH * TOKEN_CASE_MAX_VOCABULARY];
+            law[TOKEN_CASE_MAX_LENGTH * TOKEN_CASE_MAX_VOCABULARY] = {0};
         token_case_tokens(tokens, x, from);
         token_case_posterior(tokens, fm_path_at(tokens->path, t).alpha, from, p1);
         for (size_t i = 0; i < tokens->length; i++) {
