@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define MAX_SWEEPS 64 /* it converges quadratically: a dozen are many */
@@ -38,21 +39,33 @@ static void eliminate(size_t n, double *a, double *q, size_t i, size_t j)
     rotate(n, n, q + i, q + j, c, s);
 }
 
+static bool is_nothing(size_t n, const double *a, size_t i, size_t j)
+{
+    double scale = sqrt(fabs(a[i * n + i])) * sqrt(fabs(a[j * n + j]));
+    return a[i * n + j] == 0 || fabs(a[i * n + j]) <= 0.5 * DBL_EPSILON * scale;
+}
+
+/* Every pair once; whether some were more than rounding. */
+static bool sweep(size_t n, double *a, double *q)
+{
+    bool changed = false;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = i + 1; j < n; j++) {
+            if (!is_nothing(n, a, i, j)) {
+                eliminate(n, a, q, i, j);
+                changed = true;
+            }
+        }
+    }
+    return changed;
+}
+
 void fm_symmetric_eigen(size_t n, double *a, double *values, double *q)
 {
     set_identity(n, q);
-    size_t changed = 1;
-    for (size_t sweep = 0; sweep < MAX_SWEEPS && changed > 0; sweep++) {
-        changed = 0;
-        for (size_t i = 0; i < n; i++) {
-            for (size_t j = i + 1; j < n; j++) {
-                double scale = sqrt(fabs(a[i * n + i])) * sqrt(fabs(a[j * n + j]));
-                if (fabs(a[i * n + j]) > 0.5 * DBL_EPSILON * scale && a[i * n + j] != 0) {
-                    eliminate(n, a, q, i, j);
-                    changed++;
-                }
-            }
-        }
+    size_t sweeps = 0;
+    while (sweeps < MAX_SWEEPS && sweep(n, a, q)) {
+        sweeps++;
     }
     for (size_t i = 0; i < n; i++) {
         values[i] = a[i * n + i];

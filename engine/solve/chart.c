@@ -80,30 +80,30 @@ void fm_chart_pull(const fm_solve *solve, const fm_chart *chart, const double *x
     }
 }
 
-void fm_chart_hermite(const fm_solve *solve, fm_chart *chart, double *ret, const double *x0,
-                      const double *v0, const double *x1, const double *v1, double h, double theta)
+void fm_chart_hermite(const fm_solve *solve, fm_chart *chart, double *ret, fm_chart_end from,
+                      fm_chart_end to, double h, double theta)
 {
     size_t n = solve->dimension, first_integral = n - solve->plan->n_integrals;
     if (chart == NULL || chart->u == NULL) {
-        fm_vector_hermite(n, ret, x0, v0, x1, v1, h, theta);
+        fm_vector_hermite(n, ret, from.x, from.slope, to.x, to.slope, h, theta);
         return;
     }
     const fm_space *space = solve->plan->space;
-    fm_space_log(space, x0, x1, chart->u);
+    fm_space_log(space, from.x, to.x, chart->u);
     for (size_t i = first_integral; i < n; i++) {
-        chart->u[i] = x1[i] - x0[i];
+        chart->u[i] = to.x[i] - from.x[i];
     }
-    memcpy(chart->slope, v1, n * sizeof *v1);
-    fm_space_pull(space, x0, chart->u, chart->slope);
+    memcpy(chart->slope, to.slope, n * sizeof *chart->slope);
+    fm_space_pull(space, from.x, chart->u, chart->slope);
     /* u = 0 at the start: h10 h v0 + h01 u + h11 h v1. */
     double rest = 1 - theta, of_end = theta * theta * (3 - 2 * theta);
     double of_start_slope = h * theta * rest * rest, of_end_slope = -h * theta * theta * rest;
     for (size_t i = 0; i < n; i++) {
         chart->u[i] =
-            of_start_slope * v0[i] + of_end * chart->u[i] + of_end_slope * chart->slope[i];
+            of_start_slope * from.slope[i] + of_end * chart->u[i] + of_end_slope * chart->slope[i];
     }
-    fm_space_exp(space, x0, chart->u, ret);
+    fm_space_exp(space, from.x, chart->u, ret);
     for (size_t i = first_integral; i < n; i++) {
-        ret[i] = x0[i] + chart->u[i];
+        ret[i] = from.x[i] + chart->u[i];
     }
 }

@@ -21,9 +21,13 @@ void fm_chart_move(const fm_solve *solve, fm_chart *chart, double *y, const doub
 /* v, found at that stage, becomes its slope in the chart at x, in place. */
 void fm_chart_pull(const fm_solve *solve, const fm_chart *chart, const double *x, double *v);
 
-/* The state at share theta of a step of size h from x0 to x1 with these slopes, each at its own end: cubic Hermite
- * interpolation in the chart at x0. x1 lies within the reach of a geodesic. chart NULL: the space is flat. */
-void fm_chart_hermite(const fm_solve *solve, fm_chart *chart, double *ret, const double *x0,
-                      const double *v0, const double *x1, const double *v1, double h, double theta);
+/* An end of a step: where it is, and the slope there. */
+typedef struct fm_chart_end {
+    const double *x, *slope;
+} fm_chart_end;
+
+/* The state at share theta of a step of size h, from its ends: cubic Hermite interpolation in the chart at the first. x1 lies within the reach of a geodesic. chart NULL: the space is flat. */
+void fm_chart_hermite(const fm_solve *solve, fm_chart *chart, double *ret, fm_chart_end from,
+                      fm_chart_end to, double h, double theta);
 
 #endif

@@ -64,8 +64,9 @@ bool fm_hermite_give(fm_solve *solve, fm_hermite *hermite, size_t index, const d
     double h = grid[1] - grid[0];
     double time;
     while (fm_output_before(solve, grid[1], &time)) {
-        fm_chart_hermite(solve, hermite->chart, hermite->between, hermite->x, hermite->slope,
-                         solve->x, slope, h, (time - grid[0]) / h);
+        const fm_chart_end from = {hermite->x, hermite->slope}, to = {solve->x, slope};
+        fm_chart_hermite(solve, hermite->chart, hermite->between, from, to, h,
+                         (time - grid[0]) / h);
         fm_output_give(solve, time, hermite->between);
     }
     fm_output_at(solve, grid[1], solve->x);

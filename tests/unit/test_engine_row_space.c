@@ -44,7 +44,8 @@ static quadrature over_sphere(size_t side)
 {
     quadrature ret = quadrature_new(side * side, 3);
     for (size_t i = 0; i < ret.n; i++) {
-        double z = -1 + 2 * ((double)(i / side) + 0.5) / (double)side;
+        size_t row = i / side;
+        double z = -1 + 2 * ((double)row + 0.5) / (double)side;
         double lon = 2 * PI * ((double)(i % side) + 0.5) / (double)side, r = sqrt(1 - z * z);
         ret.x[3 * i] = r * cos(lon);
         ret.x[3 * i + 1] = r * sin(lon);
@@ -58,7 +59,8 @@ static quadrature over_torus(size_t side)
 {
     quadrature ret = quadrature_new(side * side, 2);
     for (size_t i = 0; i < ret.n; i++) {
-        ret.x[2 * i] = 2 * PI * ((double)(i / side) + 0.5) / (double)side;
+        size_t row = i / side;
+        ret.x[2 * i] = 2 * PI * ((double)row + 0.5) / (double)side;
         ret.x[2 * i + 1] = 2 * PI * ((double)(i % side) + 0.5) / (double)side;
         ret.weights[i] = 4 * PI * PI / (double)ret.n;
     }
@@ -70,9 +72,10 @@ static quadrature over_rotations(size_t side)
 {
     quadrature ret = quadrature_new(side * side * side, 4);
     for (size_t i = 0; i < ret.n; i++) {
+        size_t outer = i / side / side;
         double u = ((double)(i % side) + 0.5) / (double)side;
         double a = 2 * PI * ((double)(i / side % side) + 0.5) / (double)side;
-        double b = 2 * PI * ((double)(i / side / side) + 0.5) / (double)side;
+        double b = 2 * PI * ((double)outer + 0.5) / (double)side;
         double *q = ret.x + 4 * i;
         q[0] = sqrt(1 - u) * sin(a);
         q[1] = sqrt(1 - u) * cos(a);
