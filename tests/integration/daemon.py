@@ -197,9 +197,10 @@ def kind_of_space(model):
 
 
 def methods_for(model, solvers):
-    """Those of GET /v1/solvers that a model takes: those of its space; of paired noise and data, stochastic ones need a score
-    from the network; pnp_flow needs an observation."""
-    solvers = [row for row in solvers if kind_of_space(model) in row["spaces"]]
+    """Those of GET /v1/solvers that a model takes: those of its space, and of its jumps; of paired noise and data, stochastic
+    ones need a score from the network; pnp_flow needs an observation."""
+    served = {kind_of_space(model), "jumps"} if model.get("jump") else {kind_of_space(model)}
+    solvers = [row for row in solvers if served & set(row["spaces"])]
     scored = {"euler_maruyama", "stochastic_heun", "predictor_corrector"} if "score" in model["prediction"] else set()
     return [row for row in solvers if row["id"] != "pnp_flow"
             if model["coupling"] == "independent" or not row["stochastic"] or row["id"] in scored]

@@ -44,8 +44,10 @@ class Client(threading.Thread):
         else:
             solver["steps"] = self.random.randint(1, 60)
         sizes = [1, 1, 4, 64, 500]
-        if model["output"]["kind"] == "image":  # a thousand times the work of a point
-            sizes, solver = [1, 1, 2], {"method": method["id"], "max_evaluations": self.random.randint(2, 8)}
+        if model["output"]["kind"] != "points":  # backbones and words: a hundred times the work of a point
+            sizes = [1, 1, 2]
+        if model["output"]["kind"] == "image":  # a thousand times
+            solver = {"method": method["id"], "max_evaluations": self.random.randint(2, 8)}
         body = {"num_samples": self.random.choice(sizes), "solver": solver,
                 "encoding": self.random.choice(["json", "json", "base64"])}
         if model.get("labels"):
