@@ -186,7 +186,8 @@ static double source_log_density(const fm_space_part *part, double scale, const 
     (void)scale;
     (void)x;
     double half = 0.5 * (double)part->n;
-    return lgamma(half) - log(2) - half * log(FM_PI);
+    int sign = 1; /* lgamma leaves it in a variable of all threads */
+    return lgamma_r(half, &sign) - log(2) - half * log(FM_PI);
 }
 
 const fm_unit_type fm_unit_sphere = {.rule = "must be a unit vector",
