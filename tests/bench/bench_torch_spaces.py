@@ -21,7 +21,7 @@ from derivatives import read  # noqa: E402
 def sphere_network(config, tensors):
     activation = getattr(torch.nn.functional, config["network"]["activation"])
     count = config["network"].get("features", {}).get("count", 0)
-    layers = [(tensors[f"{stem}.weight"], tensors[f"{stem}.bias"]) for stem in config["network"]["layers"]]
+    layers = [(tensors[f"{stem}.weight"].float(), tensors[f"{stem}.bias"].float()) for stem in config["network"]["layers"]]
 
     def network(x, t):
         h = torch.cat([x, t.expand(len(x), 1)], dim=1)
