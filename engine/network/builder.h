@@ -76,6 +76,11 @@ typedef struct fm_builder_conv_spec {
     const fm_built *row_bias, *gate, *residual; /* fm_plan_conv_spec; NULL: none */
     size_t gate_column;
 } fm_builder_conv_spec;
+/* Of a linear layer with a bias, to begin with. */
+static inline fm_builder_conv_spec fm_builder_linear(size_t outputs)
+{
+    return (fm_builder_conv_spec){.weight = FM_BUILDER_LINEAR, .outputs = outputs};
+}
 fm_built fm_builder_conv(fm_builder *builder, fm_built in, const char *stem, const char *part,
                          const fm_builder_conv_spec *spec);
 

@@ -19,15 +19,10 @@
 #define MLP_FACTOR    ((size_t)4)
 #define STEM_BYTES    ((size_t)64)
 
-static fm_builder_conv_spec linear_of(size_t outputs)
-{
-    return (fm_builder_conv_spec){.weight = FM_BUILDER_LINEAR, .outputs = outputs};
-}
-
 /* c */
 static fm_built embed_time(fm_builder *builder, const fm_frames_config *config)
 {
-    fm_builder_conv_spec linear = linear_of(config->hidden);
+    fm_builder_conv_spec linear = fm_builder_linear(config->hidden);
     linear.activation = FM_ACTIVATION_SILU;
     fm_built c = fm_builder_time(builder, TIME_CHANNELS);
     c = fm_builder_conv(builder, c, "t_embedder.mlp", "0", &linear);
@@ -40,7 +35,7 @@ static fm_built embed_pairs(fm_builder *builder, const fm_frames_config *config,
 {
     const fm_plan_relative_frames_spec relative = {
         .bins = config->bins, .width = config->reach / (double)(config->bins - 1)};
-    const fm_builder_conv_spec linear = linear_of(config->pair);
+    const fm_builder_conv_spec linear = fm_builder_linear(config->pair);
     fm_built time = fm_builder_conv(builder, c, "pair_embedder", "time", &linear);
     fm_builder_conv_spec first = linear;
     first.row_bias = &time;
@@ -57,8 +52,9 @@ static fm_built attend(fm_builder *builder, const fm_frames_config *config, fm_b
     size_t hidden = config->hidden;
     fm_plan_modulation norm = {
         .value = modulation->value, .shift_column = 0, .scale_column = hidden};
-    fm_builder_conv_spec qkv = linear_of(3 * hidden), heads = linear_of(config->heads);
-    fm_builder_conv_spec projection = linear_of(hidden);
+    fm_builder_conv_spec qkv = fm_builder_linear(3 * hidden),
+                         heads = fm_builder_linear(config->heads);
+    fm_builder_conv_spec projection = fm_builder_linear(hidden);
     projection.gate = modulation;
     projection.gate_column = 2 * hidden;
     projection.residual = &h;
@@ -75,9 +71,9 @@ static fm_built feed_forward(fm_builder *builder, const fm_frames_config *config
     size_t hidden = config->hidden;
     fm_plan_modulation norm = {
         .value = modulation->value, .shift_column = 3 * hidden, .scale_column = 4 * hidden};
-    fm_builder_conv_spec first = linear_of(MLP_FACTOR * hidden);
+    fm_builder_conv_spec first = fm_builder_linear(MLP_FACTOR * hidden);
     first.activation = FM_ACTIVATION_GELU_TANH;
-    fm_builder_conv_spec second = linear_of(hidden);
+    fm_builder_conv_spec second = fm_builder_linear(hidden);
     second.gate = modulation;
     second.gate_column = 5 * hidden;
     second.residual = &h;
@@ -93,7 +89,7 @@ static fm_built block(fm_builder *builder, const fm_frames_config *config, fm_bu
     int length = snprintf(stem, sizeof stem, "blocks.%zu", index);
     assert(length > 0 && (size_t)length < sizeof stem);
     (void)length;
-    fm_builder_conv_spec linear = linear_of(6 * config->hidden);
+    fm_builder_conv_spec linear = fm_builder_linear(6 * config->hidden);
     fm_built modulation = fm_builder_conv(builder, c, stem, "adaLN_modulation.1", &linear);
     h = attend(builder, config, h, z, &modulation, stem);
     return feed_forward(builder, config, h, &modulation, stem);
@@ -103,7 +99,8 @@ static void leave(fm_builder *builder, const fm_frames_config *config, fm_built 
                   fm_built state)
 {
     size_t hidden = config->hidden;
-    fm_builder_conv_spec linear = linear_of(2 * hidden), velocities = linear_of(FM_FRAME_OUTPUTS);
+    fm_builder_conv_spec linear = fm_builder_linear(2 * hidden),
+                         velocities = fm_builder_linear(FM_FRAME_OUTPUTS);
     fm_built modulation = fm_builder_conv(builder, c, "final_layer", "adaLN_modulation.1", &linear);
     fm_plan_modulation norm = {
         .value = modulation.value, .shift_column = 0, .scale_column = hidden};

@@ -16,15 +16,10 @@
 #define TIME_CHANNELS ((size_t)256)
 #define STEM_BYTES    ((size_t)64)
 
-static fm_builder_conv_spec linear_of(size_t outputs)
-{
-    return (fm_builder_conv_spec){.weight = FM_BUILDER_LINEAR, .outputs = outputs};
-}
-
 /* c */
 static fm_built embed(fm_builder *builder, const fm_sit_config *config)
 {
-    fm_builder_conv_spec linear = linear_of(config->hidden);
+    fm_builder_conv_spec linear = fm_builder_linear(config->hidden);
     linear.activation = FM_ACTIVATION_SILU;
     fm_built c = fm_builder_time(builder, TIME_CHANNELS);
     c = fm_builder_conv(builder, c, "t_embedder.mlp", "0", &linear);
@@ -55,8 +50,8 @@ static fm_built attend(fm_builder *builder, const fm_sit_config *config, fm_buil
         .value = modulation->value, .shift_column = 0, .scale_column = hidden};
     fm_plan_attention_spec attention = {.heads = config->heads,
                                         .head_channels = hidden / config->heads};
-    fm_builder_conv_spec qkv = linear_of(3 * hidden);
-    fm_builder_conv_spec projection = linear_of(hidden);
+    fm_builder_conv_spec qkv = fm_builder_linear(3 * hidden);
+    fm_builder_conv_spec projection = fm_builder_linear(hidden);
     projection.gate = modulation;
     projection.gate_column = 2 * hidden;
     projection.residual = &h;
@@ -72,9 +67,9 @@ static fm_built feed_forward(fm_builder *builder, const fm_sit_config *config, f
     size_t hidden = config->hidden;
     fm_plan_modulation norm = {
         .value = modulation->value, .shift_column = 3 * hidden, .scale_column = 4 * hidden};
-    fm_builder_conv_spec first = linear_of(config->mlp_hidden);
+    fm_builder_conv_spec first = fm_builder_linear(config->mlp_hidden);
     first.activation = FM_ACTIVATION_GELU_TANH;
-    fm_builder_conv_spec second = linear_of(hidden);
+    fm_builder_conv_spec second = fm_builder_linear(hidden);
     second.gate = modulation;
     second.gate_column = 5 * hidden;
     second.residual = &h;
@@ -90,7 +85,7 @@ static fm_built block(fm_builder *builder, const fm_sit_config *config, fm_built
     int length = snprintf(stem, sizeof stem, "blocks.%zu", index);
     assert(length > 0 && (size_t)length < sizeof stem);
     (void)length;
-    fm_builder_conv_spec linear = linear_of(6 * config->hidden);
+    fm_builder_conv_spec linear = fm_builder_linear(6 * config->hidden);
     fm_built modulation = fm_builder_conv(builder, c, stem, "adaLN_modulation.1", &linear);
     h = attend(builder, config, h, &modulation, stem);
     return feed_forward(builder, config, h, &modulation, stem);
@@ -99,12 +94,12 @@ static fm_built block(fm_builder *builder, const fm_sit_config *config, fm_built
 static void leave(fm_builder *builder, const fm_sit_config *config, fm_built h, fm_built c)
 {
     size_t hidden = config->hidden;
-    fm_builder_conv_spec linear = linear_of(2 * hidden);
+    fm_builder_conv_spec linear = fm_builder_linear(2 * hidden);
     fm_built modulation = fm_builder_conv(builder, c, "final_layer", "adaLN_modulation.1", &linear);
     fm_plan_modulation norm = {
         .value = modulation.value, .shift_column = 0, .scale_column = hidden};
     fm_builder_conv_spec pixels =
-        linear_of(config->patch * config->patch * config->output_channels);
+        fm_builder_linear(config->patch * config->patch * config->output_channels);
     fm_plan_patches_output_spec output = {.patch = config->patch,
                                           .patch_channels = config->output_channels,
                                           .channels = config->kept_channels};

@@ -18,15 +18,10 @@
 #define MLP_RATIO     ((size_t)4)
 #define STEM_BYTES    ((size_t)64)
 
-static fm_builder_conv_spec linear_of(size_t outputs)
-{
-    return (fm_builder_conv_spec){.weight = FM_BUILDER_LINEAR, .outputs = outputs};
-}
-
 /* c */
 static fm_built embed(fm_builder *builder, const fm_text_dit_config *config)
 {
-    fm_builder_conv_spec linear = linear_of(config->condition);
+    fm_builder_conv_spec linear = fm_builder_linear(config->condition);
     linear.activation = FM_ACTIVATION_SILU;
     fm_built c = fm_builder_time(builder, TIME_CHANNELS);
     c = fm_builder_conv(builder, c, "time_embedding.mlp", "0", &linear);
@@ -42,7 +37,7 @@ static fm_built attend(fm_builder *builder, const fm_text_dit_config *config, fm
         .value = modulation->value, .shift_column = 0, .scale_column = hidden};
     const fm_plan_attention_spec attention = {.heads = config->heads,
                                               .head_channels = hidden / config->heads};
-    fm_builder_conv_spec projection = linear_of(hidden);
+    fm_builder_conv_spec projection = fm_builder_linear(hidden);
     projection.no_bias = true;
     projection.gate = modulation;
     projection.gate_column = 2 * hidden;
@@ -60,9 +55,9 @@ static fm_built feed_forward(fm_builder *builder, const fm_text_dit_config *conf
     size_t hidden = config->hidden;
     const fm_plan_modulation norm = {
         .value = modulation->value, .shift_column = 3 * hidden, .scale_column = 4 * hidden};
-    fm_builder_conv_spec first = linear_of(MLP_RATIO * hidden);
+    fm_builder_conv_spec first = fm_builder_linear(MLP_RATIO * hidden);
     first.activation = FM_ACTIVATION_GELU_TANH;
-    fm_builder_conv_spec second = linear_of(hidden);
+    fm_builder_conv_spec second = fm_builder_linear(hidden);
     second.gate = modulation;
     second.gate_column = 5 * hidden;
     second.residual = &h;
@@ -78,7 +73,7 @@ static fm_built block(fm_builder *builder, const fm_text_dit_config *config, fm_
     int length = snprintf(stem, sizeof stem, "blocks.%zu", index);
     assert(length > 0 && (size_t)length < sizeof stem);
     (void)length;
-    const fm_builder_conv_spec linear = linear_of(6 * config->hidden);
+    const fm_builder_conv_spec linear = fm_builder_linear(6 * config->hidden);
     const fm_built modulation = fm_builder_conv(builder, c, stem, "adaLN_modulation", &linear);
     h = attend(builder, config, h, &modulation, stem);
     return feed_forward(builder, config, h, &modulation, stem);
@@ -88,12 +83,12 @@ static void leave(fm_builder *builder, const fm_text_dit_config *config, size_t 
                   fm_built h, fm_built c)
 {
     size_t hidden = config->hidden;
-    const fm_builder_conv_spec linear = linear_of(2 * hidden);
+    const fm_builder_conv_spec linear = fm_builder_linear(2 * hidden);
     const fm_built modulation =
         fm_builder_conv(builder, c, "output_layer", "adaLN_modulation", &linear);
     const fm_plan_modulation norm = {
         .value = modulation.value, .shift_column = 0, .scale_column = hidden};
-    const fm_builder_conv_spec logits = linear_of(vocabulary);
+    const fm_builder_conv_spec logits = fm_builder_linear(vocabulary);
     h = fm_builder_weighted_norm(builder, h, "output_layer", "norm_final", &norm);
     h = fm_builder_conv(builder, h, "output_layer", "linear", &logits);
     fm_builder_output(builder, h);

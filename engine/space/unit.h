@@ -62,4 +62,10 @@ double fm_unit_over_sine(double theta);
 /* sin theta / theta. */
 double fm_unit_sine_over(double theta);
 
+/* `input`, and `velocity`, `push` and `coordinates`, where a network takes and gives the own numbers. */
+void fm_unit_copy(const fm_space_part *part, const double *x, double *ret);
+void fm_unit_copy_at(const fm_space_part *part, const double *x, const double *from, double *ret);
+/* `rest` where volume is that of the coordinates. */
+double fm_unit_no_rest(const fm_space_part *part, const double *x, const double *output);
+
 #endif

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdint.h>
-#include <string.h>
 
 static fm_unit_sizes sizes(const fm_space_part *part)
 {
@@ -49,25 +48,6 @@ static void project(const fm_space_part *part, double *x)
     (void)x;
 }
 
-static void copy(const fm_space_part *part, const double *x, double *ret)
-{
-    memcpy(ret, x, part->n * sizeof *ret);
-}
-
-static void copy_at(const fm_space_part *part, const double *x, const double *from, double *ret)
-{
-    (void)x;
-    copy(part, from, ret);
-}
-
-static double no_rest(const fm_space_part *part, const double *x, const double *output)
-{
-    (void)part;
-    (void)x;
-    (void)output;
-    return 0;
-}
-
 static void draw(const fm_space_part *part, double scale, const double *normals,
                  const double *uniforms, double *ret)
 {
@@ -96,10 +76,10 @@ const fm_unit_type fm_unit_euclidean = {.rule = "must be a point",
                                         .log = difference,
                                         .distance = distance,
                                         .project = project,
-                                        .input = copy,
-                                        .velocity = copy_at,
-                                        .push = copy_at,
-                                        .coordinates = copy_at,
-                                        .rest = no_rest,
+                                        .input = fm_unit_copy,
+                                        .velocity = fm_unit_copy_at,
+                                        .push = fm_unit_copy_at,
+                                        .coordinates = fm_unit_copy_at,
+                                        .rest = fm_unit_no_rest,
                                         .draw = draw,
                                         .source_log_density = source_log_density};

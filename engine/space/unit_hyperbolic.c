@@ -165,17 +165,6 @@ static void pull(const fm_space_part *part, const double *x, const double *u, do
     }
 }
 
-static void copy(const fm_space_part *part, const double *x, double *ret)
-{
-    memcpy(ret, x, part->n * sizeof *ret);
-}
-
-static void copy_at(const fm_space_part *part, const double *x, const double *from, double *ret)
-{
-    (void)x;
-    copy(part, from, ret);
-}
-
 static double rest(const fm_space_part *part, const double *x, const double *output)
 {
     double lambda = 2 / (1 - fm_unit_dot(part->n, x, x));
@@ -217,10 +206,10 @@ const fm_unit_type fm_unit_hyperbolic = {.rule = "must be shorter than 1",
                                          .distance = distance,
                                          .project = project,
                                          .pull = pull,
-                                         .input = copy,
-                                         .velocity = copy_at,
-                                         .push = copy_at,
-                                         .coordinates = copy_at,
+                                         .input = fm_unit_copy,
+                                         .velocity = fm_unit_copy_at,
+                                         .push = fm_unit_copy_at,
+                                         .coordinates = fm_unit_copy_at,
                                          .rest = rest,
                                          .draw = draw,
                                          .source_log_density = source_log_density};

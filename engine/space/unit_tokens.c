@@ -81,14 +81,6 @@ static void no_coordinates(const fm_space_part *part, const double *x, const dou
     (void)ret;
 }
 
-static double no_rest(const fm_space_part *part, const double *x, const double *output)
-{
-    (void)part;
-    (void)x;
-    (void)output;
-    return 0;
-}
-
 static void draw(const fm_space_part *part, double scale, const double *normals,
                  const double *uniforms, double *ret)
 {
@@ -122,6 +114,6 @@ const fm_unit_type fm_unit_tokens = {.rule = "must be a whole number of the voca
                                      .velocity = velocity,
                                      .push = push,
                                      .coordinates = no_coordinates,
-                                     .rest = no_rest,
+                                     .rest = fm_unit_no_rest,
                                      .draw = draw,
                                      .source_log_density = source_log_density};

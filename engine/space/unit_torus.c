@@ -4,7 +4,6 @@
 
 #include <math.h>
 #include <stdint.h>
-#include <string.h>
 
 #define TWO_PI (2 * FM_PI)
 
@@ -70,25 +69,6 @@ static double distance(const fm_space_part *part, const double *x, const double 
     return sqrt(square);
 }
 
-static void copy(const fm_space_part *part, const double *x, double *ret)
-{
-    memcpy(ret, x, part->n * sizeof *ret);
-}
-
-static void copy_at(const fm_space_part *part, const double *x, const double *from, double *ret)
-{
-    (void)x;
-    copy(part, from, ret);
-}
-
-static double no_rest(const fm_space_part *part, const double *x, const double *output)
-{
-    (void)part;
-    (void)x;
-    (void)output;
-    return 0;
-}
-
 static void draw(const fm_space_part *part, double scale, const double *normals,
                  const double *uniforms, double *ret)
 {
@@ -143,10 +123,10 @@ const fm_unit_type fm_unit_torus = {.rule = "must be angles",
                                     .log = difference,
                                     .distance = distance,
                                     .project = project,
-                                    .input = copy,
-                                    .velocity = copy_at,
-                                    .push = copy_at,
-                                    .coordinates = copy_at,
-                                    .rest = no_rest,
+                                    .input = fm_unit_copy,
+                                    .velocity = fm_unit_copy_at,
+                                    .push = fm_unit_copy_at,
+                                    .coordinates = fm_unit_copy_at,
+                                    .rest = fm_unit_no_rest,
                                     .draw = draw,
                                     .source_log_density = source_log_density};
